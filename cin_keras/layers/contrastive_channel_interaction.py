@@ -1,0 +1,165 @@
+"""Contrastive channel interaction (CCI): two images, and where their channels interact apart.
+
+Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization", AAAI 2020,
+section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
+"""
+
+import keras
+from keras import ops
+
+from cin_keras.layers.self_channel_interaction import (
+    SelfChannelInteraction,
+    check_feature_map,
+    check_pooling,
+)
+
+
+@keras.saving.register_keras_serializable(package="cin_keras")
+class ContrastiveChannelInteraction(keras.layers.Layer):
+    """Turns a pair of feature maps into features of what tells the two images apart.
+
+    `η = ψ([Y_A, Y_B])`, `γ = ψ([Y_B, Y_A])`, `W_AB = |W_A − η W_B|`, `W_BA = |W_B − γ W_A|`,
+    `Z'_A = φ(W_AB X_A) + X_A`, `Z'_B = φ(W_BA X_B) + X_B`. `W`, `Y = W X` and `φ` are those of
+    the self-channel interaction; `ψ` is one fully connected layer to a scalar a pair. Gao et al.,
+    AAAI 2020 (arXiv:2003.05235), equations 4 to 7. Used in training only.
+
+    Args:
+        interaction: The `SelfChannelInteraction` whose `W` and `φ` are shared.
+        pooling: `None` returns `Z'_A` and `Z'_B`; `"avg"` their spatial means, computed without
+            ever forming them. Defaults to `None`.
+        descriptor: What ψ sees of `Y`: `"average"`, its spatial mean (any input size), or
+            `"flatten"`, every position (the input size must be known). Defaults to `"average"`.
+        kernel_initializer: Initializer of ψ's kernel. With `"zeros"`, η = γ = 0 at first and the
+            layer starts as the plain interaction. Defaults to `"glorot_uniform"`.
+        **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
+
+    Call arguments:
+        inputs: `(x_a, x_b)`, two feature maps of one shape, as the interaction takes them.
+        weights: Optional `(w_a, w_b)`, the interaction weights of the two where they are already
+            at hand, float32 of shape `(batch, channels, channels)`.
+
+    Output shape:
+        Two tensors, each of the shape of one input, or `(batch, channels)` with
+        `pooling="avg"`, in the compute dtype.
+
+    Raises:
+        TypeError: If `interaction` is no `SelfChannelInteraction`.
+        ValueError: For arguments out of range, an input that is not a pair of equal 4-D shapes,
+            an unknown number of channels, or `descriptor="flatten"` with an unknown size.
+
+    Example:
+
+    >>> features_a = keras.random.normal((2, 7, 7, 16))
+    >>> features_b = keras.random.normal((2, 7, 7, 16))
+    >>> interaction = cin_keras.layers.SelfChannelInteraction(scale=1 / 49)
+    >>> contrast = cin_keras.layers.ContrastiveChannelInteraction(interaction, pooling="avg")
+    >>> z_a, z_b = contrast((features_a, features_b))
+    >>> z_a.shape
+    (2, 16)
+    """
+
+    def __init__(
+        self,
+        interaction,
+        pooling=None,
+        descriptor="average",
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(interaction, SelfChannelInteraction):
+            raise TypeError(
+                "`interaction` must be a SelfChannelInteraction, whose weights are shared. "
+                f"Received: interaction={interaction!r} of type {type(interaction).__name__}"
+            )
+        if descriptor not in ("average", "flatten"):
+            raise ValueError(
+                "`descriptor` must be 'average' or 'flatten'. "
+                f"Received: descriptor={descriptor!r}"
+            )
+        self.interaction = interaction
+        self.pooling = check_pooling(pooling)
+        self.descriptor = descriptor
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.channel_axis = interaction.channel_axis
+        self.psi = keras.layers.Dense(
+            1, kernel_initializer=self.kernel_initializer, dtype="float32", name="psi"
+        )
+
+    def build(self, input_shape):
+        shape = self._check_pair(input_shape)
+        if not self.interaction.built:
+            self.interaction.build(shape)
+        features = shape[self.channel_axis]
+        if self.descriptor == "flatten":
+            if None in shape[1:]:
+                raise ValueError(
+                    "`descriptor='flatten'` needs a fixed input size; use 'average' for any size. "
+                    f"Received: shape={shape}"
+                )
+            features = shape[1] * shape[2] * shape[3]
+        self.psi.build((None, 2 * features))
+
+    def call(self, inputs, weights=None):
+        self._check_pair([tuple(x.shape) for x in inputs])
+        x_a, x_b = inputs
+        share = self.interaction
+        if weights is None:
+            weights = share.interaction_weights(x_a), share.interaction_weights(x_b)
+        w_a, w_b = weights
+        y_a, y_b = self._describe(w_a, x_a), self._describe(w_b, x_b)
+        eta = self.psi(ops.concatenate([y_a, y_b], axis=-1))[:, :, None]
+        gamma = self.psi(ops.concatenate([y_b, y_a], axis=-1))[:, :, None]
+        w_ab = ops.abs(w_a - eta * w_b)
+        w_ba = ops.abs(w_b - gamma * w_a)
+        z_a = share.apply_weights(w_ab, x_a, self.pooling)
+        z_b = share.apply_weights(w_ba, x_b, self.pooling)
+        return ops.cast(z_a, self.compute_dtype), ops.cast(z_b, self.compute_dtype)
+
+    def _describe(self, weights, inputs):
+        """The float32 vector of `Y = W X` that ψ sees."""
+        x = ops.cast(self.interaction.positions_by_channels(inputs), "float32")
+        if self.descriptor == "average":
+            return ops.matmul(weights, ops.mean(x, axis=1)[:, :, None])[:, :, 0]
+        y = ops.matmul(x, ops.transpose(weights, (0, 2, 1)))
+        return ops.reshape(y, (-1, y.shape[1] * y.shape[2]))
+
+    def _check_pair(self, shapes):
+        if len(shapes) != 2 or not all(isinstance(shape, (tuple, list)) for shape in shapes):
+            raise ValueError(
+                "ContrastiveChannelInteraction takes a pair of feature maps, (x_a, x_b). "
+                f"Received: shapes={shapes}"
+            )
+        for shape in shapes:
+            check_feature_map(self, shape)
+        for axis_a, axis_b in zip(*shapes):
+            if None not in (axis_a, axis_b) and axis_a != axis_b:
+                raise ValueError(
+                    "The two feature maps of a pair must have one shape. Received: "
+                    f"x_a.shape={tuple(shapes[0])}, x_b.shape={tuple(shapes[1])}"
+                )
+        return tuple(shapes[0])
+
+    def compute_output_shape(self, input_shape):
+        shape = self._check_pair(input_shape)
+        if self.pooling == "avg":
+            shape = (shape[0], shape[self.channel_axis])
+        return shape, shape
+
+    def compute_output_spec(self, inputs, weights=None):
+        shape, _ = self.compute_output_shape([tuple(x.shape) for x in inputs])
+        return tuple(keras.KerasTensor(shape, self.compute_dtype) for _ in range(2))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "interaction": keras.saving.serialize_keras_object(self.interaction),
+            "pooling": self.pooling,
+            "descriptor": self.descriptor,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        interaction = keras.saving.deserialize_keras_object(config["interaction"])
+        return cls(**{**config, "interaction": interaction})

@@ -1,0 +1,125 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+from tests import reference
+
+
+def feature_pair(shape=(2, 3, 4, 5), seed=0):
+    rng = np.random.default_rng(seed)
+    return tuple(rng.normal(size=shape).astype("float32") for _ in range(2))
+
+
+def make(interaction=None, **kwargs):
+    interaction = interaction or SelfChannelInteraction(
+        scale=0.5, bias_initializer="random_normal", dtype=kwargs.get("dtype")
+    )
+    return ContrastiveChannelInteraction(interaction, **kwargs)
+
+
+def expected_outputs(layer, pair, flatten=False):
+    phi, psi = layer.interaction.phi, layer.psi
+    weights = [ops.convert_to_numpy(w) for w in (phi.kernel, phi.bias, psi.kernel, psi.bias)]
+    maps = [
+        reference.contrastive_channel_interaction(x_a, x_b, *weights, scale=0.5, flatten=flatten)
+        for x_a, x_b in zip(*pair, strict=True)
+    ]
+    return [np.stack(z) for z in zip(*maps, strict=True)]
+
+
+@pytest.mark.parametrize("descriptor", ["average", "flatten"])
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_outputs_agree_with_the_loop(pooling, descriptor):
+    pair = feature_pair()
+    layer = make(pooling=pooling, descriptor=descriptor)
+    outputs = layer(pair)
+    layer.psi.bias.assign([0.7])
+    outputs = layer(pair)
+    expected = expected_outputs(layer, pair, flatten=descriptor == "flatten")
+    for z, z_expected in zip(outputs, expected, strict=True):
+        z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
+        reference.assert_close(ops.convert_to_numpy(z), z_expected)
+
+
+def test_swapping_the_images_swaps_the_outputs():
+    x_a, x_b = feature_pair()
+    layer = make(pooling="avg")
+    z_a, z_b = layer((x_a, x_b))
+    swapped_b, swapped_a = layer((x_b, x_a))
+    reference.assert_close(ops.convert_to_numpy(swapped_a), ops.convert_to_numpy(z_a))
+    reference.assert_close(ops.convert_to_numpy(swapped_b), ops.convert_to_numpy(z_b))
+    assert np.abs(ops.convert_to_numpy(z_a) - ops.convert_to_numpy(z_b)).max() > 0.01
+
+
+def test_given_weights_stand_in_for_computed_ones():
+    x_a, x_b = feature_pair()
+    layer = make()
+    layer((x_a, x_b))
+    weights = tuple(layer.interaction.interaction_weights(x) for x in (x_a, x_b))
+    for z, z_given in zip(layer((x_a, x_b)), layer((x_a, x_b), weights=weights), strict=True):
+        reference.assert_close(ops.convert_to_numpy(z_given), ops.convert_to_numpy(z))
+
+
+def test_without_contrast_it_is_the_plain_interaction():
+    x_a, x_b = feature_pair()
+    layer = make(kernel_initializer="zeros")
+    z_a, _ = layer((x_a, x_b))
+    reference.assert_close(
+        ops.convert_to_numpy(z_a), ops.convert_to_numpy(layer.interaction(x_a))
+    )
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy):
+    pair = feature_pair()
+    full, half = make(pooling="avg"), make(pooling="avg", dtype=policy)
+    expected = full(pair)
+    half.build([x.shape for x in pair])
+    half.set_weights(full.get_weights())
+    compute_dtype = keras.DTypePolicy(policy).compute_dtype
+    for z, z_expected in zip(half(pair), expected, strict=True):
+        assert keras.backend.standardize_dtype(z.dtype) == compute_dtype
+        z = ops.convert_to_numpy(ops.cast(z, "float32"))
+        reference.assert_close(z, ops.convert_to_numpy(z_expected), relative=0.05)
+
+
+def test_unknown_sizes_and_sharing_survive_saving(tmp_path):
+    inputs = [keras.Input((None, None, 5)) for _ in range(2)]
+    interaction = SelfChannelInteraction(scale=0.5)
+    outputs = make(interaction)(inputs)
+    assert [z.shape for z in outputs] == [(None, None, None, 5)] * 2
+    model = keras.Model(inputs, [interaction(inputs[0]), *outputs])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    pair = list(feature_pair())
+    before, after = model.predict(pair, verbose=0), loaded.predict(pair, verbose=0)
+    for z, z_loaded in zip(before, after, strict=True):
+        np.testing.assert_allclose(z, z_loaded, rtol=1e-5, atol=1e-6)
+    assert len(loaded.weights) == 4, "φ's kernel and bias once, ψ's kernel and bias"
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (feature_pair((2, 3, 4, 5)) + feature_pair((2, 3, 4, 5)), "pair of feature maps"),
+        ((np.zeros((2, 5)), np.zeros((2, 5))), "takes a feature map of shape"),
+        ((np.zeros((2, 3, 4, 5)), np.zeros((2, 4, 4, 5))), "one shape.*x_a.*x_b"),
+        ((np.zeros((2, 3, 4, 5)), np.zeros((1, 3, 4, 5))), "one shape"),
+    ],
+)
+def test_wrong_inputs_are_named(pair, message):
+    with pytest.raises(ValueError, match=message):
+        make()(pair)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(TypeError, match="SelfChannelInteraction.*Received: interaction=3"):
+        ContrastiveChannelInteraction(3)
+    with pytest.raises(ValueError, match="descriptor='max'"):
+        make(descriptor="max")
+    with pytest.raises(ValueError, match="fixed input size"):
+        make(descriptor="flatten")([keras.Input((None, 4, 5)), keras.Input((None, 4, 5))])
+    with pytest.raises(ValueError, match="number of channels"):
+        make()([keras.Input((4, 4, None)), keras.Input((4, 4, None))])

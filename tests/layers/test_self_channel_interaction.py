@@ -1,0 +1,215 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cin_keras.layers import SelfChannelInteraction
+from tests import reference
+
+CHANNELS_FIRST = pytest.param(
+    "channels_first",
+    marks=pytest.mark.skipif(
+        keras.backend.backend() == "tensorflow",
+        reason="TensorFlow has no channels_first convolution on CPU",
+    ),
+)
+
+
+def feature_map(shape=(2, 4, 5, 6), seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def make(seed=1, **kwargs):
+    return SelfChannelInteraction(
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.2, seed=seed),
+        bias_initializer=keras.initializers.RandomNormal(stddev=0.5, seed=seed + 1),
+        **kwargs,
+    )
+
+
+def to_format(x, data_format):
+    return x if data_format == "channels_last" else np.moveaxis(x, -1, 1).copy()
+
+
+def from_format(x, data_format):
+    x = ops.convert_to_numpy(x)
+    return x if data_format == "channels_last" or x.ndim < 4 else np.moveaxis(x, 1, -1)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+def test_weights_and_mixture_agree_with_the_loop(scale, positive):
+    x = feature_map()
+    layer = make(scale=scale, positive=positive)
+    layer.build(x.shape)
+    weights = layer.interaction_weights(x)
+    expected = np.stack([reference.interaction_weights(m, scale, positive) for m in x])
+    assert keras.backend.standardize_dtype(weights.dtype) == "float32"
+    reference.assert_close(ops.convert_to_numpy(weights), expected)
+    mixed = layer.mix(weights, ops.convert_to_tensor(x))
+    expected = np.stack([reference.mix(w, m) for w, m in zip(expected, x, strict=True)])
+    reference.assert_close(ops.convert_to_numpy(mixed), expected)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", CHANNELS_FIRST])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 2, (3, 5)])
+@pytest.mark.parametrize("size", [(4, 6), (3, 5), (1, 1)])
+def test_both_forms_agree_with_the_loop(size, kernel_size, data_format):
+    x = feature_map((2, *size, 4))
+    long = make(kernel_size=kernel_size, data_format=data_format)
+    pooled = make(kernel_size=kernel_size, data_format=data_format, pooling="avg")
+    z = from_format(long(to_format(x, data_format)), data_format)
+    kernel, bias = (ops.convert_to_numpy(w) for w in (long.phi.kernel, long.phi.bias))
+    pooled.build(to_format(x, data_format).shape)
+    pooled.set_weights(long.get_weights())
+    expected = np.stack(
+        [reference.self_channel_interaction(m.astype("float64"), kernel, bias) for m in x]
+    )
+    reference.assert_close(z, expected)
+    mean = ops.convert_to_numpy(pooled(to_format(x, data_format)))
+    reference.assert_close(mean, expected.mean(axis=(1, 2)))
+
+
+def test_a_wide_kernel_on_a_narrow_map():
+    x = feature_map((1, 2, 1, 3))
+    long, pooled = make(kernel_size=7), make(kernel_size=7, pooling="avg")
+    z = ops.convert_to_numpy(long(x))
+    pooled.build(x.shape)
+    pooled.set_weights(long.get_weights())
+    reference.assert_close(ops.convert_to_numpy(pooled(x)), z.mean(axis=(1, 2)))
+
+
+def test_rows_of_the_weights_sum_to_one_at_any_magnitude():
+    layer = make()
+    layer.build((2, 7, 7, 16))
+    for magnitude in (0.0, 1.0, 1000.0):
+        x = magnitude * np.abs(feature_map((2, 7, 7, 16)))
+        weights = ops.convert_to_numpy(layer.interaction_weights(x))
+        assert (weights >= 0).all()
+        np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-5)
+
+
+def test_the_sign_prefers_complementary_channels():
+    x = np.zeros((1, 2, 2, 3), "float32")
+    x[0, :, :, 0] = [[2, 0], [0, 0]]
+    x[0, :, :, 1] = [[2, 0], [0, 0]]
+    x[0, :, :, 2] = [[0, 0], [0, 2]]
+    complementary, alike = make(), make(positive=True)
+    for layer in (complementary, alike):
+        layer.build(x.shape)
+    assert ops.convert_to_numpy(complementary.interaction_weights(x))[0, 0].argmax() == 2
+    assert ops.convert_to_numpy(alike.interaction_weights(x))[0, 0].argmax() in (0, 1)
+
+
+def test_permuted_channels_permute_weights_and_mixture():
+    x = feature_map()
+    order = np.random.default_rng(3).permutation(x.shape[-1])
+    layer = make()
+    layer.build(x.shape)
+    weights = layer.interaction_weights(x)
+    permuted = layer.interaction_weights(x[..., order])
+    expected = ops.convert_to_numpy(weights)[:, order][:, :, order]
+    reference.assert_close(ops.convert_to_numpy(permuted), expected)
+    mixed = ops.convert_to_numpy(layer.mix(weights, ops.convert_to_tensor(x)))
+    mixed_permuted = layer.mix(permuted, ops.convert_to_tensor(x[..., order]))
+    reference.assert_close(ops.convert_to_numpy(mixed_permuted), mixed[..., order])
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_the_weights_in_float32(policy, pooling):
+    x = feature_map()
+    full = make(pooling=pooling)
+    expected, expected_weights = full(x, return_interaction_weights=True)
+    layer = make(pooling=pooling, dtype=policy)
+    layer.build(x.shape)
+    layer.set_weights(full.get_weights())
+    compute_dtype = keras.DTypePolicy(policy).compute_dtype
+    outputs, weights = layer(x, return_interaction_weights=True)
+    assert keras.backend.standardize_dtype(outputs.dtype) == compute_dtype
+    assert keras.backend.standardize_dtype(weights.dtype) == "float32"
+    np.testing.assert_allclose(ops.convert_to_numpy(weights).sum(axis=-1), 1.0, rtol=1e-5)
+    rounding = 0.05 if policy == "mixed_bfloat16" else 0.01
+    reference.assert_close(
+        ops.convert_to_numpy(ops.cast(outputs, "float32")),
+        ops.convert_to_numpy(expected),
+        relative=rounding,
+    )
+
+
+def test_large_features_do_not_overflow_in_half_precision():
+    x = 100.0 * np.abs(feature_map((1, 14, 14, 8)))
+    outputs = make(pooling="avg", dtype="mixed_float16")(x)
+    assert np.isfinite(ops.convert_to_numpy(outputs)).all()
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_unknown_sizes_and_symbolic_shapes(pooling):
+    inputs = keras.Input((None, None, 6))
+    outputs, weights = make(pooling=pooling)(inputs, return_interaction_weights=True)
+    assert outputs.shape == ((None, 6) if pooling else (None, None, None, 6))
+    assert weights.shape == (None, 6, 6) and weights.dtype == "float32"
+    model = keras.Model(inputs, [outputs, weights])
+    for shape in ((2, 4, 5, 6), (3, 2, 7, 6)):
+        x = feature_map(shape)
+        result, _ = model(x)
+        assert tuple(result.shape) == ((shape[0], 6) if pooling else shape)
+        expected = np.stack([
+            reference.self_channel_interaction(
+                m, *(ops.convert_to_numpy(w) for w in model.trainable_variables)
+            )
+            for m in x
+        ])
+        expected = expected.mean(axis=(1, 2)) if pooling else expected
+        reference.assert_close(ops.convert_to_numpy(result), expected)
+
+
+def test_the_output_spec_follows_the_dtype_policy():
+    layer = make(pooling="avg", dtype="mixed_bfloat16")
+    spec = layer.compute_output_spec(keras.KerasTensor((None, 4, 4, 6)))
+    assert spec.shape == (None, 6) and spec.dtype == "bfloat16"
+
+
+def test_a_model_with_the_layer_survives_saving(tmp_path):
+    inputs = keras.Input((4, 5, 6))
+    layer = make(scale=0.3, positive=True, pooling="avg", kernel_size=(3, 5))
+    layer.kernel_regularizer = keras.regularizers.L2(0.01)
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x = feature_map()
+    np.testing.assert_allclose(model.predict(x, verbose=0), loaded.predict(x, verbose=0), rtol=1e-6)
+    assert len(loaded.losses) == 1
+
+
+def test_half_precision_survives_its_config():
+    layer = SelfChannelInteraction.from_config(make(dtype="mixed_float16").get_config())
+    layer.build((None, 4, 4, 6))
+    assert layer.phi.compute_dtype == "float16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 0}, "scale=0"),
+        ({"scale": float("nan")}, "scale=nan"),
+        ({"pooling": "max"}, "pooling='max'"),
+        ({"kernel_size": 0}, "kernel_size=0"),
+        ({"kernel_size": (3, 3, 3)}, "kernel_size"),
+        ({"data_format": "last"}, "data_format='last'"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SelfChannelInteraction(**arguments)
+
+
+def test_wrong_inputs_are_named():
+    with pytest.raises(ValueError, match=r"takes a feature map of shape .*\(2, 6\)"):
+        make()(np.zeros((2, 6), "float32"))
+    with pytest.raises(ValueError, match="number of channels"):
+        make()(keras.Input((4, 4, None)))
+    layer = make()
+    layer(feature_map())
+    with pytest.raises(ValueError, match="6"):
+        layer(feature_map((2, 4, 5, 7)))

@@ -1,0 +1,141 @@
+"""The design's equations as loops over positions and channels, in float64 NumPy.
+
+Nothing here is shared with the package: the code under test is compared with this.
+"""
+
+import numpy as np
+
+
+def interaction_weights(x, scale=1.0, positive=False):
+    """W of one feature map `(height, width, channels)`."""
+    height, width, channels = x.shape
+    sign = 1.0 if positive else -1.0
+    weights = np.zeros((channels, channels))
+    for i in range(channels):
+        logits = np.zeros(channels)
+        for j in range(channels):
+            for row in range(height):
+                for column in range(width):
+                    logits[j] += x[row, column, i] * x[row, column, j]
+        exponentials = np.exp(sign * scale * logits - np.max(sign * scale * logits))
+        weights[i] = exponentials / exponentials.sum()
+    return weights
+
+
+def mix(weights, x):
+    """Y = W X."""
+    y = np.zeros_like(x)
+    for i in range(x.shape[2]):
+        for j in range(x.shape[2]):
+            y[:, :, i] += weights[i, j] * x[:, :, j]
+    return y
+
+
+def convolve(x, kernel, bias):
+    """φ: "same" convolution; an even kernel has its longer side at the bottom and right."""
+    height, width, _ = x.shape
+    kernel_height, kernel_width = kernel.shape[:2]
+    output = np.zeros((height, width, kernel.shape[3])) + bias
+    for row in range(height):
+        for column in range(width):
+            for a in range(kernel_height):
+                for b in range(kernel_width):
+                    p = row + a - (kernel_height - 1) // 2
+                    q = column + b - (kernel_width - 1) // 2
+                    if 0 <= p < height and 0 <= q < width:
+                        output[row, column] += x[p, q] @ kernel[a, b]
+    return output
+
+
+def self_channel_interaction(x, kernel, bias, scale=1.0, positive=False):
+    """Z = φ(W X) + X."""
+    return convolve(mix(interaction_weights(x, scale, positive), x), kernel, bias) + x
+
+
+def contrastive_channel_interaction(
+    x_a, x_b, kernel, bias, psi_kernel, psi_bias, scale=1.0, flatten=False
+):
+    """Z'_A and Z'_B."""
+
+    def describe(y):
+        return y.reshape(-1) if flatten else y.mean(axis=(0, 1))
+
+    w_a, w_b = interaction_weights(x_a, scale), interaction_weights(x_b, scale)
+    y_a, y_b = describe(mix(w_a, x_a)), describe(mix(w_b, x_b))
+    eta = float(np.concatenate([y_a, y_b]) @ psi_kernel[:, 0] + psi_bias[0])
+    gamma = float(np.concatenate([y_b, y_a]) @ psi_kernel[:, 0] + psi_bias[0])
+    w_ab, w_ba = np.abs(w_a - eta * w_b), np.abs(w_b - gamma * w_a)
+    z_a = convolve(mix(w_ab, x_a), kernel, bias) + x_a
+    z_b = convolve(mix(w_ba, x_b), kernel, bias) + x_b
+    return z_a, z_b
+
+
+def pair_losses(embeddings, same_class, margin):
+    """ℓ of every pair, `(pairs,)`."""
+    losses = []
+    for (e_a, e_b), same in zip(embeddings, same_class, strict=True):
+        distance = np.sqrt(np.sum((e_a - e_b) ** 2))
+        losses.append(distance**2 if same else max(0.0, margin - distance) ** 2)
+    return np.array(losses)
+
+
+def cross_entropy(logits, label):
+    """Softmax cross-entropy of one image."""
+    shifted = logits - logits.max()
+    return np.log(np.exp(shifted).sum()) - shifted[label]
+
+
+def training_loss(pairs, labels, parameters, alpha, margin, scale):
+    """L = L_soft + α L_cont of a network whose backbone is one 1×1 convolution with bias.
+
+    Args:
+        pairs: Images, `(pairs, 2, height, width, 3)`, from 0 to 255.
+        labels: Class numbers, `(pairs, 2)`.
+        parameters: Dict of the arrays named below.
+        alpha: α.
+        margin: β.
+        scale: s.
+
+    Returns:
+        `(L, L_soft, L_cont)`.
+    """
+    p = parameters
+    classification, embeddings = [], []
+    for pair, pair_labels in zip(pairs, labels, strict=True):
+        features = [image / 255.0 @ p["backbone_kernel"] + p["backbone_bias"] for image in pair]
+        for x, label in zip(features, pair_labels, strict=True):
+            z = self_channel_interaction(x, p["phi_kernel"], p["phi_bias"], scale).mean(axis=(0, 1))
+            logits = z @ p["classifier_kernel"] + p["classifier_bias"]
+            classification.append(cross_entropy(logits, label))
+        contrasted = contrastive_channel_interaction(
+            *features, p["phi_kernel"], p["phi_bias"], p["psi_kernel"], p["psi_bias"], scale
+        )
+        embedded = [z.mean(axis=(0, 1)) @ p["embedding_kernel"] for z in contrasted]
+        embeddings.append([e / np.sqrt(np.sum(e**2)) for e in embedded])
+    same_class = [a == b for a, b in labels]
+    soft = np.mean(classification)
+    contrastive = np.mean(pair_losses(np.array(embeddings), same_class, margin))
+    return soft + alpha * contrastive, soft, contrastive
+
+
+def gradient(function, parameters, step=1e-5):
+    """Central differences of `function(parameters)` for every number in a dict of arrays."""
+    gradients = {}
+    for name, array in parameters.items():
+        gradients[name] = np.zeros_like(array)
+        for index in np.ndindex(array.shape):
+            changed = {key: value.copy() for key, value in parameters.items()}
+            changed[name][index] = array[index] + step
+            above = function(changed)
+            changed[name][index] = array[index] - step
+            gradients[name][index] = (above - function(changed)) / (2 * step)
+    return gradients
+
+
+def assert_close(actual, expected, relative=1e-4, absolute=1e-6):
+    """To `relative` of the expected tensor's maximum, with an absolute floor."""
+    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    tolerance = relative * np.abs(expected).max() + absolute
+    worst = np.abs(actual - expected).max()
+    assert worst <= tolerance, f"differs by {worst:.3g}, allowed {tolerance:.3g}"

@@ -1,0 +1,158 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy
+from tests import reference
+
+
+def batch(pairs=6, dimensions=4, seed=0):
+    rng = np.random.default_rng(seed)
+    embeddings = 0.2 * rng.normal(size=(pairs, 2, dimensions))
+    return np.array([1, 0] * (pairs // 2)), embeddings.astype("float32")
+
+
+def loss_gradient(loss, same_class, embeddings):
+    """Gradient of `loss` with respect to embeddings, by the backend's own means."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        variable = tf.Variable(embeddings)
+        with tf.GradientTape() as tape:
+            value = loss(same_class, variable)
+        return tape.gradient(value, variable).numpy()
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(lambda e: loss(same_class, e))(embeddings))
+    import torch
+
+    variable = torch.tensor(embeddings, requires_grad=True)
+    loss(same_class, variable).backward()
+    return variable.grad.numpy()
+
+
+@pytest.mark.parametrize("margin", [0.5, 0.05, 2.0])
+def test_every_pair_agrees_with_the_loop(margin):
+    same_class, embeddings = batch()
+    losses = ContrastiveLoss(margin, reduction=None)(same_class, embeddings)
+    expected = reference.pair_losses(embeddings.astype("float64"), same_class, margin)
+    reference.assert_close(ops.convert_to_numpy(losses), expected)
+
+
+def test_the_mean_over_pairs_not_the_sum():
+    same_class, embeddings = batch()
+    expected = reference.pair_losses(embeddings, same_class, 0.5)
+    once = float(ContrastiveLoss()(same_class, embeddings))
+    twice = float(
+        ContrastiveLoss()(np.tile(same_class, 2), np.concatenate([embeddings, embeddings]))
+    )
+    assert once == pytest.approx(expected.mean(), rel=1e-4)
+    assert twice == pytest.approx(once, rel=1e-5)
+    assert float(ContrastiveLoss(reduction="sum")(same_class, embeddings)) == pytest.approx(
+        expected.sum(), rel=1e-4
+    )
+
+
+def test_negative_pairs_count_beside_positive_ones():
+    same_class, embeddings = batch()
+    loss = ContrastiveLoss(reduction="sum")
+    both = float(loss(same_class, embeddings))
+    positive = float(loss(same_class[::2], embeddings[::2]))
+    negative = float(loss(same_class[1::2], embeddings[1::2]))
+    assert negative > 0.001
+    assert both == pytest.approx(positive + negative, rel=1e-5)
+
+
+def test_each_pair_has_its_own_label():
+    _, embeddings = batch()
+    for same_class in ([1, 0, 0, 0, 0, 1], [0, 0, 0, 1, 1, 1]):
+        expected = reference.pair_losses(embeddings, same_class, 0.5).mean()
+        assert float(ContrastiveLoss()(np.array(same_class), embeddings)) == pytest.approx(
+            expected, rel=1e-4
+        )
+
+
+def test_swapped_images_cost_the_same():
+    same_class, embeddings = batch()
+    swapped = embeddings[:, ::-1]
+    assert float(ContrastiveLoss()(same_class, embeddings)) == pytest.approx(
+        float(ContrastiveLoss()(same_class, swapped.copy())), rel=1e-6
+    )
+
+
+def test_sample_weights():
+    same_class, embeddings = batch()
+    weights = np.arange(6.0)
+    expected = (reference.pair_losses(embeddings, same_class, 0.5) * weights).mean()
+    value = float(ContrastiveLoss()(same_class, embeddings, sample_weight=weights))
+    assert value == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("same", [0, 1])
+def test_identical_embeddings_have_a_finite_gradient(same, dtype):
+    embeddings = np.full((2, 2, 4), 0.3, dtype)
+    same_class = np.array([same, same])
+    loss = ContrastiveLoss(0.5)
+    assert float(loss(same_class, embeddings)) == pytest.approx(0.0 if same else 0.25)
+    np.testing.assert_array_equal(loss_gradient(loss, same_class, embeddings), 0.0)
+
+
+def test_the_gradient_agrees_with_differences():
+    same_class, embeddings = batch()
+    expected = reference.gradient(
+        lambda p: reference.pair_losses(p["e"], same_class, 0.5).mean(),
+        {"e": embeddings.astype("float64")},
+    )["e"]
+    reference.assert_close(loss_gradient(ContrastiveLoss(0.5), same_class, embeddings), expected)
+
+
+def test_a_column_of_labels_is_taken():
+    same_class, embeddings = batch()
+    column = ContrastiveLoss()(same_class[:, None], embeddings)
+    assert float(column) == pytest.approx(float(ContrastiveLoss()(same_class, embeddings)))
+
+
+def test_wrong_shapes_and_margins_are_named():
+    same_class, embeddings = batch()
+    with pytest.raises(ValueError, match=r"\(pairs, 2, embedding\).*\(6, 4\)"):
+        ContrastiveLoss()(same_class, embeddings[:, 0])
+    with pytest.raises(ValueError, match=r"one label a pair.*\(3,\)"):
+        ContrastiveLoss()(same_class[:3], embeddings)
+    with pytest.raises(ValueError, match="margin=-1"):
+        ContrastiveLoss(-1)
+
+
+def test_crossentropy_takes_sparse_and_one_hot_labels():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(5, 3)).astype("float32"), rng.integers(0, 3, 5)
+    expected = np.mean([reference.cross_entropy(*pair) for pair in zip(logits, labels, strict=True)])
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for given in (labels, labels[:, None], np.eye(3)[labels]):
+        assert float(SoftmaxCrossentropy()(given, logits)) == pytest.approx(expected, rel=1e-5)
+        loss = SoftmaxCrossentropy(from_logits=False)
+        assert float(loss(given, probabilities)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_crossentropy_smooths_labels():
+    logits = np.array([[3.0, 0.0]], "float32")
+    smoothed = float(SoftmaxCrossentropy(label_smoothing=0.2)(np.array([0]), logits))
+    expected = 0.9 * reference.cross_entropy(logits[0], 0) + 0.1 * reference.cross_entropy(
+        logits[0], 1
+    )
+    assert smoothed == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match="label_smoothing=1"):
+        SoftmaxCrossentropy(label_smoothing=1)
+    with pytest.raises(ValueError, match=r"class numbers.*\(2, 3\)"):
+        SoftmaxCrossentropy()(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize(
+    "loss", [ContrastiveLoss(0.7, reduction="sum"), SoftmaxCrossentropy(False, 0.1)]
+)
+def test_losses_survive_serialization(loss):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert copy.get_config() == loss.get_config()
