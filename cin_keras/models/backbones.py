@@ -1,0 +1,195 @@
+"""Backbones: the network that turns images into the feature map whose channels interact.
+
+By the name of a constructor in `keras.applications`, with the preprocessing its ImageNet weights
+expect, or any Keras model with a 4-D output, taken as it is.
+"""
+
+import contextlib
+import inspect
+import pathlib
+import re
+import warnings
+
+import keras
+
+
+def backbone_names():
+    """Names that `CIN(backbone=...)` knows, as `keras.applications` spells them.
+
+    Returns:
+        Sorted list of str. Case, hyphens and underscores do not matter: `"efficientnetv2-s"` is
+        `"EfficientNetV2S"`.
+
+    Example:
+
+    >>> "ResNet50" in cin_keras.models.backbone_names()
+    True
+    """
+    return sorted(
+        name for name, value in vars(keras.applications).items() if inspect.isfunction(value)
+    )
+
+
+def build_backbone(backbone, images, weights=None, feature_layer=None):
+    """Connects a backbone to images.
+
+    Args:
+        backbone: Name from `backbone_names()`, or a Keras model with one 4-D output.
+        images: Symbolic images, `(batch, height, width, 3)`, RGB from 0 to 255, float32.
+        weights: `None`, `"imagenet"`, or the path of a weights file for the backbone, whole or
+            cut at `feature_layer`. Defaults to `None`.
+        feature_layer: Name of the layer whose output is used, or `None` for the last. Defaults
+            to `None`.
+
+    Returns:
+        `(model, features)`: a model from images to features, and the features of `images`. The
+        layers of a named backbone are the caller's own layers, those of a supplied one stay
+        inside it.
+
+    Raises:
+        ValueError: For an unknown name, layer or weights, an output that is not 4-D, or images
+            that a supplied model does not take.
+        TypeError: If `backbone` is neither a name nor a model.
+        FileNotFoundError: If the weights file is missing.
+        ConnectionError: If ImageNet weights cannot be downloaded.
+    """
+    if isinstance(backbone, str):
+        return _named_backbone(backbone, images, weights, feature_layer)
+    if isinstance(backbone, keras.Model):
+        return _supplied_backbone(backbone, images, weights, feature_layer)
+    raise TypeError(
+        "`backbone` must be the name of a backbone or a Keras model. "
+        f"Received: backbone={backbone!r} of type {type(backbone).__name__}"
+    )
+
+
+@contextlib.contextmanager
+def dtype_policy_scope(policy):
+    """Layers made inside get this dtype policy; the global one is back afterwards.
+
+    `keras.applications` takes no dtype, only the global policy.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _named_backbone(name, images, weights, feature_layer):
+    known = {_plain(known): known for known in backbone_names()}
+    if _plain(name) not in known:
+        raise ValueError(
+            f"Unknown backbone. Received: backbone={name!r}. Expected a Keras model or one of: "
+            f"{', '.join(known.values())}"
+        )
+    constructor = getattr(keras.applications, known[_plain(name)])
+    preprocess = inspect.getmodule(inspect.unwrap(constructor)).preprocess_input
+    whole = _construct(constructor, name, preprocess(images), weights == "imagenet")
+    if feature_layer is None:
+        features = whole.output
+    else:
+        features = _get_layer(whole, feature_layer).output
+    _check_features(features, f"layer {feature_layer!r} of backbone {name!r}")
+    model = keras.Model(images, features, name=_plain(name))
+    _load_weights_file(weights, name, whole, model)
+    return model, features
+
+
+def _construct(constructor, name, preprocessed, download):
+    arguments = {"include_top": False, "input_tensor": preprocessed}
+    if not download:
+        return constructor(weights=None, **arguments)
+    try:
+        return constructor(weights="imagenet", **arguments)
+    except ValueError:
+        raise
+    except Exception as error:  # Keras raises a bare Exception when a download fails.
+        raise ConnectionError(
+            f"The ImageNet weights of {name!r} are not in the Keras cache and could not be "
+            f"downloaded ({str(error).strip()}). Connect to the network once, or pass weights=None "
+            "to start from random weights, or weights='path/to/file.weights.h5'."
+        ) from error
+
+
+def _supplied_backbone(backbone, images, weights, feature_layer):
+    if weights == "imagenet":
+        # The default of `CIN`: a supplied model brings the weights that it has.
+        weights = None
+    if feature_layer is not None and getattr(backbone, "output", None) is None:
+        raise ValueError(
+            "`feature_layer` needs a backbone that is a functional or sequential model. "
+            f"Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
+        )
+    whole = backbone
+    if feature_layer is not None:
+        backbone = keras.Model(
+            backbone.input, _get_layer(backbone, feature_layer).output, name=backbone.name
+        )
+    expected = getattr(backbone, "input_shape", None) if backbone.built else None
+    if isinstance(expected, tuple) and not _fits(images.shape, expected):
+        raise ValueError(
+            f"The backbone {backbone.name!r} takes images of shape {expected[1:]}; pass "
+            f"`input_shape={expected[1:]}`. Received: input_shape={tuple(images.shape[1:])}"
+        )
+    features = backbone(images)
+    _check_features(features, f"backbone {backbone.name!r}")
+    _load_weights_file(weights, backbone.name, whole, backbone)
+    return backbone, features
+
+
+def _fits(shape, expected):
+    return len(shape) == len(expected) and all(
+        b is None or a == b for a, b in zip(shape[1:], expected[1:])
+    )
+
+
+def _get_layer(model, name):
+    try:
+        return model.get_layer(name)
+    except ValueError:
+        known = [layer.name for layer in model.layers]
+        raise ValueError(
+            f"`feature_layer` must name a layer of the backbone. Received: feature_layer={name!r}. "
+            f"Its layers: {', '.join(known)}"
+        ) from None
+
+
+def _check_features(features, what):
+    if not isinstance(features, keras.KerasTensor) or len(features.shape) != 4:
+        received = getattr(features, "shape", None) or type(features).__name__
+        raise ValueError(
+            "The features must be one 4-D map, (batch, height, width, channels). "
+            f"Received: {received} from {what}"
+        )
+
+
+def _load_weights_file(weights, name, *models):
+    """Loads a file into the first of `models` that it fits: the whole backbone or the cut one."""
+    if weights in (None, "imagenet"):
+        return
+    path = pathlib.Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(
+            "`weights` must be 'imagenet', None or the path of a weights file. Received: "
+            f"weights={str(weights)!r}, and there is no such file"
+        )
+    errors = []
+    for model in models:
+        try:
+            with warnings.catch_warnings(record=True) as raised:
+                model.load_weights(path)
+            for warning in raised:
+                warnings.warn(warning.message, stacklevel=2)
+            return
+        except (ValueError, OSError, KeyError) as error:
+            errors.append(str(error).strip().splitlines()[0])
+    raise ValueError(
+        f"The weights file {str(path)!r} does not fit backbone {name!r}, neither whole nor cut at "
+        f"the feature layer. Keras says: {' / '.join(dict.fromkeys(errors))}"
+    )
+
+
+def _plain(name):
+    return re.sub("[^a-z0-9]", "", name.lower())

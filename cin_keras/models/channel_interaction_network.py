@@ -1,0 +1,389 @@
+"""The Channel Interaction Network (CIN).
+
+Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization", AAAI 2020
+(arXiv:2003.05235). Beyond the paper: embeddings are normalised to length 1, so that a margin means
+the same for every backbone; φ and ψ start at zero, so that training starts from the plain
+pretrained network.
+"""
+
+import keras
+from keras import ops
+
+from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
+from cin_keras.models.backbones import build_backbone, dtype_policy_scope
+from cin_keras.models.export import export_inference
+from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
+from cin_keras.models.pair_batch import (
+    check_single_images,
+    interleave,
+    is_pair,
+    separate,
+    unpack_pair_batch,
+)
+from cin_keras.optimizers import LayerwiseSGD
+
+
+@keras.saving.register_keras_serializable(package="cin_keras")
+class CIN(keras.Model):
+    """A classifier for things that look almost the same, trained on pairs of images.
+
+    Inference: backbone → self-channel interaction → spatial mean → linear classifier. Training
+    adds, on every pair, the contrastive channel interaction, an embedding of `embedding_dim`
+    numbers and the contrastive loss: `L = L_soft + alpha · L_cont`, `L_soft` over all `2 N`
+    images, `L_cont` the mean over the `N` pairs. Gao et al., AAAI 2020 (arXiv:2003.05235).
+
+    The model is compiled on construction (`LayerwiseSGD` with momentum 0.9, softmax
+    cross-entropy, accuracy), so that `fit` works at once; `compile` takes any other optimizer,
+    classification loss and metrics.
+
+    Args:
+        num_classes: Int ≥ 2.
+        backbone: A name from `cin_keras.models.backbone_names()`, with its preprocessing built
+            in, or a Keras model with one 4-D output, which gets the images as they come, 0 to
+            255. Defaults to `"resnet50"`.
+        weights: The backbone's weights: `"imagenet"` (downloaded once by Keras), `None` (random),
+            or the path of a weights file, for the whole backbone or for the part up to
+            `feature_layer`. A supplied model keeps its own weights for `"imagenet"` and `None`.
+            Defaults to `"imagenet"`.
+        input_shape: `(height, width, 3)`; height and width may be `None`. With
+            channels_first as Keras' image data format: `(3, height, width)`. Defaults to
+            `(448, 448, 3)`.
+        feature_layer: Name of the backbone's layer whose output interacts, or `None` for its
+            output. Defaults to `None`.
+        alpha: Float ≥ 0, weight of the contrastive loss. Defaults to 2.0.
+        margin: Float > 0, from which distance on negative pairs cost nothing; embeddings have
+            length 1, so distances lie in [0, 2]. Defaults to 0.5.
+        embedding_dim: Int, length of the embeddings. Defaults to 512.
+        scale: Float > 0, scale of the interaction's logits. Defaults to 1.0.
+        dropout: Float in [0, 1), dropped before the classifier. Defaults to 0.0.
+        classifier_activation: `None` for logits or `"softmax"` for probabilities. Defaults to
+            `None`.
+        name: Str. Defaults to `None`.
+        descriptor: What ψ and the embedding see of a feature map: `"average"` or `"flatten"`
+            (every position, needs a fixed input size). Defaults to `"average"`.
+        dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
+            float32. Defaults to `None`, the global policy.
+
+    Input shape:
+        `(batch, height, width, 3)`, RGB from 0 to 255, any dtype; in training, pair batches
+        `((images_a, images_b), (labels_a, labels_b))`, optionally with `(weights_a, weights_b)`,
+        each `(pairs, ...)`; labels are class numbers from 0 or one-hot.
+
+    Output shape:
+        `(batch, num_classes)`, float32.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, ConnectionError: For arguments out of range and
+            backbones that cannot be had; the sentence names what was received.
+
+    Attributes:
+        backbone: The model from images to features, for freezing: `model.backbone.trainable =
+            False` before the first `fit`, or followed by `compile`.
+        interaction: The `SelfChannelInteraction`.
+        contrast: The `ContrastiveChannelInteraction`, in training only.
+
+    Example:
+
+    ```python
+    samples = cin_keras.data.drawn_cars(images_per_class=10, image_size=64)
+    pairs = cin_keras.data.pair_dataset(samples, image_size=64, pairs_per_batch=8)
+    model = cin_keras.CIN(
+        samples.num_classes, backbone="mobilenet", weights=None, input_shape=(64, 64, 3)
+    )
+    model.fit(pairs)
+    model.predict(cin_keras.data.image_dataset(samples, image_size=64)).shape  # (120, 12)
+    ```
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        backbone="resnet50",
+        weights="imagenet",
+        input_shape=(448, 448, 3),
+        feature_layer=None,
+        alpha=2.0,
+        margin=0.5,
+        embedding_dim=512,
+        scale=1.0,
+        dropout=0.0,
+        classifier_activation=None,
+        name=None,
+        *,
+        descriptor="average",
+        dtype=None,
+    ):
+        _check_arguments(
+            num_classes=num_classes,
+            alpha=alpha,
+            embedding_dim=embedding_dim,
+            dropout=dropout,
+            classifier_activation=classifier_activation,
+            input_shape=input_shape,
+        )
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+
+        # === Layers and functional model ===
+        with dtype_policy_scope(policy):
+            images = keras.Input(input_shape, name="images", dtype="float32")
+            backbone_model, features = build_backbone(backbone, images, weights, feature_layer)
+            interaction = SelfChannelInteraction(
+                scale=scale,
+                pooling="avg",
+                kernel_initializer="zeros",
+                name="self_channel_interaction",
+            )
+            drop = keras.layers.Dropout(dropout, name="dropout")
+            classifier = keras.layers.Dense(
+                num_classes,
+                activation=classifier_activation,
+                dtype="float32",
+                name="classifier",
+            )
+            outputs = classifier(drop(interaction(features)))
+            super().__init__(images, outputs, name=name)
+
+            # === Training only ===
+            contrast = ContrastiveChannelInteraction(
+                interaction,
+                pooling="avg" if descriptor == "average" else None,
+                descriptor=descriptor,
+                kernel_initializer="zeros",
+                name="contrastive_channel_interaction",
+            )
+            contrast.build([features.shape, features.shape])
+            # Without a bias: it would cancel in the distance.
+            embedding = keras.layers.Dense(
+                embedding_dim, use_bias=False, dtype="float32", name="embedding"
+            )
+            described = features.shape[1:]
+            if descriptor == "average":
+                described = (features.shape[interaction.channel_axis],)
+            embedding.build((None, int(ops.prod(described))))
+        self.dtype_policy = policy
+        self.backbone = backbone_model
+        self.interaction = interaction
+        self.dropout = drop
+        self.classifier = classifier
+        self.contrast = contrast
+        self.embedding = embedding
+        self.contrastive_loss = ContrastiveLoss(margin)
+        self.classification_loss_tracker = keras.metrics.Mean(name="classification_loss")
+        self.contrastive_loss_tracker = keras.metrics.Mean(name="contrastive_loss")
+
+        # === Config ===
+        self.num_classes = num_classes
+        self.backbone_name = backbone if isinstance(backbone, str) else None
+        self.feature_layer = feature_layer
+        self.alpha = alpha
+        self.margin = margin
+        self.embedding_dim = embedding_dim
+        self.scale = scale
+        self.dropout_rate = dropout
+        self.classifier_activation = classifier_activation
+        self.descriptor = descriptor
+
+        self.compile(
+            optimizer=LayerwiseSGD(0.01, rates={"phi": 0.05}, momentum=0.9, clipnorm=1.0),
+            loss=SoftmaxCrossentropy(from_logits=classifier_activation is None),
+            metrics=["accuracy"],
+        )
+
+    # === Forward ===
+
+    def __call__(self, inputs, *args, **kwargs):
+        if is_pair(inputs):
+            return super().__call__(interleave(inputs), *args, paired=True, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, training=None, mask=None, paired=False):
+        # JAX's trainer calls this method with the pair itself, not through __call__.
+        if is_pair(inputs):
+            inputs, paired = interleave(inputs), True
+        if not paired:
+            return super().call(inputs, training=training, mask=mask)
+        features = self.backbone(ops.cast(inputs, "float32"), training=training)
+        pooled, weights = self.interaction(features, return_interaction_weights=True)
+        outputs = self.classifier(self.dropout(pooled, training=training))
+        contrasted = self.contrast(separate(features), weights=separate(weights))
+        embeddings = [self._embed(z) for z in contrasted]
+        return {"outputs": outputs, "embeddings": ops.stack(embeddings, axis=1)}
+
+    def _embed(self, z):
+        """`h(Z')`, `(pairs, embedding_dim)`, of length 1."""
+        flat = ops.reshape(z, (-1, self.embedding.kernel.shape[0]))
+        return ops.normalize(self.embedding(flat), axis=-1)
+
+    # === Training: the pair mathematics ===
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """`L_soft + alpha · L_cont` plus layer penalties for a pair batch, else Keras' own."""
+        if not is_pair(x):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        labels, weights = _interleave_targets(y, sample_weight)
+        loss = super().compute_loss(x, labels, y_pred["outputs"], weights, training)
+        penalties = [ops.sum(penalty) for penalty in self.losses]
+        same_class = ops.equal(*(self._class_numbers(part) for part in y))
+        pair_weight = None if sample_weight is None else _mean_of_two(sample_weight)
+        contrastive_loss = self.contrastive_loss(
+            ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
+        )
+        pairs = ops.shape(x[0])[0]
+        self.classification_loss_tracker.update_state(loss - sum(penalties), pairs)
+        self.contrastive_loss_tracker.update_state(contrastive_loss, pairs)
+        return loss + self.alpha * contrastive_loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Metrics over all images; those of the pair term in training only."""
+        if is_pair(x):
+            labels, weights = _interleave_targets(y, sample_weight)
+            return super().compute_metrics(x, labels, y_pred["outputs"], weights)
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        for tracker in (self.classification_loss_tracker, self.contrastive_loss_tracker):
+            results.pop(tracker.name, None)
+        return results
+
+    def _class_numbers(self, labels):
+        if is_sparse(labels, self.num_classes):
+            return ops.cast(ops.reshape(labels, (-1,)), "int32")
+        return ops.argmax(labels, axis=-1)
+
+    # === Training: the steps, in which JAX passes its state before the data ===
+
+    def train_step(self, *args):
+        """Takes the pair batch apart, refuses anything else, and lets Keras do the rest."""
+        *state, data = args
+        return super().train_step(*state, unpack_pair_batch(data))
+
+    def test_step(self, *args):
+        check_single_images(args[-1], "evaluate")
+        return super().test_step(*args)
+
+    def predict_step(self, *args):
+        check_single_images(args[-1], "predict")
+        return super().predict_step(*args)
+
+    def make_train_function(self, force=False):
+        super().make_train_function(force)
+        self.train_function = keep_state(self, self.train_function, TRAIN_STATE)
+
+    def make_test_function(self, force=False):
+        super().make_test_function(force)
+        self.test_function = keep_state(self, self.test_function, TEST_STATE)
+
+    def make_predict_function(self, force=False):
+        super().make_predict_function(force)
+        self.predict_function = keep_state(self, self.predict_function, PREDICT_STATE)
+
+    # === Saving ===
+
+    def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
+        """Writes the inference path (no ψ, no embedding) for serving without this package.
+
+        Args:
+            filepath: Folder (or file, for formats other than SavedModel) to write.
+            format: As for `keras.Model.export`. Defaults to `"tf_saved_model"`, a SavedModel with
+                two endpoints, `serve` for float32 images and `serve_uint8`, on the TensorFlow
+                and JAX backends.
+            verbose: Bool, whether to describe what was written. Defaults to `None`, Keras' own.
+            **kwargs: As for `keras.Model.export`.
+
+        Raises:
+            RuntimeError: For a SavedModel on the PyTorch backend, which Keras cannot write; the
+                sentence says what to do.
+
+        Example:
+
+        ```python
+        model.export("saved_model")
+        served = tf.saved_model.load("saved_model")
+        logits = served.serve(images)  # or served.serve_uint8(images)
+        ```
+        """
+        export_inference(self, filepath, format=format, verbose=verbose, **kwargs)
+
+    def get_config(self):
+        backbone = self.backbone_name or keras.saving.serialize_keras_object(self.backbone)
+        return {
+            "num_classes": self.num_classes,
+            "backbone": backbone,
+            # Weights come with the file, or are the caller's to set: a config never downloads.
+            "weights": None,
+            "input_shape": self.input_shape[1:],
+            "feature_layer": self.feature_layer if self.backbone_name else None,
+            "alpha": self.alpha,
+            "margin": self.margin,
+            "embedding_dim": self.embedding_dim,
+            "scale": self.scale,
+            "dropout": self.dropout_rate,
+            "classifier_activation": self.classifier_activation,
+            "name": self.name,
+            "descriptor": self.descriptor,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "trainable": self.trainable,
+            "frozen_layers": [i for i, layer in enumerate(self.layers) if not layer.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = {**config, "weights": None}
+        trainable = config.pop("trainable", True)
+        frozen = config.pop("frozen_layers", [])
+        for key in ("backbone", "dtype"):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(
+                    config[key], custom_objects=custom_objects
+                )
+        model = cls(**config)
+        if not trainable:
+            model.trainable = False
+        for index in frozen:
+            model.layers[index].trainable = False
+        return model
+
+
+def _interleave_targets(labels, weights):
+    return interleave(labels), None if weights is None else interleave(weights)
+
+
+def _mean_of_two(weights):
+    a, b = (ops.cast(ops.reshape(weight, (-1,)), "float32") for weight in weights)
+    return (a + b) / 2
+
+
+def _check_arguments(
+    num_classes, alpha, embedding_dim, dropout, classifier_activation, input_shape
+):
+    def require(condition, message):
+        if not condition:
+            raise ValueError(message)
+
+    require(
+        isinstance(num_classes, int) and num_classes >= 2,
+        f"`num_classes` must be an int of at least 2. Received: num_classes={num_classes!r}",
+    )
+    require(
+        0 <= alpha < float("inf"),
+        f"`alpha` must be a number of at least 0. Received: alpha={alpha}",
+    )
+    require(
+        isinstance(embedding_dim, int) and embedding_dim >= 1,
+        f"`embedding_dim` must be a positive int. Received: embedding_dim={embedding_dim!r}",
+    )
+    require(
+        0 <= dropout < 1,
+        f"`dropout` must lie in [0, 1). Received: dropout={dropout}",
+    )
+    require(
+        classifier_activation in (None, "softmax"),
+        "`classifier_activation` must be None (logits) or 'softmax'. "
+        f"Received: classifier_activation={classifier_activation!r}",
+    )
+    channels_last = keras.config.image_data_format() == "channels_last"
+    expected = "(height, width, 3)" if channels_last else "(3, height, width)"
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
+    require(
+        len(shape) == 3 and shape[2 if channels_last else 0] == 3,
+        f"`input_shape` must be {expected}. Received: input_shape={input_shape}",
+    )

@@ -1,0 +1,37 @@
+"""Writes the inference path of a model for serving."""
+
+import keras
+
+
+def export_inference(model, filepath, format="tf_saved_model", verbose=None, **kwargs):
+    """Exports `model`'s functional graph, without what only training needs.
+
+    Arguments, errors and an example stand with `cin_keras.CIN.export`.
+    """
+    inference = keras.Model(model.input, model.output, name=model.name)
+    if format != "tf_saved_model":
+        inference.export(filepath, format=format, verbose=verbose, **kwargs)
+        return
+    backend = keras.backend.backend()
+    if backend == "torch":
+        raise RuntimeError(
+            "Keras cannot write a SavedModel on the PyTorch backend. Save the model here, "
+            "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
+            "keras.saving.load_model('model.keras'), and export it there."
+        )
+    if backend == "jax":
+        kwargs.setdefault("jax2tf_kwargs", {}).setdefault(
+            "native_serialization_platforms", ("cpu", "cuda")
+        )
+        # Gradients through a graph of unknown height and width cannot be exported.
+        kwargs["jax2tf_kwargs"].setdefault("with_gradient", False)
+    archive = keras.export.ExportArchive()
+    archive.track(inference)
+    for endpoint, dtype in (("serve", "float32"), ("serve_uint8", "uint8")):
+        archive.add_endpoint(
+            endpoint,
+            lambda images: inference(keras.ops.cast(images, "float32"), training=False),
+            input_signature=[keras.InputSpec(shape=model.input.shape, dtype=dtype)],
+            **kwargs,
+        )
+    archive.write_out(filepath, verbose=verbose)

@@ -1,0 +1,44 @@
+"""Keeps a model's variables through a failed step on the JAX backend."""
+
+import functools
+
+import keras
+
+_GROUPS = ("trainable_variables", "non_trainable_variables")
+TRAIN_STATE = (*_GROUPS, "optimizer_variables", "metrics_variables")
+TEST_STATE = (*_GROUPS, "metrics_variables")
+PREDICT_STATE = _GROUPS
+
+
+def keep_state(model, step_function, groups):
+    """Wraps a step so that an exception in it puts the state it was given back into the model.
+
+    Keras' JAX trainer empties all variables before the first step of an epoch. Without this, a
+    batch that is refused, or Ctrl-C, would cost the user the model's weights.
+
+    Args:
+        model: The model being run.
+        step_function: What `make_train_function` (test, predict) made: `(state, iterator)` →
+            `(outputs, state)`.
+        groups: Names of the lists of variables that the state consists of.
+
+    Returns:
+        The wrapped function; on other backends `step_function` itself.
+    """
+    if keras.backend.backend() != "jax" or hasattr(step_function, "keeps_state"):
+        return step_function
+
+    @functools.wraps(step_function)
+    def step(state, iterator):
+        try:
+            return step_function(state, iterator)
+        except BaseException:
+            lost = any(value.is_deleted() for values in state for value in values)
+            if not lost:
+                model._jax_state = dict(zip(groups, state))
+                model._jax_state_synced = False
+                model.jax_state_sync()
+            raise
+
+    step.keeps_state = True
+    return step

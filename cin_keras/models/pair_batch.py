@@ -1,0 +1,93 @@
+"""Pair batches: `((images_a, images_b), (labels_a, labels_b))`, with or without weights.
+
+Inside the model a pair batch becomes one batch of `2 N` images in which the two of a pair stand
+next to each other: `a_0, b_0, a_1, b_1, …`. The backbone then runs once, batch normalisation sees
+all images, and an engine that shards the batch never parts a pair.
+"""
+
+from keras import ops
+
+_EXPECTED = (
+    "fit() of a CIN takes a pair dataset: batches ((images_a, images_b), (labels_a, labels_b)), "
+    "optionally with (weights_a, weights_b), such as cin_keras.data.pair_dataset(...) makes."
+)
+
+
+def is_pair(x):
+    """Whether `x` is a tuple or list of two."""
+    return isinstance(x, (tuple, list)) and len(x) == 2
+
+
+def interleave(pair):
+    """`(a, b)`, each `(pairs, ...)`, as one tensor `(2 * pairs, ...)`: `a_0, b_0, a_1, b_1, …`."""
+    a, b = (ops.convert_to_tensor(x) for x in pair)
+    stacked = ops.stack([a, b], axis=1)
+    return ops.reshape(stacked, (-1, *ops.shape(stacked)[2:]))
+
+
+def separate(x):
+    """The inverse of `interleave`: `(2 * pairs, ...)` as `(a, b)`, each `(pairs, ...)`."""
+    return tuple(ops.unstack(ops.reshape(x, (-1, 2, *ops.shape(x)[1:])), 2, axis=1))
+
+
+def unpack_pair_batch(data):
+    """Takes a training batch apart.
+
+    Args:
+        data: What Keras hands to `train_step`: a tuple or list `(x, y)` or
+            `(x, y, sample_weight)`.
+
+    Returns:
+        `(images, labels, weights)`, each a pair `(a, b)`; weights may be `None`.
+
+    Raises:
+        ValueError: For anything else, in one sentence that says what was received.
+    """
+    parts = list(data) if isinstance(data, (tuple, list)) else [data]
+    x, y, weights = (parts + [None, None])[:3]
+    if len(parts) > 3 or not is_pair(x):
+        raise ValueError(
+            f"{_EXPECTED} Received: single images, x of {_shapes(x)}; for these, use "
+            "evaluate() or predict()."
+        )
+    if not is_pair(y):
+        raise ValueError(f"{_EXPECTED} Received: labels that are no pair, y of {_shapes(y)}")
+    if weights is not None and not is_pair(weights):
+        raise ValueError(
+            f"{_EXPECTED} Received: sample weights that are no pair, of {_shapes(weights)}"
+        )
+    for name, pair in (("images", x), ("labels", y), ("sample weights", weights or (x[0],) * 2)):
+        if not _agree(pair[0].shape, pair[1].shape):
+            raise ValueError(f"{_EXPECTED} Received: two {name} that differ in {_shapes(pair)}")
+    if len(x[0].shape) != 4:
+        raise ValueError(
+            f"{_EXPECTED} Images are (pairs, height, width, 3). Received: {_shapes(x)}"
+        )
+    for name, pair in (("labels", y), ("sample weights", weights or y)):
+        if len(pair[0].shape) == 0 or not _agree(x[0].shape[:1], pair[0].shape[:1]):
+            raise ValueError(
+                f"{_EXPECTED} Received: {name} of {_shapes(pair)} for images of {_shapes(x)}"
+            )
+    return tuple(x), tuple(y), None if weights is None else tuple(weights)
+
+
+def check_single_images(data, method):
+    """Raises ValueError if a batch given to `evaluate` or `predict` holds pairs of images."""
+    x = data[0] if isinstance(data, (tuple, list)) else data
+    if is_pair(x):
+        raise ValueError(
+            f"{method}() of a CIN takes single images, batches (images, labels) such as "
+            f"cin_keras.data.image_dataset(...) makes. Received: a pair, images of {_shapes(x)}"
+        )
+
+
+def _agree(shape_a, shape_b):
+    return len(shape_a) == len(shape_b) and all(
+        a == b or None in (a, b) for a, b in zip(shape_a, shape_b)
+    )
+
+
+def _shapes(x):
+    if isinstance(x, (tuple, list)):
+        return "shapes " + " and ".join(str(tuple(getattr(part, "shape", ()))) for part in x)
+    return f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__

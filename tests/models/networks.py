@@ -1,0 +1,49 @@
+"""Small networks and batches that the tests of the models share."""
+
+import keras
+import numpy as np
+
+import cin_keras
+
+
+def tiny_backbone(channels=4, size=8):
+    """A 1×1 convolution with bias on images scaled to [0, 1]."""
+    images = keras.Input((size, size, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    return keras.Model(images, keras.layers.Conv2D(channels, 1, name="conv")(x), name="tiny")
+
+
+def normalized_backbone(size=8, **kwargs):
+    """Two convolutions with batch normalisation between."""
+    images = keras.Input((size, size, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="first")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.Conv2D(6, 3, strides=2, padding="same", name="last", **kwargs)(x)
+    return keras.Model(images, x, name="normalized")
+
+
+def tiny_cin(num_classes=3, backbone=None, size=8, randomize=True, **kwargs):
+    """A CIN whose φ and ψ are not zero, so that every term of the loss has a say."""
+    model = cin_keras.CIN(
+        num_classes,
+        backbone=backbone or tiny_backbone(size=size),
+        input_shape=(size, size, 3),
+        **{"embedding_dim": 5, **kwargs},
+    )
+    if randomize:
+        rng = np.random.default_rng(5)
+        for layer in (model.interaction.phi, model.contrast.psi):
+            for weight in layer.weights:
+                weight.assign(0.2 * rng.normal(size=weight.shape))
+    return model
+
+
+def pair_batch(pairs=4, size=8, num_classes=3, seed=0):
+    """`((images_a, images_b), (labels_a, labels_b))`; pairs 0, 2, … are positive."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (2, pairs, size, size, 3)).astype("uint8")
+    labels_a = rng.integers(0, num_classes, pairs)
+    labels_b = (labels_a + np.arange(pairs) % 2) % num_classes
+    return (images[0], images[1]), (labels_a, labels_b)

@@ -1,0 +1,165 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import cin_keras
+from cin_keras.models.backbones import build_backbone
+from tests.models.networks import normalized_backbone, tiny_backbone
+
+
+def images_of(size):
+    return np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "module"),
+    [
+        ("resnet50", "conv2_block1_out", keras.applications.resnet),
+        ("vgg19", "block2_pool", keras.applications.vgg19),
+        ("mobilenet", "conv_pw_2_relu", keras.applications.mobilenet),
+        ("densenet121", "pool1", keras.applications.densenet),
+        ("ResNet50V2", "conv2_block1_out", keras.applications.resnet_v2),
+    ],
+)
+def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module):
+    inputs = keras.Input((32, 32, 3))
+    model, features = build_backbone(name, inputs, feature_layer=layer)
+    constructor = next(
+        getattr(module, known) for known in dir(module) if known.lower() == name.lower()
+    )
+    bare = constructor(include_top=False, weights=None, input_shape=(32, 32, 3))
+    bare = keras.Model(bare.input, bare.get_layer(layer).output)
+    bare.set_weights(model.get_weights())
+    images = images_of(32)
+    expected = bare.predict(module.preprocess_input(images.copy()), verbose=0)
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
+    )
+    assert features.shape == (None, *expected.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["efficientnetv2-s", "convnext_tiny", "MobileNetV3Small"])
+def test_spellings_and_backbones_that_preprocess_themselves(name):
+    if keras.backend.backend() == "jax":
+        pytest.skip("the same code as on the other backends, and minutes of compilation")
+    model, features = build_backbone(name, keras.Input((32, 32, 3)))
+    output = ops.convert_to_numpy(model(images_of(32)))
+    assert output.shape[1:] == features.shape[1:] and np.isfinite(output).all()
+
+
+def test_the_names_of_the_documentation_are_known():
+    names = {name.lower() for name in cin_keras.models.backbone_names()}
+    assert {"resnet50", "resnet101", "resnet152", "vgg19", "mobilenet", "convnexttiny"} <= names
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut):
+    source = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(32, 32, 3), alpha=1.0
+    )
+    tapped = keras.Model(source.input, source.get_layer("conv_pw_2_relu").output)
+    (tapped if cut else source).save_weights(tmp_path / "file.weights.h5")
+    model = cin_keras.CIN(
+        3,
+        "mobilenet",
+        str(tmp_path / "file.weights.h5"),
+        (32, 32, 3),
+        feature_layer="conv_pw_2_relu",
+    )
+    for weight, expected in zip(model.backbone.weights, tapped.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(weight), ops.convert_to_numpy(expected)
+        )
+
+
+def test_a_weights_file_of_another_network_is_refused(tmp_path):
+    tiny_backbone().save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(ValueError, match="other.weights.h5.*does not fit backbone 'mobilenet'"):
+        cin_keras.CIN(3, "mobilenet", tmp_path / "other.weights.h5", (32, 32, 3))
+    (tmp_path / "text.weights.h5").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match="does not fit"):
+        cin_keras.CIN(3, "mobilenet", tmp_path / "text.weights.h5", (32, 32, 3))
+    with pytest.raises(FileNotFoundError, match="no_such_file"):
+        cin_keras.CIN(3, "mobilenet", "no_such_file.weights.h5", (32, 32, 3))
+
+
+def test_without_a_network_the_error_says_what_to_do(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise Exception("URL fetch failure on https://example.invalid: Name not known")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
+    with pytest.raises(ConnectionError, match="(?s)'mobilenet'.*URL fetch.*weights=None.*weights='"):
+        cin_keras.CIN(3, backbone="mobilenet", input_shape=(128, 128, 3))
+
+
+def test_loading_and_configs_never_download(monkeypatch, tmp_path):
+    model = cin_keras.CIN(3, "mobilenet", None, (32, 32, 3), feature_layer="conv_pw_2_relu")
+    model.save(tmp_path / "model.keras")
+
+    def no_network(*args, **kwargs):
+        raise AssertionError("tried to download")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
+    cin_keras.CIN.from_config({**model.get_config(), "weights": "imagenet"})
+    keras.saving.load_model(tmp_path / "model.keras")
+
+
+def test_a_supplied_backbone_keeps_its_weights_and_gets_images_as_they_come():
+    backbone = normalized_backbone()
+    before = [ops.convert_to_numpy(w).copy() for w in backbone.weights]
+    model = cin_keras.CIN(3, backbone=backbone, input_shape=(8, 8, 3))
+    for weight, value in zip(backbone.weights, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(weight), value)
+    images = images_of(8)
+    features = ops.convert_to_numpy(model.backbone(images))
+    np.testing.assert_array_equal(features, ops.convert_to_numpy(backbone(images)))
+
+
+def test_a_supplied_backbone_can_be_tapped():
+    model = cin_keras.CIN(
+        3, backbone=normalized_backbone(), input_shape=(8, 8, 3), feature_layer="relu"
+    )
+    assert model.interaction.channels == 4
+    copy = cin_keras.CIN.from_config(model.get_config())
+    assert copy.interaction.channels == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"backbone": "resnet5"}, ValueError, "backbone='resnet5'.*ResNet50"),
+        ({"backbone": 5}, TypeError, "backbone=5 of type int"),
+        ({"backbone": "mobilenet", "feature_layer": "x"}, ValueError, "feature_layer='x'.*conv_pw"),
+        ({"backbone": tiny_backbone(size=16)}, ValueError, r"input_shape=\(16, 16, 3\)"),
+        (
+            {"backbone": keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])},
+            ValueError,
+            r"one 4-D map.*\(None, 3072\)",
+        ),
+    ],
+)
+def test_wrong_backbones_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        cin_keras.CIN(3, **{"weights": None, "input_shape": (32, 32, 3), **arguments})
+
+
+def test_a_kerascv_backbone():
+    if keras.backend.backend() == "jax":
+        pytest.skip("the same code as on the other backends, and minutes of compilation")
+    import keras_cv
+
+    backbone = keras_cv.models.DenseNetBackbone(
+        stackwise_num_repeats=[1, 1],
+        include_rescaling=True,
+        input_shape=(32, 32, 3),
+        growth_rate=4,
+    )
+    model = cin_keras.CIN(3, backbone=backbone, input_shape=(32, 32, 3))
+    assert model.interaction.channels == backbone.output.shape[-1]
+    images = images_of(32).astype("uint8")
+    copy = cin_keras.CIN.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0), copy.predict(images, verbose=0), rtol=1e-4, atol=1e-5
+    )

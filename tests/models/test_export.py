@@ -1,0 +1,111 @@
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from tests.models.networks import normalized_backbone, pair_batch, tiny_cin
+
+SERVE = """
+import json, sys
+sys.modules["keras"] = None
+sys.modules["cin_keras"] = None
+import numpy as np, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2])
+outputs = {
+    "serve": served.serve(images.astype("float32")),
+    "serve_uint8": served.serve_uint8(images),
+    "one": served.serve(images[:1].astype("float32")),
+    "signature": list(served.signatures["serving_default"](
+        tf.constant(images, tf.float32)).values())[0],
+}
+outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
+outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
+outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
+print(json.dumps(outputs))
+"""
+
+TO_TENSORFLOW = """
+import sys, keras, cin_keras
+model = keras.saving.load_model(sys.argv[1])
+model.export(sys.argv[2], verbose=False)
+"""
+
+
+def run_python(script, *arguments, backend="tensorflow"):
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def serve(folder, images, tmp_path):
+    """What TensorFlow alone, in a process of its own, makes of the images."""
+    np.save(tmp_path / "images.npy", images)
+    return json.loads(run_python(SERVE, folder, tmp_path / "images.npy").splitlines()[-1])
+
+
+def trained_model():
+    images, labels = pair_batch()
+    model = tiny_cin(backbone=normalized_backbone(), embedding_dim=9)
+    model.fit(images, labels, batch_size=2, verbose=0)
+    return model, images[0]
+
+
+def check(outputs, expected, model):
+    for name in ("serve", "serve_uint8", "signature"):
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs["one"], expected[:1], rtol=1e-4, atol=1e-4)
+    training_only = model.contrast.psi.weights + model.embedding.weights
+    inference = model.count_params() - sum(int(np.prod(w.shape)) for w in training_only)
+    assert outputs["count"] == inference, "ψ and the embedding are not in the file"
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
+)
+def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
+    model, images = trained_model()
+    model.export(tmp_path / "saved_model", verbose=False)
+    check(serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the detour of the others")
+def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
+    model, images = trained_model()
+    model.save(tmp_path / "model.keras")
+    run_python(TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model")
+    check(serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="an error of this backend")
+def test_pytorch_says_what_works_instead(tmp_path):
+    with pytest.raises(RuntimeError, match="KERAS_BACKEND=tensorflow"):
+        tiny_cin().export(tmp_path / "saved_model")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
+)
+def test_unknown_image_size(tmp_path):
+    import tensorflow as tf
+
+    backbone = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
+    model = cin_keras.CIN(3, backbone=backbone, input_shape=(None, None, 3))
+    model.export(tmp_path / "saved_model", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved_model")
+    for size in (8, 13):
+        images, _ = pair_batch(size=size)
+        np.testing.assert_allclose(
+            served.serve_uint8(images[0]), model.predict(images[0], verbose=0), rtol=1e-4, atol=1e-4
+        )

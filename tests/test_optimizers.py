@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cin_keras.optimizers import LayerwiseSGD
+
+
+def two_layers():
+    return keras.Sequential([
+        keras.Input((3,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(2, name="second")
+    ])
+
+
+def changes(optimizer, steps=3):
+    """How far every weight moves in some steps on a fixed batch."""
+    keras.utils.set_random_seed(0)
+    model = two_layers()
+    model.compile(optimizer, loss="mse")
+    before = [ops.convert_to_numpy(w).copy() for w in model.weights]
+    x, y = np.random.default_rng(0).normal(size=(2, 8, 3))
+    for _ in range(steps):
+        model.train_on_batch(x, y[:, :2])
+    return [ops.convert_to_numpy(w) - b for w, b in zip(model.weights, before, strict=True)]
+
+
+def test_a_factor_scales_the_step_of_its_layer_only():
+    plain = changes(LayerwiseSGD(0.1), steps=1)
+    scaled = changes(LayerwiseSGD(0.1, rates={"first": 0.1}), steps=1)
+    for a, b in zip(plain[:2], scaled[:2], strict=True):
+        np.testing.assert_allclose(b, 0.1 * a, rtol=1e-3, atol=1e-7)
+    for a, b in zip(plain[2:], scaled[2:], strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-5)
+
+
+def test_without_factors_it_is_sgd():
+    for arguments in ({"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1}):
+        for a, b in zip(
+            changes(LayerwiseSGD(0.1, **arguments)),
+            changes(keras.optimizers.SGD(0.1, **arguments)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_only_whole_parts_of_a_path_match_and_factors_multiply():
+    none = changes(LayerwiseSGD(0.1, rates={"fir": 0.0}), steps=1)
+    assert all(np.abs(change).max() > 0 for change in none)
+    both = changes(LayerwiseSGD(0.1, rates={"first": 0.5, "kernel": 0.5}), steps=1)
+    plain = changes(LayerwiseSGD(0.1), steps=1)
+    for factor, a, b in zip((0.25, 0.5, 0.5, 1.0), plain, both, strict=True):
+        np.testing.assert_allclose(b, factor * a, rtol=1e-3, atol=1e-7)
+
+
+def test_rates_survive_serialization():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    optimizer = LayerwiseSGD(schedule, rates={"phi": 0.05}, momentum=0.9)
+    config = keras.saving.serialize_keras_object(optimizer)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert copy.rates == {"phi": 0.05} and copy.momentum == 0.9
+    assert copy.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("factor", [-0.1, "small", float("inf")])
+def test_wrong_factors_are_named(factor):
+    with pytest.raises(ValueError, match="rates\\['phi'\\]"):
+        LayerwiseSGD(0.1, rates={"phi": factor})
