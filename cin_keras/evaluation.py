@@ -1,0 +1,53 @@
+"""Accuracy of a classifier, in one and per class."""
+
+import numpy as np
+
+
+def evaluate_predictions(labels, probabilities, class_names):
+    """Accuracy, top-5 accuracy and accuracy per class.
+
+    Args:
+        labels: True classes, integers from 0, shape `(images,)`.
+        probabilities: Scores (probabilities or logits), shape `(images, classes)`.
+        class_names: Sequence of str, one a class.
+
+    Returns:
+        Dict: `accuracy` and `top_5_accuracy`, floats in [0, 1] (top 5, or all classes where there
+        are fewer); `images`, int; `per_class`, a list of dicts with `name`, `images` and
+        `accuracy` (`None` for a class without an image).
+
+    Raises:
+        ValueError: If shapes do not fit together, there is no image, or a score is not finite.
+
+    Example:
+
+    >>> scores = np.array([[0.9, 0.1], [0.8, 0.2]])
+    >>> evaluate_predictions([0, 1], scores, ["cat", "dog"])["accuracy"]
+    0.5
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    if labels.ndim != 1 or not len(labels) or probabilities.shape != (len(labels), len(class_names)):
+        raise ValueError(
+            "`labels` must have shape (images,), at least one, and `probabilities` "
+            f"(images, {len(class_names)}), one column a class name. Received: "
+            f"labels.shape={labels.shape}, probabilities.shape={probabilities.shape}"
+        )
+    finite = np.isfinite(probabilities).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"{np.sum(~finite)} of {len(labels)} predictions are not finite: the model is broken, "
+            "most likely by a learning rate that was too large."
+        )
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    hits = order == labels[:, None]
+    per_class = []
+    for label, name in enumerate(class_names):
+        own = hits[labels == label, 0]
+        accuracy = float(own.mean()) if len(own) else None
+        per_class.append({"name": name, "images": len(own), "accuracy": accuracy})
+    return {
+        "accuracy": float(hits[:, 0].mean()),
+        "top_5_accuracy": float(hits[:, :5].any(axis=1).mean()),
+        "images": len(labels),
+        "per_class": per_class,
+    }
