@@ -3,13 +3,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cin_keras.optimizers import LayerwiseSGD
+from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 
 
 def two_layers():
-    return keras.Sequential([
-        keras.Input((3,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(2, name="second")
-    ])
+    return keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4, name="first"),
+            keras.layers.Dense(2, name="second"),
+        ]
+    )
 
 
 def changes(optimizer, steps=3):
@@ -43,6 +47,13 @@ def test_without_factors_it_is_sgd():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_adamw_scales_the_step_of_its_layer_only():
+    plain = changes(keras.optimizers.AdamW(0.1, weight_decay=0.0), steps=1)
+    scaled = changes(LayerwiseAdamW(0.1, rates={"first": 0.1}, weight_decay=0.0), steps=1)
+    for factor, a, b in zip((0.1, 0.1, 1.0, 1.0), plain, scaled, strict=True):
+        np.testing.assert_allclose(b, factor * a, rtol=1e-3, atol=1e-6)
+
+
 def test_only_whole_parts_of_a_path_match_and_factors_multiply():
     none = changes(LayerwiseSGD(0.1, rates={"fir": 0.0}), steps=1)
     assert all(np.abs(change).max() > 0 for change in none)
@@ -52,12 +63,15 @@ def test_only_whole_parts_of_a_path_match_and_factors_multiply():
         np.testing.assert_allclose(b, factor * a, rtol=1e-3, atol=1e-7)
 
 
-def test_rates_survive_serialization():
+@pytest.mark.parametrize(
+    ("optimizer", "argument"), [(LayerwiseSGD, "momentum"), (LayerwiseAdamW, "weight_decay")]
+)
+def test_rates_survive_serialization(optimizer, argument):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
-    optimizer = LayerwiseSGD(schedule, rates={"phi": 0.05}, momentum=0.9)
+    optimizer = optimizer(schedule, rates={"phi": 0.05}, **{argument: 0.9})
     config = keras.saving.serialize_keras_object(optimizer)
     copy = keras.saving.deserialize_keras_object(config)
-    assert copy.rates == {"phi": 0.05} and copy.momentum == 0.9
+    assert copy.rates == {"phi": 0.05} and getattr(copy, argument) == 0.9
     assert copy.get_config() == optimizer.get_config()
 
 

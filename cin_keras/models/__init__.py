@@ -1,4 +1,4 @@
 """The Channel Interaction Network and its backbones."""
 
 from cin_keras.models.backbones import backbone_names
-from cin_keras.models.channel_interaction_network import CIN
+from cin_keras.models.channel_interaction_network import CIN, TRAINING_RATES

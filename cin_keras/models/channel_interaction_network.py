@@ -23,6 +23,10 @@ from cin_keras.models.pair_batch import (
 )
 from cin_keras.optimizers import LayerwiseSGD
 
+# Factors on the learning rate, for LayerwiseSGD. φ and ψ see thousands of nearly equal inputs: at
+# the classifier's rate φ overshoots, and η = ψ(...) runs away until Z' is the same for all images.
+TRAINING_RATES = {"phi": 0.05, "psi": 0.01}
+
 
 @keras.saving.register_keras_serializable(package="cin_keras")
 class CIN(keras.Model):
@@ -184,8 +188,9 @@ class CIN(keras.Model):
         self.classifier_activation = classifier_activation
         self.descriptor = descriptor
 
+        # Clipping stands in for a warm-up, which needs to know the number of steps.
         self.compile(
-            optimizer=LayerwiseSGD(0.01, rates={"phi": 0.05}, momentum=0.9, clipnorm=1.0),
+            optimizer=LayerwiseSGD(0.01, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0),
             loss=SoftmaxCrossentropy(from_logits=classifier_activation is None),
             metrics=["accuracy"],
         )
@@ -284,8 +289,8 @@ class CIN(keras.Model):
         Args:
             filepath: Folder (or file, for formats other than SavedModel) to write.
             format: As for `keras.Model.export`. Defaults to `"tf_saved_model"`, a SavedModel with
-                two endpoints, `serve` for float32 images and `serve_uint8`, on the TensorFlow
-                and JAX backends.
+                two endpoints, `serve` for float32 images and `serve_uint8` (with an
+                `input_signature`, only `serve`), on the TensorFlow and JAX backends.
             verbose: Bool, whether to describe what was written. Defaults to `None`, Keras' own.
             **kwargs: As for `keras.Model.export`.
 

@@ -9,7 +9,7 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
     Arguments, errors and an example stand with `cin_keras.CIN.export`.
     """
     inference = keras.Model(model.input, model.output, name=model.name)
-    if format != "tf_saved_model":
+    if format != "tf_saved_model" or "input_signature" in kwargs:
         inference.export(filepath, format=format, verbose=verbose, **kwargs)
         return
     backend = keras.backend.backend()
@@ -20,11 +20,12 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
             "keras.saving.load_model('model.keras'), and export it there."
         )
     if backend == "jax":
-        kwargs.setdefault("jax2tf_kwargs", {}).setdefault(
-            "native_serialization_platforms", ("cpu", "cuda")
-        )
-        # Gradients through a graph of unknown height and width cannot be exported.
-        kwargs["jax2tf_kwargs"].setdefault("with_gradient", False)
+        kwargs["jax2tf_kwargs"] = {
+            "native_serialization_platforms": ("cpu", "cuda"),
+            # Gradients through a graph of unknown height and width cannot be exported.
+            "with_gradient": False,
+            **kwargs.get("jax2tf_kwargs", {}),
+        }
     archive = keras.export.ExportArchive()
     archive.track(inference)
     for endpoint, dtype in (("serve", "float32"), ("serve_uint8", "uint8")):

@@ -68,9 +68,7 @@ def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut):
         feature_layer="conv_pw_2_relu",
     )
     for weight, expected in zip(model.backbone.weights, tapped.weights, strict=True):
-        np.testing.assert_array_equal(
-            ops.convert_to_numpy(weight), ops.convert_to_numpy(expected)
-        )
+        np.testing.assert_array_equal(ops.convert_to_numpy(weight), ops.convert_to_numpy(expected))
 
 
 def test_a_weights_file_of_another_network_is_refused(tmp_path):
@@ -89,7 +87,9 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
         raise Exception("URL fetch failure on https://example.invalid: Name not known")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
-    with pytest.raises(ConnectionError, match="(?s)'mobilenet'.*URL fetch.*weights=None.*weights='"):
+    with pytest.raises(
+        ConnectionError, match="(?s)'mobilenet'.*URL fetch.*weights=None.*weights='"
+    ):
         cin_keras.CIN(3, backbone="mobilenet", input_shape=(128, 128, 3))
 
 

@@ -87,9 +87,9 @@ def test_a_pair_gives_the_same_outputs_as_its_images(backend_call):
 def test_unknown_image_size():
     model = cin_keras.CIN(
         3,
-        backbone=keras.Sequential([
-            keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, strides=2)
-        ]),
+        backbone=keras.Sequential(
+            [keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, strides=2)]
+        ),
         input_shape=(None, None, 3),
     )
     for size in (9, 14):

@@ -77,7 +77,9 @@ def check(outputs, expected, model):
 def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
     model, images = trained_model()
     model.export(tmp_path / "saved_model", verbose=False)
-    check(serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model)
+    check(
+        serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the detour of the others")
@@ -85,7 +87,9 @@ def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
     model, images = trained_model()
     model.save(tmp_path / "model.keras")
     run_python(TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model")
-    check(serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model)
+    check(
+        serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="an error of this backend")

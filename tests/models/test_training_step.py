@@ -111,11 +111,14 @@ def test_the_weight_of_a_pair_is_the_mean_of_its_two():
     embeddings = ops.convert_to_numpy(model(images, training=False)["embeddings"])
     per_pair = reference.pair_losses(embeddings, labels[0] == labels[1], model.margin)
     logits = ops.convert_to_numpy(model(images, training=False)["outputs"]).reshape(4, 2, 3)
-    soft = sum(
-        weights[side][i] * reference.cross_entropy(logits[i, side], labels[side][i])
-        for side in range(2)
-        for i in range(4)
-    ) / 8
+    soft = (
+        sum(
+            weights[side][i] * reference.cross_entropy(logits[i, side], labels[side][i])
+            for side in range(2)
+            for i in range(4)
+        )
+        / 8
+    )
     contrastive = np.mean(per_pair * (weights[0] + weights[1]) / 2)
     model.compile(keras.optimizers.SGD(0.0), loss=model.loss)
     _, logs = one_step(model, (images, labels, weights))
@@ -141,9 +144,7 @@ def test_layer_penalties_join_the_loss_once():
     penalty = float(regularizer(model.backbone.get_layer("last").kernel))
     model.compile(keras.optimizers.SGD(0.0), loss=model.loss)
     logs = model.fit(images, labels, batch_size=4, verbose=0).history
-    expected = (
-        logs["classification_loss"][0] + model.alpha * logs["contrastive_loss"][0] + penalty
-    )
+    expected = logs["classification_loss"][0] + model.alpha * logs["contrastive_loss"][0] + penalty
     assert penalty > 0.01
     assert logs["loss"][0] == pytest.approx(expected, rel=1e-4)
 
@@ -154,12 +155,13 @@ def test_accumulated_gradients_are_those_of_the_joint_batch():
     for steps, size in ((None, 4), (2, 2)):
         model = tiny_cin()
         keras.utils.set_random_seed(2)
-        model.set_weights([
-            np.random.default_rng(i).normal(size=w.shape) * 0.3 for i, w in enumerate(model.weights)
-        ])
-        model.compile(
-            keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps), loss=model.loss
+        model.set_weights(
+            [
+                np.random.default_rng(i).normal(size=w.shape) * 0.3
+                for i, w in enumerate(model.weights)
+            ]
         )
+        model.compile(keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps), loss=model.loss)
         model.fit(images, labels, batch_size=size, shuffle=False, verbose=0)
         weights[steps] = parameters_of(model)
     for name, expected in weights[None].items():
