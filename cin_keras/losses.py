@@ -114,8 +114,7 @@ class SoftmaxCrossentropy(keras.losses.Loss):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         if not 0 <= label_smoothing < 1:
             raise ValueError(
-                "`label_smoothing` must lie in [0, 1). "
-                f"Received: label_smoothing={label_smoothing}"
+                f"`label_smoothing` must lie in [0, 1). Received: label_smoothing={label_smoothing}"
             )
         self.from_logits = from_logits
         self.label_smoothing = label_smoothing

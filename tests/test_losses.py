@@ -129,7 +129,9 @@ def test_wrong_shapes_and_margins_are_named():
 def test_crossentropy_takes_sparse_and_one_hot_labels():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(5, 3)).astype("float32"), rng.integers(0, 3, 5)
-    expected = np.mean([reference.cross_entropy(*pair) for pair in zip(logits, labels, strict=True)])
+    expected = np.mean(
+        [reference.cross_entropy(*pair) for pair in zip(logits, labels, strict=True)]
+    )
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for given in (labels, labels[:, None], np.eye(3)[labels]):
         assert float(SoftmaxCrossentropy()(given, logits)) == pytest.approx(expected, rel=1e-5)

@@ -74,8 +74,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             )
         if descriptor not in ("average", "flatten"):
             raise ValueError(
-                "`descriptor` must be 'average' or 'flatten'. "
-                f"Received: descriptor={descriptor!r}"
+                f"`descriptor` must be 'average' or 'flatten'. Received: descriptor={descriptor!r}"
             )
         self.interaction = interaction
         self.pooling = check_pooling(pooling)

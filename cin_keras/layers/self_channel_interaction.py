@@ -138,6 +138,8 @@ class SelfChannelInteraction(keras.layers.Layer):
             float32 of shape `(batch, channels, channels)`, non-negative; row `i` sums to 1 and
             says how much channel `i` takes from every channel.
         """
+        inputs = ops.convert_to_tensor(inputs)
+        check_feature_map(self, inputs.shape)
         x = ops.cast(self.positions_by_channels(inputs), "float32")
         factor = self.scale if self.positive else -self.scale
         # The factor goes to the small operand: one pass less over the c × c logits.
@@ -215,9 +217,10 @@ class SelfChannelInteraction(keras.layers.Layer):
     def positions_by_channels(self, inputs):
         """`Xᵀ`: the feature map as `(batch, positions, channels)`."""
         height, width = self._spatial_size(inputs)
+        channels = inputs.shape[self.channel_axis]
         if self.data_format == "channels_last":
-            return ops.reshape(inputs, (-1, height * width, self.channels))
-        x = ops.reshape(inputs, (-1, self.channels, height * width))
+            return ops.reshape(inputs, (-1, height * width, channels))
+        x = ops.reshape(inputs, (-1, channels, height * width))
         return ops.transpose(x, (0, 2, 1))
 
     def compute_output_shape(self, input_shape):

@@ -66,9 +66,7 @@ def test_without_contrast_it_is_the_plain_interaction():
     x_a, x_b = feature_pair()
     layer = make(kernel_initializer="zeros")
     z_a, _ = layer((x_a, x_b))
-    reference.assert_close(
-        ops.convert_to_numpy(z_a), ops.convert_to_numpy(layer.interaction(x_a))
-    )
+    reference.assert_close(ops.convert_to_numpy(z_a), ops.convert_to_numpy(layer.interaction(x_a)))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

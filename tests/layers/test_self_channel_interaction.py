@@ -41,7 +41,6 @@ def from_format(x, data_format):
 def test_weights_and_mixture_agree_with_the_loop(scale, positive):
     x = feature_map()
     layer = make(scale=scale, positive=positive)
-    layer.build(x.shape)
     weights = layer.interaction_weights(x)
     expected = np.stack([reference.interaction_weights(m, scale, positive) for m in x])
     assert keras.backend.standardize_dtype(weights.dtype) == "float32"
@@ -154,12 +153,14 @@ def test_unknown_sizes_and_symbolic_shapes(pooling):
         x = feature_map(shape)
         result, _ = model(x)
         assert tuple(result.shape) == ((shape[0], 6) if pooling else shape)
-        expected = np.stack([
-            reference.self_channel_interaction(
-                m, *(ops.convert_to_numpy(w) for w in model.trainable_variables)
-            )
-            for m in x
-        ])
+        expected = np.stack(
+            [
+                reference.self_channel_interaction(
+                    m, *(ops.convert_to_numpy(w) for w in model.trainable_variables)
+                )
+                for m in x
+            ]
+        )
         expected = expected.mean(axis=(1, 2)) if pooling else expected
         reference.assert_close(ops.convert_to_numpy(result), expected)
 
