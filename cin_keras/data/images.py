@@ -92,8 +92,7 @@ def read_in_order(samples, epochs, image_size, augment, seed, count):
     height, width = check_image_size(image_size)
     if augment not in (None, "crop", "randaugment"):
         raise ValueError(
-            "`augment` must be None, 'crop' or 'randaugment'. "
-            f"Received: augment={augment!r}"
+            f"`augment` must be None, 'crop' or 'randaugment'. Received: augment={augment!r}"
         )
 
     def read(epoch, position, index):

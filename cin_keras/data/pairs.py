@@ -274,24 +274,25 @@ class PairSampler:
 
     def _few_classes_a_batch(self, rng):
         """Batches of `classes_per_batch` classes × equally many images."""
-        batches, per_batch = len(self), self.classes_per_batch
-        size = 2 * self.pairs_per_batch // per_batch
-        chunks = self._chunks_per_class(batches * per_batch, rng)
+        batches = len(self)
+        size = 2 * self.pairs_per_batch // self.classes_per_batch
+        chunks = self._chunks_per_class(batches * self.classes_per_batch, rng)
         order = self._shuffled_by_class(rng)
-        rows = []
+        drawn = [[] for _ in range(batches)]
         for k in rng.permutation(len(self.classes)):
             members = order[self._starts[k] : self._starts[k + 1]]
-            wanted = chunks[k] * size
-            rows.extend(np.resize(members, wanted).reshape(chunks[k], size))
-        # No class has more chunks than there are batches, and its chunks follow each other, so
-        # dealing them out in turn gives each batch different classes.
-        rows = np.array(rows).reshape(per_batch, batches, size)
+            # No class has more chunks than there are batches. Its chunks go to those that have
+            # the fewest so far, so that in the end all have `classes_per_batch`.
+            fewest = np.lexsort([rng.random(batches), [len(batch) for batch in drawn]])
+            parts = np.resize(members, (chunks[k], size))
+            for batch, chunk in zip(fewest[: chunks[k]], parts, strict=True):
+                drawn[batch].append(chunk)
         epoch, positives = [], 0
-        for i, batch in enumerate(rng.permutation(batches)):
+        for i, batch in enumerate(drawn):
             wanted = self._count_positives((i + 1) * self.pairs_per_batch) - positives
             count = min(self._feasible_positives(), key=lambda p: abs(p - wanted))
             positives += count
-            epoch.append(self._pairs_of_few_classes(rows[:, batch], count, rng))
+            epoch.append(self._pairs_of_few_classes(batch, count, rng))
         return np.array(epoch)
 
     def _chunks_per_class(self, total, rng):
@@ -304,11 +305,11 @@ class PairSampler:
             share[free] += (total - share.sum()) * counts[free] / counts[free].sum()
             share = np.minimum(share, limit)
         # Systematic sampling: every class gets the floor or the ceiling of its share.
-        place = np.concatenate([[0], np.cumsum(share[rng_order := rng.permutation(len(share))])])
-        edges = np.floor(place + rng.random())
+        order = rng.permutation(len(share))
+        edges = np.floor(np.concatenate([[0], np.cumsum(share[order])]) + rng.random())
         edges[-1] = edges[0] + total
         chunks = np.empty(len(share), int)
-        chunks[rng_order] = np.diff(edges).astype(int)
+        chunks[order] = np.diff(edges).astype(int)
         return chunks
 
     def _positives_per_class(self, positives):
@@ -338,12 +339,10 @@ class PairSampler:
         rest = np.concatenate(rest)
         half = len(rest) // 2
         pairs.extend(np.stack([rest[:half], rest[half:]], axis=1))
-        return rng.permutation(np.array(pairs))
+        return np.array(pairs)
 
 
 def _merge_evenly(a, b):
     """The rows of `a` and `b`, each in its order, mixed at an even rate."""
-    places = np.concatenate(
-        [(np.arange(len(rows)) + 0.5) / max(len(rows), 1) for rows in (a, b)]
-    )
+    places = np.concatenate([(np.arange(len(rows)) + 0.5) / max(len(rows), 1) for rows in (a, b)])
     return np.concatenate([a, b])[np.argsort(places, kind="stable")]

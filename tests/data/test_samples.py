@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cin_keras.data import Samples
+from tests.data.small_sets import encode
+
+
+def make(labels=(0, 0, 0, 1, 1, 2), **kwargs):
+    arguments = {
+        "paths": [f"{i}.jpg" for i in range(len(labels))],
+        "labels": labels,
+        "class_names": ["cat", "dog", "owl", "yak"],
+        "boxes": [[i, 0, i + 1, 2] for i in range(len(labels))],
+        "parts": [{"head": (i, i, 9, 9)} for i in range(len(labels))],
+        "encoded": [bytes([i]) for i in range(len(labels))],
+    }
+    return Samples(**{**arguments, **kwargs})
+
+
+def test_contents():
+    samples = make()
+    assert repr(samples) == "Samples(4 classes, 6 images, 0–3 a class)"
+    assert (len(samples), samples.num_classes) == (6, 4)
+    assert samples == samples != make()
+    assert (samples.labels.dtype, samples.boxes.dtype) == ("int32", "float32")
+
+
+@pytest.mark.parametrize("indices", [[4, 0], np.array([4, 0]), range(4, -1, -4)])
+def test_subset_keeps_everything_that_belongs_to_a_sample(indices):
+    subset = make().subset(indices)
+    assert subset.paths == ("4.jpg", "0.jpg")
+    assert subset.labels.tolist() == [1, 0]
+    assert subset.boxes.tolist() == [[4, 0, 5, 2], [0, 0, 1, 2]]
+    assert subset.encoded == (b"\4", b"\0")
+    assert subset.parts == ({"head": (4, 4, 9, 9)}, {"head": (0, 0, 9, 9)})
+    assert subset.class_names == ("cat", "dog", "owl", "yak")
+
+
+def test_subset_by_mask_and_of_bare_samples():
+    bare = make(boxes=None, parts=None, encoded=None)
+    subset = bare.subset(bare.labels == 1)
+    assert subset.paths == ("3.jpg", "4.jpg")
+    assert subset.boxes is subset.parts is subset.encoded is None
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.99])
+def test_split(fraction):
+    labels = np.repeat([0, 1, 2, 3], [10, 1, 2, 20])[np.random.default_rng(0).permutation(33)]
+    samples = make(labels)
+    rest, held_out = samples.split(fraction, seed=3)
+    assert sorted(rest.paths + held_out.paths) == sorted(samples.paths)
+    for part in (rest, held_out):
+        assert part.paths == tuple(sorted(part.paths, key=samples.paths.index))
+        np.testing.assert_array_equal(part.labels, [labels[int(p[:-4])] for p in part.paths])
+    expected = {0.01: [1, 0, 1, 1], 0.3: [3, 0, 1, 6], 0.99: [9, 0, 1, 19]}[fraction]
+    assert np.bincount(held_out.labels, minlength=4).tolist() == expected
+
+
+def test_split_depends_on_the_seed():
+    samples = make([0] * 30)
+    assert samples.split(0.5, seed=1)[1].paths == samples.split(0.5, seed=1)[1].paths
+    assert samples.split(0.5, seed=1)[1].paths != samples.split(0.5, seed=2)[1].paths
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, float("nan")])
+def test_split_refuses_a_fraction_that_leaves_nothing(fraction):
+    with pytest.raises(ValueError, match=r"`fraction` must lie in \(0, 1\).*fraction="):
+        make().split(fraction)
+
+
+def test_split_of_single_images():
+    with pytest.raises(ValueError, match="no class has two samples"):
+        make([0, 1, 2]).split(0.5)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 23, 99])
+def test_limit_spreads_over_the_classes(count):
+    few = make(np.repeat([0, 1, 2], [20, 1, 4])).limit(count)
+    counts = np.bincount(few.labels, minlength=3)
+    assert counts.sum() == len(set(few.paths)) == min(count, 25)
+    assert list(few.paths) == sorted(few.paths, key=lambda path: int(path[:-4]))
+    for have, available in zip(counts, (20, 1, 4), strict=True):
+        assert have == available or have >= counts.max() - 1
+
+
+def test_limit_depends_on_the_seed():
+    samples = make([0] * 30)
+    assert samples.limit(10).paths == samples.limit(10).paths != samples.limit(10, seed=1).paths
+    with pytest.raises(ValueError, match="`count` must be at least 1.*count=0"):
+        samples.limit(0)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"paths": [], "labels": []}, "needs at least one sample"),
+        ({"paths": ["0.jpg"]}, "`labels` must have one entry a sample.*6 labels for 1 paths"),
+        ({"labels": [[0]] * 6}, r"`labels` must be one integer a sample.*shape=\(6, 1\)"),
+        ({"labels": [0.0] * 6}, "`labels` must be one integer a sample.*dtype=float64"),
+        ({"labels": [0, 0, 4, 0, 4, 0]}, "0..3 .4 class.*label 4 for '2.jpg' .2 such samples"),
+        ({"labels": [0, -1, 0, 0, 0, 0]}, "Labels must lie in 0..3 .*label -1 for '1.jpg'"),
+        ({"class_names": ["cat", "dog", "owl", "dog"]}, r"must differ.*twice: \['dog'\]"),
+        ({"boxes": [[0, 0, 1]] * 6}, r"`boxes` must have shape.*shape=\(6, 3\)"),
+        ({"boxes": [[0, 0, 1, 1]] * 5}, "5 boxes for 6 paths"),
+        ({"boxes": [[0, 0, 1, 1]] * 5 + [[2, 0, 2, 1]]}, "right > left.*'5.jpg' .1 such"),
+        ({"boxes": [[0, 3, 1, 1]] * 6}, "bottom > top.*'0.jpg' .6 such"),
+        ({"boxes": [[0, np.nan, 1, 1]] * 6}, "bottom > top"),
+        ({"encoded": [b""]}, "1 encoded for 6 paths"),
+        ({"parts": [{}] * 7}, "7 parts for 6 paths"),
+    ],
+)
+def test_contradictions_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "mode, colour, format, expected",
+    [
+        ("RGB", RED, "PNG", RED),
+        ("CMYK", (0, 255, 255, 0), "TIFF", RED),
+        ("CMYK", (0, 0, 0, 0), "JPEG", WHITE),
+        ("L", 77, "JPEG", (77, 77, 77)),
+        ("1", 1, "PNG", WHITE),
+        ("LA", (77, 128), "PNG", (77, 77, 77)),
+        ("RGBA", (255, 0, 0, 128), "PNG", RED),
+    ],
+)
+def test_every_colour_mode_becomes_rgb(mode, colour, format, expected):
+    encoded = encode(Image.new(mode, (5, 4), colour), format)
+    image = Samples(["image"], [0], ["class"], encoded=[encoded]).read(0)
+    assert (image.mode, image.size) == ("RGB", (5, 4))
+    assert image.getpixel((2, 2)) == expected
+
+
+@pytest.mark.parametrize("transparency", [{}, {"transparency": 0}])
+def test_a_palette_becomes_rgb(transparency):
+    image = Image.new("RGB", (5, 4), RED).quantize(2)
+    encoded = encode(image, "PNG", **transparency)
+    image = Samples(["image"], [0], ["class"], encoded=[encoded]).read(0)
+    assert (image.mode, image.getpixel((2, 2))) == ("RGB", RED)
+
+
+def test_a_rotated_photograph_is_upright(tmp_path):
+    sky_above = np.zeros((40, 20, 3), "uint8")
+    sky_above[:20] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the orientation: turn clockwise to see it upright
+    turned = np.rot90(sky_above)
+    (tmp_path / "turned.jpg").write_bytes(encode(turned, "JPEG", exif=exif))
+    image = Samples([tmp_path / "turned.jpg"], [0], ["class"]).read(0)
+    assert image.size == (20, 40)
+    np.testing.assert_allclose(np.asarray(image, float), sky_above, atol=5)
+
+
+WHOLE = encode(np.random.default_rng(0).integers(0, 256, (16, 16, 3)), "PNG")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"no image", WHOLE[: len(WHOLE) // 2], WHOLE[:8] + b"\0\0\0\5" + WHOLE[12:]],
+    ids=["missing", "empty", "text", "truncated", "broken header"],
+)
+def test_a_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "broken.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="Cannot decode .*broken.png' .*Replace the file"):
+        Samples([path], [0], ["class"]).read(0)
