@@ -26,7 +26,11 @@ def evaluate_predictions(labels, probabilities, class_names):
     0.5
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    if labels.ndim != 1 or not len(labels) or probabilities.shape != (len(labels), len(class_names)):
+    if (
+        labels.ndim != 1
+        or not len(labels)
+        or probabilities.shape != (len(labels), len(class_names))
+    ):
         raise ValueError(
             "`labels` must have shape (images,), at least one, and `probabilities` "
             f"(images, {len(class_names)}), one column a class name. Received: "

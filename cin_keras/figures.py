@@ -79,16 +79,20 @@ def learning_curves(history, path):
     if np.isfinite(validation).any():
         best = int(np.nanargmax(validation))
         accuracy_axes.plot(
-            best + 1, validation[best], linestyle="none", marker="o", markersize=13,
-            markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.5,
+            best + 1,
+            validation[best],
+            linestyle="none",
+            marker="o",
+            markersize=13,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            markeredgewidth=1.5,
             label=f"best validation: {validation[best]:.2f}% (epoch {best + 1})",
         )
     for axes in (loss_axes, accuracy_axes):
         if axes.lines:
             # Beneath the panel, where no curve can run through it.
-            axes.legend(
-                loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False
-            )
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     return save(figure, path)
 
 
@@ -97,8 +101,14 @@ def draw_curves(axes, curves, styles, epochs):
     for key, (label, colour, line, marker) in styles.items():
         if key in curves:
             axes.plot(
-                np.arange(1, epochs + 1), curves[key], label=label, color=colour, linestyle=line,
-                marker=marker, markersize=5 if epochs <= 30 else 2.5, linewidth=1.6,
+                np.arange(1, epochs + 1),
+                curves[key],
+                label=label,
+                color=colour,
+                linestyle=line,
+                marker=marker,
+                markersize=5 if epochs <= 30 else 2.5,
+                linewidth=1.6,
             )
     if not axes.lines:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="0.4")
@@ -252,8 +262,12 @@ def most_confused_pairs(counts, limit):
     """The `limit` largest cells off the diagonal as (true, predicted, count, share of the true
     class); of equal counts the larger share comes first, then the lower class."""
     pairs = [
-        (int(true), int(predicted), int(counts[true, predicted]),
-         float(counts[true, predicted] / counts[true].sum()))
+        (
+            int(true),
+            int(predicted),
+            int(counts[true, predicted]),
+            float(counts[true, predicted] / counts[true].sum()),
+        )
         for true, predicted in np.argwhere(counts)
         if true != predicted
     ]
@@ -321,11 +335,13 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
     for index in mistakes[:count]:
         labels = (samples.labels[index], predicted_labels[index])
         members = np.flatnonzero(reference.labels == labels[1])
-        pairs.append((
-            samples.read(index),
-            reference.read(members[0]) if members.size else None,
-            [(samples.class_names[label], probabilities[index, label]) for label in labels],
-        ))
+        pairs.append(
+            (
+                samples.read(index),
+                reference.read(members[0]) if members.size else None,
+                [(samples.class_names[label], probabilities[index, label]) for label in labels],
+            )
+        )
     return save(pair_sheet(pairs, title), path)
 
 
@@ -352,7 +368,9 @@ def pair_sheet(pairs, title):
         bottom = 1 - (top + box_height) / height
         return left / width, bottom, box_width / width, box_height / height
 
-    explanation = "Left: the image. Right: the class it was taken for. In %: the model's probability."
+    explanation = (
+        "Left: the image. Right: the class it was taken for. In %: the model's probability."
+    )
     figure.text(*box(0, 0.1)[:2], title, fontsize=13, va="center")
     figure.text(*box(0, 0.38)[:2], explanation, fontsize=9, va="center", color="0.35")
     for place, (*images, classes) in enumerate(pairs):
@@ -366,8 +384,12 @@ def pair_sheet(pairs, title):
             draw_photograph(axes, image)
         for line, (name, probability) in enumerate(classes):
             caption = figure.text(
-                *box(left + gap, top + photo_height + 0.31 + 0.22 * line)[:2], "", fontsize=9,
-                va="center", parse_math=False, color=("#00614A", "#A34000")[line],
+                *box(left + gap, top + photo_height + 0.31 + 0.22 * line)[:2],
+                "",
+                fontsize=9,
+                va="center",
+                parse_math=False,
+                color=("#00614A", "#A34000")[line],
             )
             template = ("true: {}, {:.1f}%", "taken for: {}, {:.1f}%")[line]
             fit_caption(caption, template, name, 100 * probability, frame_width - 2 * gap)
@@ -388,7 +410,12 @@ def draw_photograph(axes, image):
     if image is None:
         axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="0.93", transform=axes.transAxes))
         axes.text(
-            0.5, 0.5, "no photograph\nof this class", ha="center", va="center", color="0.35",
+            0.5,
+            0.5,
+            "no photograph\nof this class",
+            ha="center",
+            va="center",
+            color="0.35",
             transform=axes.transAxes,
         )
     else:

@@ -88,7 +88,10 @@ def test_learning_curves_shows_what_was_recorded(tmp_path, drawn):
     assert os.listdir(path.parent) == ["curves.png"]
     loss_axes, accuracy_axes = drawn[0].axes
     assert sorted(lines(loss_axes)) == [
-        "training, classification", "training, contrastive", "training, total", "validation"
+        "training, classification",
+        "training, contrastive",
+        "training, total",
+        "validation",
     ]
     for label, key in (
         ("training, total", "loss"),
@@ -317,19 +320,27 @@ def test_worst_mistakes_pairs_the_images_in_order(tmp_path, drawn):
         samples, np.argmax(probabilities, 1), probabilities, reference, tmp_path / "x" / "a.png"
     )
     opened(path, 300, 3000)
-    shown = [axes.images[0].get_array()[0, 0].tolist() if axes.images else None
-             for axes in drawn[0].axes]
+    shown = [
+        axes.images[0].get_array()[0, 0].tolist() if axes.images else None for axes in drawn[0].axes
+    ]
     # blue was taken for "$ox$ $", of which the reference has none; of dogs it has gold first
     red, blue, white, gold, navy = (
-        [255, 0, 0], [0, 0, 255], [255, 255, 255], [255, 215, 0], [0, 0, 128]
+        [255, 0, 0],
+        [0, 0, 255],
+        [255, 255, 255],
+        [255, 215, 0],
+        [0, 0, 128],
     )
     assert shown == [blue, None, red, gold, white, navy]
     assert texts(drawn[0]).count("no photograph\nof this class") == 1
     captions = [text for text in drawn[0].texts if text.get_text().startswith(("true", "taken"))]
     assert [caption.get_text() for caption in captions] == [
-        "true: cat, 10.0%", "taken for: $ox$ $, 90.0%",
-        "true: cat, 30.0%", "taken for: dog, 60.0%",
-        "true: $ox$ $, 45.0%", "taken for: cat, 55.0%",
+        "true: cat, 10.0%",
+        "taken for: $ox$ $, 90.0%",
+        "true: cat, 30.0%",
+        "taken for: dog, 60.0%",
+        "true: $ox$ $, 45.0%",
+        "taken for: cat, 55.0%",
     ]
     assert not any(caption.get_parse_math() for caption in captions)
     assert "Worst mistakes: 3 of 3 (4 images)" in texts(drawn[0])

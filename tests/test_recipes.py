@@ -1,0 +1,113 @@
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import cin_keras
+
+RECIPES = pathlib.Path(__file__).parent.parent / "recipes"
+TINY = ["--image-size", "32", "--limit", "48", "--pairs-per-batch", "4"]
+
+
+def start(*arguments, folder):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(RECIPES.parent),
+        "KERAS_BACKEND": keras.backend.backend(),
+        "STANFORD_CARS_DIR": "",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(RECIPES / "cars.py"), *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(*arguments, folder):
+    process = start(*arguments, folder=folder)
+    output, _ = process.communicate()
+    return process.returncode, output
+
+
+def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
+    code, output = run(*TINY, "--epochs", "2", folder=tmp_path)
+    assert code == 0, output[-3000:]
+    assert "No Stanford Cars in data/stanford_cars" in output and "drawn cars" in output
+    folder = tmp_path / "runs" / "cars"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["images"] == 48 and len(metrics["per_class"]) == 12
+    assert metrics["settings"]["epochs"] == 2
+    assert metrics["versions"]["backend"] == keras.backend.backend()
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and "contrastive_loss" in rows[0] and "val_accuracy" in rows[0]
+    for name in ("learning_curves", "confusion_matrix", "worst_mistakes"):
+        assert min(Image.open(folder / f"{name}.png").size) > 200
+    test = cin_keras.data.drawn_cars("test", image_size=48).limit(48)
+    model = keras.saving.load_model(folder / "model.keras")
+    logits = model.predict(cin_keras.data.image_dataset(test, 32), verbose=0)
+    assert np.mean(logits.argmax(axis=1) == test.labels) == pytest.approx(metrics["accuracy"])
+    assert (folder / "saved_model").is_dir() == (keras.backend.backend() != "torch")
+    for name in ("model.keras", "saved_model/", "metrics.json", "history.csv"):
+        assert name in output.split("test images right")[1]
+
+
+def test_a_second_run_keeps_the_first(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "metrics.json").write_text("first")
+    (folder / "notes.txt").write_text("mine")
+    code, output = run(*TINY, "--epochs", "1", "--plain", "--output", "out", folder=tmp_path)
+    assert code == 0, output[-3000:]
+    (kept,) = folder.glob("earlier-*/metrics.json")
+    assert kept.read_text() == "first" and (folder / "notes.txt").read_text() == "mine"
+    assert json.loads((folder / "metrics.json").read_text())["settings"]["plain"] is True
+    assert "contrastive_loss" not in (folder / "history.csv").read_text()
+
+
+def test_an_interruption_keeps_the_best_model(tmp_path):
+    process = start(*TINY, "--epochs", "1000", folder=tmp_path)
+    model_file = tmp_path / "runs" / "cars" / "model.keras"
+    deadline = time.time() + 300
+    while not model_file.exists() and process.poll() is None and time.time() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130, output[-3000:]
+    assert "Interrupted. The best model so far" in output
+    assert isinstance(keras.saving.load_model(model_file), cin_keras.CIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data-dir", "nowhere"], "No folder for Stanford Cars. Received: data_dir='nowhere'"),
+        (["--epochs", "0"], "invalid positive int value: '0'"),
+        (["--backbone", "resnet5", "--limit", "24"], "Received: backbone='resnet5'"),
+        (["--limit", "12"], "lower `pairs_per_batch`. Received: 12 images"),
+        (["--output", "file/folder"], "file/folder"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    code, output = run(*arguments, folder=tmp_path)
+    assert code != 0 and message in output and "Traceback" not in output, output[-2000:]
+
+
+def test_help_fits_a_screen(tmp_path):
+    code, output = run("--help", folder=tmp_path)
+    assert code == 0
+    lines = output[output.index("usage:") :].splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
