@@ -88,7 +88,8 @@ class SoftmaxCrossentropy(keras.losses.Loss):
         dtype: As for `ContrastiveLoss`. Defaults to `None`.
 
     Call arguments:
-        y_true: Class numbers, `(batch,)` or `(batch, 1)`, or class shares, `(batch, classes)`.
+        y_true: Class numbers from 0, `(batch,)` or `(batch, 1)`, or class shares,
+            `(batch, classes)`. A number that is no class gives NaN.
         y_pred: `(batch, classes)`.
         sample_weight: Optional, `(batch,)`.
 
@@ -122,7 +123,13 @@ class SoftmaxCrossentropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]
         if is_sparse(y_true, classes):
-            y_true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), classes)
+            numbers = ops.cast(ops.reshape(y_true, (-1, 1)), "int32")
+            known = ops.logical_and(numbers >= 0, numbers < classes)
+            # Unknown classes would raise on one backend and cost nothing, in silence, on another.
+            one_hot = ops.one_hot(
+                ops.clip(numbers[:, 0], 0, classes - 1), classes, dtype=y_pred.dtype
+            )
+            y_true = ops.where(known, one_hot, float("nan"))
         return keras.losses.categorical_crossentropy(
             y_true,
             y_pred,

@@ -139,6 +139,12 @@ def test_crossentropy_takes_sparse_and_one_hot_labels():
         assert float(loss(given, probabilities)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_does_not_pass_in_silence(label):
+    losses = SoftmaxCrossentropy(reduction=None)(np.array([label, 1]), np.zeros((2, 3), "float32"))
+    assert np.isnan(ops.convert_to_numpy(losses)).tolist() == [True, False]
+
+
 def test_crossentropy_smooths_labels():
     logits = np.array([[3.0, 0.0]], "float32")
     smoothed = float(SoftmaxCrossentropy(label_smoothing=0.2)(np.array([0]), logits))

@@ -19,8 +19,17 @@ def is_pair(x):
 
 
 def interleave(pair):
-    """`(a, b)`, each `(pairs, ...)`, as one tensor `(2 * pairs, ...)`: `a_0, b_0, a_1, b_1, …`."""
+    """`(a, b)`, each `(pairs, ...)`, as one tensor `(2 * pairs, ...)`: `a_0, b_0, a_1, b_1, …`.
+
+    Raises:
+        ValueError: If it is no pair, or the shapes of the two differ.
+    """
+    # JAX and PyTorch build a model on its first batch before `train_step` sees it: check here too.
+    if not is_pair(pair):
+        raise ValueError(f"{_EXPECTED} Received: no pair where one is needed, {_shapes(pair)}")
     a, b = (ops.convert_to_tensor(x) for x in pair)
+    if not _agree(a.shape, b.shape):
+        raise ValueError(f"{_EXPECTED} Received: a pair of two that differ in {_shapes(pair)}")
     stacked = ops.stack([a, b], axis=1)
     return ops.reshape(stacked, (-1, *ops.shape(stacked)[2:]))
 
@@ -56,9 +65,6 @@ def unpack_pair_batch(data):
         raise ValueError(
             f"{_EXPECTED} Received: sample weights that are no pair, of {_shapes(weights)}"
         )
-    for name, pair in (("images", x), ("labels", y), ("sample weights", weights or (x[0],) * 2)):
-        if not _agree(pair[0].shape, pair[1].shape):
-            raise ValueError(f"{_EXPECTED} Received: two {name} that differ in {_shapes(pair)}")
     if len(x[0].shape) != 4:
         raise ValueError(
             f"{_EXPECTED} Images are (pairs, height, width, 3). Received: {_shapes(x)}"

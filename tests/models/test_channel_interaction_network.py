@@ -122,10 +122,20 @@ def test_wrong_batches_are_refused_and_cost_nothing(refused):
     model.fit(images, labels, batch_size=4, verbose=0)
 
 
-def test_images_that_differ_in_size_are_refused():
-    images, labels = pair_batch()
-    with pytest.raises(ValueError, match=r"two images that differ.*8, 8, 3.*4, 8, 3"):
-        tiny_cin().fit((images[0], images[1][:, :4]), labels, verbose=0)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, y: ((x[0], x[1][:, :4]), y), r"two that differ in .*8, 8, 3.*4, 8, 3"),
+        (lambda x, y: (x, y[0]), "no pair"),
+        (lambda x, y: (x, (y[0], np.eye(3)[y[1]])), "two that differ in"),
+        (lambda x, y: (x, (np.eye(4)[y[0]], np.eye(4)[y[1]])), r"one-hot, shape \(batch, 3\)"),
+    ],
+    ids=["sizes", "labels", "mixed labels", "classes"],
+)
+def test_the_first_batch_of_a_new_model_is_checked_too(spoil, message):
+    images, labels = spoil(*pair_batch())
+    with pytest.raises(ValueError, match=message):
+        tiny_cin().fit(images, labels, verbose=0)
 
 
 def test_single_images_are_told_what_a_pair_dataset_is():
