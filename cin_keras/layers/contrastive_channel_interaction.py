@@ -54,7 +54,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     >>> interaction = cin_keras.layers.SelfChannelInteraction(scale=1 / 49)
     >>> contrast = cin_keras.layers.ContrastiveChannelInteraction(interaction, pooling="avg")
     >>> z_a, z_b = contrast((features_a, features_b))
-    >>> z_a.shape
+    >>> tuple(z_a.shape)
     (2, 16)
     """
 

@@ -59,9 +59,9 @@ class SelfChannelInteraction(keras.layers.Layer):
 
     >>> features = keras.random.normal((2, 7, 7, 16))
     >>> interaction = cin_keras.layers.SelfChannelInteraction(scale=1 / 49)
-    >>> interaction(features).shape
+    >>> tuple(interaction(features).shape)
     (2, 7, 7, 16)
-    >>> interaction.interaction_weights(features).shape
+    >>> tuple(interaction.interaction_weights(features).shape)
     (2, 16, 16)
     """
 

@@ -1,7 +1,5 @@
 import dataclasses
-import doctest
 import itertools
-import sys
 
 import numpy as np
 import pytest
@@ -213,8 +211,3 @@ def test_no_such_class():
         class_parts(24)
     with pytest.raises(ValueError, match="label=-1"):
         differing_parts(0, -1)
-
-
-def test_examples():
-    result = doctest.testmod(sys.modules["cin_keras.data.drawn_cars"])
-    assert result.attempted >= 6 and result.failed == 0
