@@ -1,6 +1,6 @@
 """Channel Interaction Networks for fine-grained image recognition, in Keras 3."""
 
-from cin_keras import data, layers, losses, models, optimizers
+from cin_keras import data, layers, losses, metrics, models, optimizers
 from cin_keras.models import CIN
 
 __version__ = "0.1.0"

@@ -54,6 +54,9 @@ class KeepBest(keras.callbacks.Callback):
         if np.isnan(value) or self.best is not None and value <= self.best:
             return
         partial = self.filepath.with_name(f"{self.filepath.stem}.partial.keras")
-        self.model.save(partial)
-        os.replace(partial, self.filepath)
+        try:
+            self.model.save(partial)
+            os.replace(partial, self.filepath)
+        finally:
+            partial.unlink(missing_ok=True)
         self.best, self.best_epoch = value, epoch

@@ -7,6 +7,8 @@ section 3.3: the total loss is `L_soft + α L_cont`.
 import keras
 from keras import ops
 
+from cin_keras.checks import check_number
+
 
 @keras.saving.register_keras_serializable(package="cin_keras")
 class ContrastiveLoss(keras.losses.Loss):
@@ -45,9 +47,7 @@ class ContrastiveLoss(keras.losses.Loss):
         self, margin=0.5, reduction="sum_over_batch_size", name="contrastive_loss", dtype=None
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
-        if not 0 < margin < float("inf"):
-            raise ValueError(f"`margin` must be a positive number. Received: margin={margin}")
-        self.margin = margin
+        self.margin = check_number("margin", margin, above=0)
 
     def call(self, y_true, y_pred):
         if len(y_pred.shape) != 3 or y_pred.shape[1] != 2:
@@ -113,12 +113,8 @@ class SoftmaxCrossentropy(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"`label_smoothing` must lie in [0, 1). Received: label_smoothing={label_smoothing}"
-            )
         self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, least=0, below=1)
 
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]

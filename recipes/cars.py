@@ -5,6 +5,7 @@ python recipes/cars.py --data-dir data/stanford_cars    Stanford Cars, strictly
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -29,14 +30,12 @@ ENVIRONMENT_VARIABLE = "STANFORD_CARS_DIR"
 # What fits the data where the command line does not say.
 PHOTOGRAPHS = {
     "backbone": "resnet50",
-    "weights": "imagenet",
     "image_size": 448,
     "epochs": 10,
     "pairs_per_batch": 16,
 }
 DRAWINGS = {
     "backbone": "small",
-    "weights": "none",
     "image_size": 64,
     "epochs": 20,
     "pairs_per_batch": 8,
@@ -71,7 +70,7 @@ def parse_arguments():
     add("--data-dir", "DIR", "Stanford Cars; without it, drawn cars if none is found")
     add("--backbone", "NAME", "in keras.applications (resnet50), or 'small' (drawn)")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
-    add("--weights", "FILE", "'imagenet' (default), 'none' or a file")
+    add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file")
     add("--image-size", "N", "pixels (448; drawn: 64)", type=positive(int))
     add("--epochs", "N", "(10; drawn: 20)", type=positive(int))
     add("--pairs-per-batch", "N", "two images each (16; drawn: 8)", type=positive(int))
@@ -93,13 +92,7 @@ def find_photographs(args):
         return pathlib.Path(args.data_dir)
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     places = [DEFAULT_DIR] + ([pathlib.Path(named)] if named else [])
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        print(
-            f"No Stanford Cars in {DEFAULT_DIR} nor in ${ENVIRONMENT_VARIABLE}"
-            f" ({named or 'not set'}): training on drawn cars."
-        )
-    return found
+    return next((place for place in places if place.is_dir()), None)
 
 
 def load_samples(folder, image_size, limit, seed):
@@ -134,7 +127,7 @@ def build_model(args, num_classes, steps_per_epoch):
     model = cin_keras.CIN(
         num_classes,
         backbone=small_backbone(size) if args.backbone == "small" else args.backbone,
-        weights=args.weights,
+        weights=None if args.weights == "none" else args.weights,
         input_shape=(size, size, 3),
         feature_layer=args.feature_layer,
         alpha=args.alpha,
@@ -162,11 +155,15 @@ def build_model(args, num_classes, steps_per_epoch):
     return model
 
 
-def prepare_output(folder):
-    """Makes the folder, finds out now whether it can be written, and keeps an earlier run."""
+def check_writable(folder):
+    """Makes the folder and finds out now, not after training, whether it can be written."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json.partial").touch()
     (folder / "metrics.json.partial").unlink()
+
+
+def keep_earlier_run(folder):
+    """Moves the results of an earlier run aside."""
     earlier = [
         path
         for name in ("model.keras", "saved_model", "history.csv", "metrics.json", "*.png")
@@ -217,13 +214,17 @@ def write_results(model, history, train, test, args, folder, started):
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predicted = probabilities.argmax(axis=1)
     metrics = evaluate_predictions(test.labels, probabilities, test.class_names)
+    metrics["data"] = str(find_photographs(args) or "drawn cars")
     metrics["settings"] = vars(args)
     metrics["seconds"] = round(time.time() - started)
     metrics["versions"] = {
         "cin_keras": cin_keras.__version__,
-        "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "python": platform.python_version(),
+        **{
+            name: importlib.metadata.version(name)
+            for name in ("keras", "tensorflow", "numpy", keras.backend.backend())
+        },
     }
     partial = folder / "metrics.json.partial"
     partial.write_text(json.dumps(metrics, indent=2))
@@ -243,16 +244,19 @@ def settle_defaults(args, drawn):
     for name, value in (DRAWINGS if drawn else PHOTOGRAPHS).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.weights == "none":
-        args.weights = None
+    small = args.backbone == "small"
+    if args.weights is None:
+        args.weights = "none" if small else "imagenet"
+    elif small and args.weights == "imagenet":
+        sys.exit("error: There are no ImageNet weights for --backbone small. Leave --weights out.")
     if args.learning_rate is None:
-        args.learning_rate = SMALL_LEARNING_RATE if args.backbone == "small" else LEARNING_RATE
+        args.learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
 
 
 def prepare(args, photographs, folder):
     """Samples, data sets and model: everything that a mistake in the arguments can spoil."""
     keras.utils.set_random_seed(args.seed)
-    prepare_output(folder)
+    check_writable(folder)
     splits = load_samples(photographs, args.image_size, args.limit, args.seed)
     for name, samples in zip(("train", "validation", "test"), splits):
         print(f"{name:>10}: {samples}")
@@ -273,16 +277,27 @@ def main():
     args = parse_arguments()
     started = time.time()
     photographs = find_photographs(args)
+    if photographs is None:
+        named = os.environ.get(ENVIRONMENT_VARIABLE) or "not set"
+        print(
+            f"No Stanford Cars in {DEFAULT_DIR} nor in ${ENVIRONMENT_VARIABLE} ({named}): "
+            "training on drawn cars."
+        )
     settle_defaults(args, drawn=photographs is None)
     folder = pathlib.Path(args.output)
     try:
         splits, train_data, validation_data, model = prepare(args, photographs, folder)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+    keep_earlier_run(folder)
     train, _, test = splits
     history = fit(model, train_data, validation_data, args, folder)
     model = keras.saving.load_model(folder / "model.keras")
-    metrics = write_results(model, history, train, test, args, folder, started)
+    try:
+        metrics = write_results(model, history, train, test, args, folder, started)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
+        sys.exit(130)
 
     served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
     if keras.backend.backend() == "torch":

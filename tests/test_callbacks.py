@@ -40,6 +40,7 @@ def test_an_interrupted_save_leaves_the_model_before(tmp_path, monkeypatch):
     monkeypatch.setattr(callback.model, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         callback.on_epoch_end(1, {"val_accuracy": 0.9})
+    assert [path.name for path in tmp_path.iterdir()] == ["best.keras"]
     keras.saving.load_model(tmp_path / "best.keras")
     assert callback.best == 0.1
 

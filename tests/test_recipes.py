@@ -48,7 +48,7 @@ def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
     folder = tmp_path / "runs" / "cars"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["images"] == 48 and len(metrics["per_class"]) == 12
-    assert metrics["settings"]["epochs"] == 2
+    assert metrics["settings"]["epochs"] == 2 and metrics["data"] == "drawn cars"
     assert metrics["versions"]["backend"] == keras.backend.backend()
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -96,14 +96,19 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
         (["--data-dir", "nowhere"], "No folder for Stanford Cars. Received: data_dir='nowhere'"),
         (["--epochs", "0"], "invalid positive int value: '0'"),
         (["--backbone", "resnet5", "--limit", "24"], "Received: backbone='resnet5'"),
+        (["--weights", "imagenet"], "There are no ImageNet weights for --backbone small"),
         (["--limit", "12"], "lower `pairs_per_batch`. Received: 12 images"),
         (["--output", "file/folder"], "file/folder"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
     (tmp_path / "file").touch()
+    earlier = tmp_path / "runs" / "cars" / "metrics.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("earlier")
     code, output = run(*arguments, folder=tmp_path)
     assert code != 0 and message in output and "Traceback" not in output, output[-2000:]
+    assert earlier.read_text() == "earlier", "a mistake must not move an earlier run"
 
 
 def test_help_fits_a_screen(tmp_path):

@@ -23,6 +23,9 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     the self-channel interaction; `ψ` is one fully connected layer to a scalar a pair. Gao et al.,
     AAAI 2020 (arXiv:2003.05235), equations 4 to 7. Used in training only.
 
+    In a functional model that uses the interaction beside this layer, the sharing survives
+    `model.save` and `keras.saving.load_model`; `keras.Model.from_config` alone makes copies.
+
     Args:
         interaction: The `SelfChannelInteraction` whose `W` and `φ` are shared.
         pooling: `None` returns `Z'_A` and `Z'_B`; `"avg"` their spatial means, computed without
@@ -100,7 +103,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         self.psi.build((None, 2 * features))
 
     def call(self, inputs, weights=None):
-        self._check_pair([tuple(x.shape) for x in inputs])
+        self._check_pair(_shapes(inputs))
         x_a, x_b = inputs
         share = self.interaction
         if weights is None:
@@ -146,7 +149,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         return shape, shape
 
     def compute_output_spec(self, inputs, weights=None):
-        shape, _ = self.compute_output_shape([tuple(x.shape) for x in inputs])
+        shape, _ = self.compute_output_shape(_shapes(inputs))
         return tuple(keras.KerasTensor(shape, self.compute_dtype) for _ in range(2))
 
     def get_config(self):
@@ -162,3 +165,10 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     def from_config(cls, config):
         interaction = keras.saving.deserialize_keras_object(config["interaction"])
         return cls(**{**config, "interaction": interaction})
+
+
+def _shapes(inputs):
+    """The shapes of a pair; one tensor's own shape, for the error message."""
+    if isinstance(inputs, (tuple, list)):
+        return [tuple(x.shape) for x in inputs]
+    return tuple(inputs.shape)

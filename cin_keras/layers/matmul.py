@@ -8,8 +8,8 @@ def float32_matmul(a, b):
     """`a @ b` of float32 tensors without the shortened mantissa (TF32) of tensor cores.
 
     The logits of an interaction are sums of hundreds of products of any magnitude and go into an
-    exponential: ten bits of mantissa are too few from logits of about 100. PyTorch and JAX are
-    told here; TensorFlow has only the process-wide switch
+    exponential: ten bits of mantissa are too few from logits of about 100. JAX and PyTorch are
+    told here (PyTorch for the forward pass); TensorFlow has only the process-wide switch
     `tf.config.experimental.enable_tensor_float_32_execution(False)`, which is the user's.
 
     Args:
@@ -24,4 +24,13 @@ def float32_matmul(a, b):
 
         with jax.default_matmul_precision("highest"):
             return ops.matmul(a, b)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            return ops.matmul(a, b)
+        finally:
+            torch.set_float32_matmul_precision(before)
     return ops.matmul(a, b)

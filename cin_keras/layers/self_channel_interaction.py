@@ -11,6 +11,7 @@ Symbols, here and in the code: `c` channels, `l` positions, `X` one image's feat
 import keras
 from keras import ops
 
+from cin_keras.checks import check_number
 from cin_keras.layers.matmul import float32_matmul
 
 
@@ -80,9 +81,7 @@ class SelfChannelInteraction(keras.layers.Layer):
     ):
         # W stays float32 under mixed precision, so this layer casts by hand.
         super().__init__(autocast=False, **kwargs)
-        if not 0 < scale < float("inf"):
-            raise ValueError(f"`scale` must be a positive number. Received: scale={scale}")
-        self.scale = scale
+        self.scale = check_number("scale", scale, above=0)
         self.positive = positive
         self.pooling = check_pooling(pooling)
         self.data_format = data_format or keras.config.image_data_format()
@@ -138,6 +137,8 @@ class SelfChannelInteraction(keras.layers.Layer):
             float32 of shape `(batch, channels, channels)`, non-negative; row `i` sums to 1 and
             says how much channel `i` takes from every channel.
         """
+        if isinstance(inputs, keras.KerasTensor):
+            return self(inputs, return_interaction_weights=True)[1]
         inputs = ops.convert_to_tensor(inputs)
         check_feature_map(self, inputs.shape)
         x = ops.cast(self.positions_by_channels(inputs), "float32")

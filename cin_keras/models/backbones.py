@@ -117,16 +117,18 @@ def _supplied_backbone(backbone, images, weights, feature_layer):
     if weights == "imagenet":
         # The default of `CIN`: a supplied model brings the weights that it has.
         weights = None
-    if feature_layer is not None and getattr(backbone, "output", None) is None:
-        raise ValueError(
-            "`feature_layer` needs a backbone that is a functional or sequential model. "
-            f"Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
-        )
+    if isinstance(backbone, keras.Sequential) and not backbone.built:
+        backbone.build(images.shape)
     whole = backbone
     if feature_layer is not None:
-        backbone = keras.Model(
-            backbone.input, _get_layer(backbone, feature_layer).output, name=backbone.name
-        )
+        inputs = getattr(backbone, "inputs", None)
+        if not inputs:
+            raise ValueError(
+                "`feature_layer` needs a backbone that is a functional or sequential model. "
+                f"Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
+            )
+        features = _get_layer(backbone, feature_layer).output
+        backbone = keras.Model(inputs[0], features, name=backbone.name)
     expected = getattr(backbone, "input_shape", None) if backbone.built else None
     if isinstance(expected, tuple) and not _fits(images.shape, expected):
         raise ValueError(
@@ -169,6 +171,11 @@ def _load_weights_file(weights, name, *models):
     """Loads a file into the first of `models` that it fits: the whole backbone or the cut one."""
     if weights in (None, "imagenet"):
         return
+    if not isinstance(weights, (str, pathlib.PurePath)):
+        raise TypeError(
+            "`weights` must be 'imagenet', None or the path of a weights file. "
+            f"Received: weights={weights!r} of type {type(weights).__name__}"
+        )
     path = pathlib.Path(weights)
     if not path.is_file():
         raise FileNotFoundError(

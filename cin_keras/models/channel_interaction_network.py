@@ -9,8 +9,10 @@ pretrained network.
 import keras
 from keras import ops
 
+from cin_keras.checks import check_int, check_number
 from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
 from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
+from cin_keras.metrics import accuracy
 from cin_keras.models.backbones import build_backbone, dtype_policy_scope
 from cin_keras.models.export import export_inference
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
@@ -118,14 +120,16 @@ class CIN(keras.Model):
         descriptor="average",
         dtype=None,
     ):
-        _check_arguments(
-            num_classes=num_classes,
-            alpha=alpha,
-            embedding_dim=embedding_dim,
-            dropout=dropout,
-            classifier_activation=classifier_activation,
-            input_shape=input_shape,
-        )
+        num_classes = check_int("num_classes", num_classes, least=2)
+        embedding_dim = check_int("embedding_dim", embedding_dim, least=1)
+        check_number("alpha", alpha, least=0)
+        check_number("dropout", dropout, least=0, below=1)
+        if classifier_activation not in (None, "softmax"):
+            raise ValueError(
+                "`classifier_activation` must be None (logits) or 'softmax'. "
+                f"Received: classifier_activation={classifier_activation!r}"
+            )
+        _check_input_shape(input_shape)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         # === Layers and functional model ===
@@ -192,7 +196,7 @@ class CIN(keras.Model):
         self.compile(
             optimizer=LayerwiseSGD(0.01, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0),
             loss=SoftmaxCrossentropy(from_logits=classifier_activation is None),
-            metrics=["accuracy"],
+            metrics=[accuracy],
         )
 
     # === Forward ===
@@ -218,7 +222,10 @@ class CIN(keras.Model):
     def _embed(self, z):
         """`h(Z')`, `(pairs, embedding_dim)`, of length 1."""
         flat = ops.reshape(z, (-1, self.embedding.kernel.shape[0]))
-        return ops.normalize(self.embedding(flat), axis=-1)
+        embedding = self.embedding(flat)
+        # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
+        squared = ops.sum(ops.square(embedding), axis=-1, keepdims=True)
+        return embedding * ops.rsqrt(ops.maximum(squared, 1e-12))
 
     # === Training: the pair mathematics ===
 
@@ -327,7 +334,7 @@ class CIN(keras.Model):
             "descriptor": self.descriptor,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
-            "frozen_layers": [i for i, layer in enumerate(self.layers) if not layer.trainable],
+            "frozen_layers": [i for i, layer in enumerate(self.layers) if _is_frozen(layer)],
         }
 
     @classmethod
@@ -348,6 +355,12 @@ class CIN(keras.Model):
         return model
 
 
+def _is_frozen(layer):
+    """Whether a layer is frozen whole; one that is frozen in part says so in its own config."""
+    parts = layer.layers if isinstance(layer, keras.Model) else []
+    return not layer.trainable and not any(part.trainable for part in parts)
+
+
 def _interleave_targets(labels, weights):
     return interleave(labels), None if weights is None else interleave(weights)
 
@@ -357,38 +370,9 @@ def _mean_of_two(weights):
     return (a + b) / 2
 
 
-def _check_arguments(
-    num_classes, alpha, embedding_dim, dropout, classifier_activation, input_shape
-):
-    def require(condition, message):
-        if not condition:
-            raise ValueError(message)
-
-    require(
-        isinstance(num_classes, int) and num_classes >= 2,
-        f"`num_classes` must be an int of at least 2. Received: num_classes={num_classes!r}",
-    )
-    require(
-        0 <= alpha < float("inf"),
-        f"`alpha` must be a number of at least 0. Received: alpha={alpha}",
-    )
-    require(
-        isinstance(embedding_dim, int) and embedding_dim >= 1,
-        f"`embedding_dim` must be a positive int. Received: embedding_dim={embedding_dim!r}",
-    )
-    require(
-        0 <= dropout < 1,
-        f"`dropout` must lie in [0, 1). Received: dropout={dropout}",
-    )
-    require(
-        classifier_activation in (None, "softmax"),
-        "`classifier_activation` must be None (logits) or 'softmax'. "
-        f"Received: classifier_activation={classifier_activation!r}",
-    )
+def _check_input_shape(input_shape):
     channels_last = keras.config.image_data_format() == "channels_last"
     expected = "(height, width, 3)" if channels_last else "(3, height, width)"
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
-    require(
-        len(shape) == 3 and shape[2 if channels_last else 0] == 3,
-        f"`input_shape` must be {expected}. Received: input_shape={input_shape}",
-    )
+    if len(shape) != 3 or shape[2 if channels_last else 0] != 3:
+        raise ValueError(f"`input_shape` must be {expected}. Received: input_shape={input_shape}")

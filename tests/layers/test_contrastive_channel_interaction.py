@@ -112,6 +112,13 @@ def test_wrong_inputs_are_named(pair, message):
         make()(pair)
 
 
+def test_one_symbolic_map_is_no_pair():
+    layer = make()
+    layer(feature_pair())
+    with pytest.raises(ValueError, match="pair of feature maps"):
+        layer(keras.Input((3, 4, 5)))
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(TypeError, match="SelfChannelInteraction.*Received: interaction=3"):
         ContrastiveChannelInteraction(3)

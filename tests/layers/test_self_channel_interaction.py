@@ -165,6 +165,16 @@ def test_unknown_sizes_and_symbolic_shapes(pooling):
         reference.assert_close(ops.convert_to_numpy(result), expected)
 
 
+def test_symbolic_weights_of_unknown_size():
+    inputs = keras.Input((None, None, 6))
+    layer = make()
+    model = keras.Model(inputs, layer.interaction_weights(inputs))
+    x = feature_map()
+    reference.assert_close(
+        ops.convert_to_numpy(model(x)), ops.convert_to_numpy(layer.interaction_weights(x))
+    )
+
+
 def test_the_output_spec_follows_the_dtype_policy():
     layer = make(pooling="avg", dtype="mixed_bfloat16")
     spec = layer.compute_output_spec(keras.KerasTensor((None, 4, 4, 6)))

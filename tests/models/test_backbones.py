@@ -125,11 +125,20 @@ def test_a_supplied_backbone_can_be_tapped():
     assert copy.interaction.channels == 4
 
 
+@pytest.mark.parametrize("built", [False, True])
+def test_a_sequential_backbone_can_be_tapped(built):
+    layers = [keras.layers.Conv2D(4, 1, name="tap"), keras.layers.Conv2D(6, 1)]
+    backbone = keras.Sequential(([keras.Input((8, 8, 3))] if built else []) + layers)
+    model = cin_keras.CIN(3, backbone=backbone, input_shape=(8, 8, 3), feature_layer="tap")
+    assert model.interaction.channels == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"backbone": "resnet5"}, ValueError, "backbone='resnet5'.*ResNet50"),
         ({"backbone": 5}, TypeError, "backbone=5 of type int"),
+        ({"backbone": "mobilenet", "weights": 3}, TypeError, "weights=3 of type int"),
         ({"backbone": "mobilenet", "feature_layer": "x"}, ValueError, "feature_layer='x'.*conv_pw"),
         ({"backbone": tiny_backbone(size=16)}, ValueError, r"input_shape=\(16, 16, 3\)"),
         (

@@ -7,6 +7,18 @@ import cin_keras
 from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone, tiny_cin
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    """A backbone that is no graph."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = keras.layers.Conv2D(4, 3)
+
+    def call(self, inputs):
+        return self.conv(inputs / 255)
+
+
 def predictions(model, images):
     return model.predict(images, verbose=0)
 
@@ -246,6 +258,21 @@ def test_what_is_frozen_stays_frozen_in_the_file(tmp_path, freeze):
     assert len(loaded.optimizer.variables) == len(model.optimizer.variables) or freeze == "all"
 
 
+@pytest.mark.parametrize("kind", ["functional", "subclass"])
+def test_a_backbone_frozen_in_part_or_whole_stays_so(tmp_path, kind):
+    images, labels = pair_batch()
+    backbone = normalized_backbone() if kind == "functional" else Subclassed()
+    model = tiny_cin(backbone=backbone)
+    model.backbone.trainable = False
+    if kind == "functional":
+        model.backbone.get_layer("last").trainable = True
+    model.fit(images, labels, batch_size=4, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_weights) == len(model.trainable_weights)
+    assert len(loaded.optimizer.variables) == len(model.optimizer.variables)
+
+
 def test_summary_features_and_plot(capsys, tmp_path):
     images, _ = pair_batch(size=32)
     model = cin_keras.CIN(3, "mobilenet", None, (32, 32, 3), feature_layer="conv_pw_3_relu")
@@ -260,6 +287,11 @@ def test_summary_features_and_plot(capsys, tmp_path):
         assert "pydot" in str(error) or "graphviz" in str(error)
     else:
         assert (tmp_path / "model.png").stat().st_size > 0
+
+
+def test_a_number_of_classes_from_numpy():
+    model = tiny_cin(num_classes=np.int64(3))
+    assert type(model.get_config()["num_classes"]) is int
 
 
 def test_features_on_every_position_need_a_fixed_size():
@@ -292,6 +324,9 @@ def test_the_global_dtype_policy_is_honoured():
         ({"num_classes": 1}, "num_classes=1"),
         ({"num_classes": 2.0}, "num_classes=2.0"),
         ({"alpha": -1}, "alpha=-1"),
+        ({"alpha": None}, "alpha=None"),
+        ({"margin": "x"}, "margin='x'"),
+        ({"scale": "x"}, "scale='x'"),
         ({"margin": 0}, "margin=0"),
         ({"embedding_dim": 0}, "embedding_dim=0"),
         ({"scale": -1.0}, "scale=-1.0"),

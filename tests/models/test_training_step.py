@@ -93,6 +93,17 @@ def test_identical_images_leave_all_weights_finite():
         assert all(np.isfinite(gradient).all() for gradient in gradients.values())
 
 
+def test_an_embedding_of_zero_leaves_all_weights_finite():
+    inputs = keras.Input((8, 8, 3))
+    features = keras.layers.Conv2D(4, 1, use_bias=False, name="conv", activation="relu")(inputs)
+    model = tiny_cin(backbone=keras.Model(inputs, features), randomize=False)
+    (images_a, images_b), labels = pair_batch()
+    images_a[0] = 0
+    history = model.fit((images_a, images_b), labels, batch_size=4, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(ops.convert_to_numpy(weight)).all() for weight in model.weights)
+
+
 def test_sparse_and_one_hot_labels_give_the_same_step():
     (images, labels), histories = pair_batch(), []
     for given in (labels, tuple(np.eye(3)[part] for part in labels)):
