@@ -32,6 +32,8 @@ def start(*arguments, folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Whoever starts the tests in the background may have SIGINT ignored; recipes inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -84,7 +86,10 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
     while not model_file.exists() and process.poll() is None and time.time() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate()
+    try:
+        output, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, output[-3000:]
     assert "Interrupted. The best model so far" in output
     assert isinstance(keras.saving.load_model(model_file), cin_keras.CIN)
