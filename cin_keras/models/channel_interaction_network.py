@@ -351,6 +351,8 @@ class CIN(keras.Model):
         if not trainable:
             model.trainable = False
         for index in frozen:
+            # To what it already is, TensorFlow does not pass the setting on to the sublayers.
+            model.layers[index].trainable = True
             model.layers[index].trainable = False
         return model
 
