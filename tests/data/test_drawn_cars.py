@@ -4,7 +4,6 @@ import itertools
 import numpy as np
 import pytest
 
-import cin_keras.data.drawn_cars  # noqa: F401
 from cin_keras.data.drawn_cars import (
     _CARS,
     _draw,

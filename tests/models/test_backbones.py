@@ -101,8 +101,9 @@ def test_loading_and_configs_never_download(monkeypatch, tmp_path):
         raise AssertionError("tried to download")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
-    cin_keras.CIN.from_config({**model.get_config(), "weights": "imagenet"})
-    keras.saving.load_model(tmp_path / "model.keras")
+    copy = cin_keras.CIN.from_config({**model.get_config(), "weights": "imagenet"})
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(copy.weights) == len(loaded.weights) == len(model.weights)
 
 
 def test_a_supplied_backbone_keeps_its_weights_and_gets_images_as_they_come():
