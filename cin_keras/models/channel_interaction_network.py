@@ -6,6 +6,8 @@ the same for every backbone; φ and ψ start at zero, so that training starts fr
 pretrained network.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -161,14 +163,14 @@ class CIN(keras.Model):
                 name="contrastive_channel_interaction",
             )
             contrast.build([features.shape, features.shape])
-            # Without a bias: it would cancel in the distance.
+            # Without a bias: it would move all embeddings alike.
             embedding = keras.layers.Dense(
                 embedding_dim, use_bias=False, dtype="float32", name="embedding"
             )
             described = features.shape[1:]
             if descriptor == "average":
                 described = (features.shape[interaction.channel_axis],)
-            embedding.build((None, int(ops.prod(described))))
+            embedding.build((None, math.prod(described)))
         self.dtype_policy = policy
         self.backbone = backbone_model
         self.interaction = interaction
