@@ -19,7 +19,7 @@ import numpy as np
 
 import cin_keras
 from cin_keras import figures
-from cin_keras.callbacks import KeepBest
+from cin_keras.callbacks import InterruptBetweenBatches, KeepBest
 from cin_keras.data import SetEpoch, drawn_cars, image_dataset, pair_dataset, stanford_cars
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
@@ -181,18 +181,20 @@ def fit(model, train_data, validation_data, args, folder):
     """Trains, keeping the best model; on Ctrl-C says where it is and stops."""
     keep_best = KeepBest(folder / "model.keras")
     try:
-        history = model.fit(
-            train_data,
-            validation_data=validation_data,
-            epochs=args.epochs,
-            shuffle=False,  # the data set shuffles; Keras warns otherwise
-            callbacks=[
-                SetEpoch(train_data),
-                keep_best,
-                keras.callbacks.CSVLogger(str(folder / "history.csv")),
-                keras.callbacks.TerminateOnNaN(),
-            ],
-        )
+        with InterruptBetweenBatches() as interrupt:
+            history = model.fit(
+                train_data,
+                validation_data=validation_data,
+                epochs=args.epochs,
+                shuffle=False,  # the data set shuffles; Keras warns otherwise
+                callbacks=[
+                    SetEpoch(train_data),
+                    keep_best,
+                    keras.callbacks.CSVLogger(str(folder / "history.csv")),
+                    keras.callbacks.TerminateOnNaN(),
+                    interrupt,
+                ],
+            )
     except KeyboardInterrupt:
         if keep_best.best is None:
             sys.exit("\nInterrupted before the first epoch ended: there is no model to keep.")
