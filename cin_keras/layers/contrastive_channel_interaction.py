@@ -7,8 +7,11 @@ section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
 import keras
 from keras import ops
 
+from cin_keras.layers.interleave import interleave, separate
+from cin_keras.layers.row_blocks import in_row_blocks
 from cin_keras.layers.self_channel_interaction import (
     SelfChannelInteraction,
+    apply_rows,
     check_feature_map,
     check_pooling,
 )
@@ -27,7 +30,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     `model.save` and `keras.saving.load_model`; `keras.Model.from_config` alone makes copies.
 
     Args:
-        interaction: The `SelfChannelInteraction` whose `W` and `φ` are shared.
+        interaction: The `SelfChannelInteraction` whose `W`, `φ` and `block_rows` are shared.
         pooling: `None` returns `Z'_A` and `Z'_B`; `"avg"` their spatial means, computed without
             ever forming them. Defaults to `None`.
         descriptor: What ψ sees of `Y`: `"average"`, its spatial mean (any input size), or
@@ -38,12 +41,14 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
 
     Call arguments:
         inputs: `(x_a, x_b)`, two feature maps of one shape, as the interaction takes them.
-        weights: Optional `(w_a, w_b)`, the interaction weights of the two where they are already
-            at hand, float32 of shape `(batch, channels, channels)`.
+        return_self_interaction: Bool, whether to return `Z_A` and `Z_B`, the interaction's own
+            outputs, too: cheaper than calling the interaction beside this layer. Defaults to
+            `False`.
 
     Output shape:
-        Two tensors, each of the shape of one input, or `(batch, channels)` with
-        `pooling="avg"`, in the compute dtype.
+        `(z'_a, z'_b)`, each of the shape of one input, or `(batch, channels)` with
+        `pooling="avg"`, in the compute dtype. With `return_self_interaction=True`:
+        `((z'_a, z'_b), (z_a, z_b))`.
 
     Raises:
         TypeError: If `interaction` is no `SelfChannelInteraction`.
@@ -102,29 +107,53 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             features = shape[1] * shape[2] * shape[3]
         self.psi.build((None, 2 * features))
 
-    def call(self, inputs, weights=None):
+    def call(self, inputs, return_self_interaction=False):
         self._check_pair(_shapes(inputs))
-        x_a, x_b = inputs
         share = self.interaction
-        if weights is None:
-            weights = share.interaction_weights(x_a), share.interaction_weights(x_b)
-        w_a, w_b = weights
-        y_a, y_b = self._describe(w_a, x_a), self._describe(w_b, x_b)
+        values = [share.values(x, self.pooling) for x in inputs]
+        x = [share.positions_by_channels(x) for x in inputs]
+        whole = share.block_rows is None
+        if whole:
+            weights = [share.weight_rows(x, x) for x in x]
+            mixed = [apply_rows(w, v) for w, v in zip(weights, values)]
+        else:
+            mixed = [share.mix_values(x, v) for x, v in zip(inputs, values)]
+        y_a, y_b = (self._describe(*y) for y in zip(inputs, mixed))
         eta = self.psi(ops.concatenate([y_a, y_b], axis=-1))[:, :, None]
         gamma = self.psi(ops.concatenate([y_b, y_a], axis=-1))[:, :, None]
-        w_ab = ops.abs(w_a - eta * w_b)
-        w_ba = ops.abs(w_b - gamma * w_a)
-        z_a = share.apply_weights(w_ab, x_a, self.pooling)
-        z_b = share.apply_weights(w_ba, x_b, self.pooling)
-        return ops.cast(z_a, self.compute_dtype), ops.cast(z_b, self.compute_dtype)
+        if whole:
+            contrasted = _contrast(*weights, *values, eta, gamma)
+        else:
+            contrasted = in_row_blocks(
+                self._contrast_rows, x, (*x, *values, eta, gamma), share.block_rows
+            )
+        residuals = [share.residual(*x, self.pooling) for x in zip(inputs, values)]
+        if not return_self_interaction:
+            return self._restore(contrasted, residuals)
+        z = self._restore([*contrasted, *mixed], [*residuals, *residuals])
+        return z[:2], z[2:]
 
-    def _describe(self, weights, inputs):
-        """The float32 vector of `Y = W X` that ψ sees."""
-        x = ops.cast(self.interaction.positions_by_channels(inputs), "float32")
+    def _contrast_rows(self, rows_a, rows_b, x_a, x_b, values_a, values_b, eta, gamma):
+        """`_contrast` for some rows of the two `W`."""
+        weights_a = self.interaction.weight_rows(rows_a, x_a)
+        weights_b = self.interaction.weight_rows(rows_b, x_b)
+        return _contrast(weights_a, weights_b, values_a, values_b, eta, gamma)
+
+    def _restore(self, mixed, residuals):
+        """`φ(mixed) + X` of each, in one product with φ's kernel."""
+        z = self.interaction.restore(interleave(mixed), interleave(residuals), self.pooling)
+        return separate(ops.cast(z, self.compute_dtype), len(mixed))
+
+    def _describe(self, inputs, mixed):
+        """The float32 vector of `Y = W X` that ψ sees; `mixed` is `W values`."""
+        if self.pooling == "avg" and self.descriptor == "average":
+            return mixed[:, :, self.interaction.centre_tap]
+        if self.pooling == "avg":
+            mixed = self.interaction.mix_values(inputs, self.interaction.values(inputs))
+        y = ops.cast(mixed, "float32")
         if self.descriptor == "average":
-            return ops.matmul(weights, ops.mean(x, axis=1)[:, :, None])[:, :, 0]
-        y = ops.matmul(x, ops.transpose(weights, (0, 2, 1)))
-        return ops.reshape(y, (-1, y.shape[1] * y.shape[2]))
+            return ops.mean(y, axis=2)
+        return ops.reshape(ops.transpose(y, (0, 2, 1)), (-1, y.shape[1] * y.shape[2]))
 
     def _check_pair(self, shapes):
         if len(shapes) != 2 or not all(isinstance(shape, (tuple, list)) for shape in shapes):
@@ -148,9 +177,12 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             shape = (shape[0], shape[self.channel_axis])
         return shape, shape
 
-    def compute_output_spec(self, inputs, weights=None):
+    def compute_output_spec(self, inputs, return_self_interaction=False):
         shape, _ = self.compute_output_shape(_shapes(inputs))
-        return tuple(keras.KerasTensor(shape, self.compute_dtype) for _ in range(2))
+        pairs = [
+            tuple(keras.KerasTensor(shape, self.compute_dtype) for _ in range(2)) for _ in range(2)
+        ]
+        return tuple(pairs) if return_self_interaction else pairs[0]
 
     def get_config(self):
         return {
@@ -165,6 +197,13 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     def from_config(cls, config):
         interaction = keras.saving.deserialize_keras_object(config["interaction"])
         return cls(**{**config, "interaction": interaction})
+
+
+def _contrast(weights_a, weights_b, values_a, values_b, eta, gamma):
+    """`W_AB values_A` and `W_BA values_B`, for whole `W` or the same rows of both."""
+    contrasted_a = apply_rows(ops.abs(weights_a - eta * weights_b), values_a)
+    contrasted_b = apply_rows(ops.abs(weights_b - gamma * weights_a), values_b)
+    return contrasted_a, contrasted_b
 
 
 def _shapes(inputs):

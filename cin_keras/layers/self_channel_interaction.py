@@ -1,8 +1,9 @@
 """Self-channel interaction (SCI): every channel looks at all others of its own image.
 
 Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization", AAAI 2020,
-section 3.2. Beyond the paper: the scale of the logits, other kernel sizes of φ, and the pooled
-form, which gives the spatial mean of Z without a convolution over positions.
+section 3.2. Beyond the paper: the scale of the logits, other kernel sizes of φ, the pooled form,
+which gives the spatial mean of Z without a convolution over positions, and blocks of rows, which
+bound the memory.
 
 Symbols, here and in the code: `c` channels, `l` positions, `X` one image's feature map as a
 `c × l` matrix, `W` the interaction weights, `Y = W X`, `Z = φ(Y) + X`.
@@ -11,8 +12,9 @@ Symbols, here and in the code: `c` channels, `l` positions, `X` one image's feat
 import keras
 from keras import ops
 
-from cin_keras.checks import check_number
+from cin_keras.checks import check_int, check_number
 from cin_keras.layers.matmul import float32_matmul
+from cin_keras.layers.row_blocks import in_row_blocks
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -33,6 +35,9 @@ class SelfChannelInteraction(keras.layers.Layer):
         pooling: `None` returns `Z`; `"avg"` returns the spatial mean of `Z`, computed without
             ever forming `Y` or `Z`. Defaults to `None`.
         kernel_size: Int or two ints, height and width of φ's kernel. Defaults to 3.
+        block_rows: Int ≥ 1, how many rows of `W` exist at a time, or `None` for all. Blocks of rows
+            are computed anew in the backward pass, so that no whole `W` is ever held: less memory,
+            more arithmetic, the same numbers. Defaults to `None`.
         data_format: `"channels_last"`, `"channels_first"` or `None` for
             `keras.config.image_data_format()`. Defaults to `None`.
         kernel_initializer: Initializer of φ's kernel, of shape
@@ -72,6 +77,7 @@ class SelfChannelInteraction(keras.layers.Layer):
         positive=False,
         pooling=None,
         kernel_size=3,
+        block_rows=None,
         data_format=None,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
@@ -84,6 +90,9 @@ class SelfChannelInteraction(keras.layers.Layer):
         self.scale = check_number("scale", scale, above=0)
         self.positive = positive
         self.pooling = check_pooling(pooling)
+        self.block_rows = block_rows
+        if block_rows is not None:
+            self.block_rows = check_int("block_rows", block_rows, least=1)
         self.data_format = data_format or keras.config.image_data_format()
         self.channel_axis = {"channels_last": 3, "channels_first": 1}.get(self.data_format)
         if self.channel_axis is None:
@@ -123,9 +132,12 @@ class SelfChannelInteraction(keras.layers.Layer):
         self.channels = channels
 
     def call(self, inputs, return_interaction_weights=False):
-        weights = self.interaction_weights(inputs)
-        outputs = self.apply_weights(weights, inputs, self.pooling)
-        return (outputs, weights) if return_interaction_weights else outputs
+        values = self.values(inputs, self.pooling)
+        residual = self.residual(inputs, values, self.pooling)
+        if return_interaction_weights:
+            weights = self.interaction_weights(inputs)
+            return self.restore(apply_rows(weights, values), residual, self.pooling), weights
+        return self.restore(self.mix_values(inputs, values), residual, self.pooling)
 
     def interaction_weights(self, inputs):
         """`W = softmax_rows(∓scale · X Xᵀ)`, one matrix an image.
@@ -141,38 +153,90 @@ class SelfChannelInteraction(keras.layers.Layer):
             return self(inputs, return_interaction_weights=True)[1]
         inputs = ops.convert_to_tensor(inputs)
         check_feature_map(self, inputs.shape)
-        x = ops.cast(self.positions_by_channels(inputs), "float32")
-        factor = self.scale if self.positive else -self.scale
-        # The factor goes to the small operand: one pass less over the c × c logits.
-        logits = float32_matmul(ops.transpose(x * factor, (0, 2, 1)), x)
-        return ops.softmax(logits, axis=-1)
+        x = self.positions_by_channels(inputs)
+        return self.weight_rows(x, x)
 
-    def apply_weights(self, weights, inputs, pooling=None):
-        """`Z = φ(W X) + X` for any `W`, or its spatial mean.
+    def weight_rows(self, rows, x):
+        """Some rows of `W`.
 
         Args:
-            weights: float32 of shape `(batch, channels, channels)`.
+            rows: The channels whose rows are wanted, `(batch, positions, rows)`.
+            x: All channels, `(batch, positions, channels)`.
+
+        Returns:
+            float32 of shape `(batch, rows, channels)`.
+        """
+        factor = self.scale if self.positive else -self.scale
+        # The factor goes to the small operand: one pass less over the c × c logits.
+        rows = ops.cast(rows, "float32") * factor
+        logits = float32_matmul(ops.transpose(rows, (0, 2, 1)), ops.cast(x, "float32"))
+        return ops.softmax(logits, axis=-1)
+
+    def values(self, inputs, pooling=None):
+        """What `W` is multiplied with: `X`, or as much of it as the spatial mean of `Z` needs.
+
+        Args:
             inputs: Feature map as for the layer's call.
+            pooling: `None` or `"avg"`. Defaults to `None`.
+
+        Returns:
+            `X` in the compute dtype, `(batch, channels, positions)`, or with `"avg"` the
+            `tap_means(X)`, float32 of shape `(batch, channels, taps)`.
+        """
+        if check_pooling(pooling) == "avg":
+            return self.tap_means(inputs)
+        x = self.positions_by_channels(inputs)
+        return ops.cast(ops.transpose(x, (0, 2, 1)), self.compute_dtype)
+
+    def mix_values(self, inputs, values):
+        """`W values`, `W` being that of `inputs`, in blocks of rows if the layer has any.
+
+        Args:
+            inputs: Feature map as for the layer's call.
+            values: `(batch, channels, columns)`.
+
+        Returns:
+            Tensor of the shape and dtype of `values`.
+        """
+        x = self.positions_by_channels(inputs)
+        if self.block_rows is None:
+            return apply_rows(self.weight_rows(x, x), values)
+
+        def mix_rows(rows, x, values):
+            return (apply_rows(self.weight_rows(rows, x), values),)
+
+        return in_row_blocks(mix_rows, (x,), (x, values), self.block_rows)[0]
+
+    def residual(self, inputs, values, pooling=None):
+        """`X`, or its spatial mean, which is a column of `values = self.values(...)`."""
+        residual = values[:, :, self.centre_tap] if check_pooling(pooling) == "avg" else inputs
+        return ops.cast(residual, self.compute_dtype)
+
+    def restore(self, mixed, residual, pooling=None):
+        """`Z = φ(Y) + X`, or its spatial mean.
+
+        Args:
+            mixed: `W values` for any `W`, of the shape of `values`.
+            residual: `self.residual(...)`.
             pooling: `None` or `"avg"`. Defaults to `None`.
 
         Returns:
             As the layer's call, in the compute dtype.
         """
-        inputs = ops.cast(inputs, self.compute_dtype)
-        if check_pooling(pooling) is None:
-            return self.phi(self.mix(weights, inputs)) + inputs
-        tap_means = self.tap_means(inputs)
-        mixed = ops.matmul(weights, tap_means)
-        pooled_inputs = tap_means[:, :, self._centre_tap]
-        return self._pooled_phi(mixed) + ops.cast(pooled_inputs, self.compute_dtype)
+        if check_pooling(pooling) == "avg":
+            return self._pooled_phi(mixed) + residual
+        return self.phi(self._to_map(mixed, residual)) + residual
 
     def mix(self, weights, inputs):
         """`Y = W X`, of the shape and dtype of `inputs`."""
-        x = self.positions_by_channels(inputs)
-        y = ops.matmul(x, ops.cast(ops.transpose(weights, (0, 2, 1)), x.dtype))
-        if self.data_format == "channels_first":
-            y = ops.transpose(y, (0, 2, 1))
-        return ops.reshape(y, ops.shape(inputs))
+        x = ops.transpose(self.positions_by_channels(inputs), (0, 2, 1))
+        return self._to_map(apply_rows(weights, x), inputs)
+
+    def _to_map(self, x, inputs):
+        """`(batch, channels, positions)` in the shape of `inputs`."""
+        if self.data_format == "channels_last":
+            x = ops.transpose(x, (0, 2, 1))
+        return ops.reshape(x, ops.shape(inputs))
 
     def tap_means(self, inputs):
         """What each tap of φ's kernel sees of `X`, summed over the map and divided by `l`.
@@ -207,7 +271,8 @@ class SelfChannelInteraction(keras.layers.Layer):
         return product + ops.cast(self.phi.bias, dtype)
 
     @property
-    def _centre_tap(self):
+    def centre_tap(self):
+        """Number of the tap with offset (0, 0)."""
         height, width = self.kernel_size
         return (height - 1) // 2 * width + (width - 1) // 2
 
@@ -245,12 +310,18 @@ class SelfChannelInteraction(keras.layers.Layer):
             "positive": self.positive,
             "pooling": self.pooling,
             "kernel_size": self.kernel_size,
+            "block_rows": self.block_rows,
             "data_format": self.data_format,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
         }
+
+
+def apply_rows(weights, values):
+    """`weights values` in the dtype of `values`: `(batch, rows, columns)`."""
+    return ops.matmul(ops.cast(weights, values.dtype), values)
 
 
 def check_pooling(pooling):

@@ -13,6 +13,7 @@ from keras import ops
 
 from cin_keras.checks import check_int, check_number
 from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
 from cin_keras.metrics import accuracy
 from cin_keras.models.backbones import build_backbone, dtype_policy_scope
@@ -20,9 +21,8 @@ from cin_keras.models.export import export_inference
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
 from cin_keras.models.pair_batch import (
     check_single_images,
-    interleave,
+    interleave_pair,
     is_pair,
-    separate,
     unpack_pair_batch,
 )
 from cin_keras.optimizers import LayerwiseSGD
@@ -70,6 +70,12 @@ class CIN(keras.Model):
         name: Str. Defaults to `None`.
         descriptor: What ψ and the embedding see of a feature map: `"average"` or `"flatten"`
             (every position, needs a fixed input size). Defaults to `"average"`.
+        pooled: Bool. `True` computes the spatial means of `Z` and `Z'` without ever forming the
+            maps; `False` is the long form as the paper writes it, with the same numbers, in which
+            the interaction's output is the map `Z`. Defaults to `True`.
+        block_rows: Int ≥ 1, how many rows of the `channels × channels` interaction weights exist
+            at a time, or `None` for all. With 256, say, training needs less memory and more
+            arithmetic, for the same numbers. Defaults to `None`.
         dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
             float32. Defaults to `None`, the global policy.
 
@@ -120,6 +126,8 @@ class CIN(keras.Model):
         name=None,
         *,
         descriptor="average",
+        pooled=True,
+        block_rows=None,
         dtype=None,
     ):
         num_classes = check_int("num_classes", num_classes, least=2)
@@ -140,10 +148,12 @@ class CIN(keras.Model):
             backbone_model, features = build_backbone(backbone, images, weights, feature_layer)
             interaction = SelfChannelInteraction(
                 scale=scale,
-                pooling="avg",
+                pooling="avg" if pooled else None,
+                block_rows=block_rows,
                 kernel_initializer="zeros",
                 name="self_channel_interaction",
             )
+            pooling = keras.layers.GlobalAveragePooling2D(name="pooling")
             drop = keras.layers.Dropout(dropout, name="dropout")
             classifier = keras.layers.Dense(
                 num_classes,
@@ -151,13 +161,14 @@ class CIN(keras.Model):
                 dtype="float32",
                 name="classifier",
             )
-            outputs = classifier(drop(interaction(features)))
+            z = interaction(features)
+            outputs = classifier(drop(z if pooled else pooling(z)))
             super().__init__(images, outputs, name=name)
 
             # === Training only ===
             contrast = ContrastiveChannelInteraction(
                 interaction,
-                pooling="avg" if descriptor == "average" else None,
+                pooling="avg" if pooled and descriptor == "average" else None,
                 descriptor=descriptor,
                 kernel_initializer="zeros",
                 name="contrastive_channel_interaction",
@@ -174,6 +185,7 @@ class CIN(keras.Model):
         self.dtype_policy = policy
         self.backbone = backbone_model
         self.interaction = interaction
+        self.pooling = pooling
         self.dropout = drop
         self.classifier = classifier
         self.contrast = contrast
@@ -193,6 +205,8 @@ class CIN(keras.Model):
         self.dropout_rate = dropout
         self.classifier_activation = classifier_activation
         self.descriptor = descriptor
+        self.pooled = pooled
+        self.block_rows = block_rows
 
         # Clipping stands in for a warm-up, which needs to know the number of steps.
         self.compile(
@@ -205,26 +219,31 @@ class CIN(keras.Model):
 
     def __call__(self, inputs, *args, **kwargs):
         if is_pair(inputs):
-            return super().__call__(interleave(inputs), *args, paired=True, **kwargs)
+            return super().__call__(interleave_pair(inputs), *args, paired=True, **kwargs)
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None, mask=None, paired=False):
         # JAX's trainer calls this method with the pair itself, not through __call__.
         if is_pair(inputs):
-            inputs, paired = interleave(inputs), True
+            inputs, paired = interleave_pair(inputs), True
         if not paired:
             return super().call(inputs, training=training, mask=mask)
         features = self.backbone(ops.cast(inputs, "float32"), training=training)
-        pooled, weights = self.interaction(features, return_interaction_weights=True)
+        # Both interactions of a pair in one call: they share `W`, `W X` and the product with φ.
+        contrasted, plain = self.contrast(separate(features), return_self_interaction=True)
+        pooled = interleave([self._pool(z) for z in plain])
         outputs = self.classifier(self.dropout(pooled, training=training))
-        contrasted = self.contrast(separate(features), weights=separate(weights))
         embeddings = [self._embed(z) for z in contrasted]
         return {"outputs": outputs, "embeddings": ops.stack(embeddings, axis=1)}
 
+    def _pool(self, z):
+        """The spatial mean of `Z`, which the pooled form is already."""
+        return z if len(z.shape) == 2 else self.pooling(z)
+
     def _embed(self, z):
         """`h(Z')`, `(pairs, embedding_dim)`, of length 1."""
-        flat = ops.reshape(z, (-1, self.embedding.kernel.shape[0]))
-        embedding = self.embedding(flat)
+        described = self._pool(z) if self.descriptor == "average" else z
+        embedding = self.embedding(ops.reshape(described, (-1, self.embedding.kernel.shape[0])))
         # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
         squared = ops.sum(ops.square(embedding), axis=-1, keepdims=True)
         return embedding * ops.rsqrt(ops.maximum(squared, 1e-12))
@@ -334,6 +353,8 @@ class CIN(keras.Model):
             "classifier_activation": self.classifier_activation,
             "name": self.name,
             "descriptor": self.descriptor,
+            "pooled": self.pooled,
+            "block_rows": self.block_rows,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
             "frozen_layers": [i for i, layer in enumerate(self.layers) if _is_frozen(layer)],
@@ -366,7 +387,7 @@ def _is_frozen(layer):
 
 
 def _interleave_targets(labels, weights):
-    return interleave(labels), None if weights is None else interleave(weights)
+    return interleave_pair(labels), None if weights is None else interleave_pair(weights)
 
 
 def _mean_of_two(weights):

@@ -7,6 +7,8 @@ all images, and an engine that shards the batch never parts a pair.
 
 from keras import ops
 
+from cin_keras.layers.interleave import interleave
+
 _EXPECTED = (
     "fit() of a CIN takes a pair dataset: batches ((images_a, images_b), (labels_a, labels_b)), "
     "optionally with (weights_a, weights_b), such as cin_keras.data.pair_dataset(...) makes."
@@ -18,7 +20,7 @@ def is_pair(x):
     return isinstance(x, (tuple, list)) and len(x) == 2
 
 
-def interleave(pair):
+def interleave_pair(pair):
     """`(a, b)`, each `(pairs, ...)`, as one tensor `(2 * pairs, ...)`: `a_0, b_0, a_1, b_1, …`.
 
     Raises:
@@ -30,13 +32,7 @@ def interleave(pair):
     a, b = (ops.convert_to_tensor(x) for x in pair)
     if not _agree(a.shape, b.shape):
         raise ValueError(f"{_EXPECTED} Received: a pair of two that differ in {_shapes(pair)}")
-    stacked = ops.stack([a, b], axis=1)
-    return ops.reshape(stacked, (-1, *ops.shape(stacked)[2:]))
-
-
-def separate(x):
-    """The inverse of `interleave`: `(2 * pairs, ...)` as `(a, b)`, each `(pairs, ...)`."""
-    return tuple(ops.unstack(ops.reshape(x, (-1, 2, *ops.shape(x)[1:])), 2, axis=1))
+    return interleave([a, b])
 
 
 def unpack_pair_batch(data):

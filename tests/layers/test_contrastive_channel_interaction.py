@@ -53,13 +53,17 @@ def test_swapping_the_images_swaps_the_outputs():
     assert np.abs(ops.convert_to_numpy(z_a) - ops.convert_to_numpy(z_b)).max() > 0.01
 
 
-def test_given_weights_stand_in_for_computed_ones():
-    x_a, x_b = feature_pair()
-    layer = make()
-    layer((x_a, x_b))
-    weights = tuple(layer.interaction.interaction_weights(x) for x in (x_a, x_b))
-    for z, z_given in zip(layer((x_a, x_b)), layer((x_a, x_b), weights=weights), strict=True):
-        reference.assert_close(ops.convert_to_numpy(z_given), ops.convert_to_numpy(z))
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_the_self_interaction_comes_along(pooling):
+    pair = feature_pair()
+    layer = make(pooling=pooling)
+    contrasted, plain = layer(pair, return_self_interaction=True)
+    own = SelfChannelInteraction(scale=0.5, pooling=pooling)
+    own.build(pair[0].shape)
+    own.set_weights(layer.interaction.get_weights())
+    expected = [*layer(pair), *(own(x) for x in pair)]
+    for z, z_expected in zip([*contrasted, *plain], expected, strict=True):
+        reference.assert_close(ops.convert_to_numpy(z), ops.convert_to_numpy(z_expected))
 
 
 def test_without_contrast_it_is_the_plain_interaction():

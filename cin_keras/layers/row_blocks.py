@@ -1,0 +1,59 @@
+"""Products with `c × c` matrices, a block of their rows at a time."""
+
+import keras
+from keras import ops
+
+
+def in_row_blocks(function, rows, whole, block_rows):
+    """`function` of all rows, computed for one block of rows after the other.
+
+    Nothing that `function` makes on the way outlives its block: the backward pass computes it
+    anew.
+
+    Args:
+        function: `(*blocks, *whole)` → tuple of tensors `(batch, block, columns)`, the rows that
+            belong to the blocks.
+        rows: Tensors `(batch, positions, channels)`, whose channels are dealt out in blocks
+            `(batch, positions, block)`.
+        whole: Tensors that every call gets as they are.
+        block_rows: Int, the most rows in a block; blocks are equal, the last filled up with zeros.
+
+    Returns:
+        Tuple of tensors `(batch, channels, columns)`.
+    """
+    channels = rows[0].shape[-1]
+    blocks = -(-channels // block_rows)
+    size = -(-channels // blocks)
+    # On TensorFlow, what is differentiated must come as an argument, not from the enclosing scope.
+    recomputed = keras.remat(function)
+    outputs = _map(
+        lambda blocks: recomputed(*blocks, *whole),
+        tuple(_split(x, blocks, size) for x in rows),
+    )
+    return tuple(_join(output, channels) for output in outputs)
+
+
+def _split(x, blocks, size):
+    """`(batch, positions, channels)` as `(blocks, batch, positions, size)`."""
+    positions, channels = ops.shape(x)[1], x.shape[-1]
+    x = ops.pad(x, [[0, 0], [0, 0], [0, blocks * size - channels]])
+    return ops.transpose(ops.reshape(x, (-1, positions, blocks, size)), (2, 0, 1, 3))
+
+
+def _join(x, channels):
+    """`(blocks, batch, size, columns)` as `(batch, channels, columns)`."""
+    blocks, _, size, columns = ops.shape(x)
+    x = ops.reshape(ops.transpose(x, (1, 0, 2, 3)), (-1, blocks * size, columns))
+    return x[:, :channels]
+
+
+def _map(function, blocks):
+    """`keras.ops.map`, one block at a time."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.map(function, blocks)
+    import tensorflow as tf
+
+    # Keras lets TensorFlow run ten blocks at once, which would be most of the matrix.
+    first = function(tuple(x[0] for x in blocks))
+    signature = keras.tree.map_structure(tf.TensorSpec.from_tensor, first)
+    return tf.map_fn(function, blocks, parallel_iterations=1, fn_output_signature=signature)
