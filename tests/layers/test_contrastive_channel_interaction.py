@@ -5,6 +5,7 @@ from keras import ops
 
 from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
 from tests import reference
+from tests.gradients import gradients
 
 
 def feature_pair(shape=(2, 3, 4, 5), seed=0):
@@ -41,6 +42,56 @@ def test_outputs_agree_with_the_loop(pooling, descriptor):
     for z, z_expected in zip(outputs, expected, strict=True):
         z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
         reference.assert_close(ops.convert_to_numpy(z), z_expected)
+
+
+def assert_same(layer, other, pair):
+    """Same spatial means of all outputs, same gradients by inputs and weights."""
+    for built in (layer, other):
+        built.build([x.shape for x in pair])
+        built.psi.bias.assign([0.7])
+    other.set_weights(layer.get_weights())
+    rng = np.random.default_rng(5)
+    factors = [rng.normal(size=(x.shape[0], x.shape[-1])).astype("float32") for x in 2 * pair]
+
+    def means(form, x_a, x_b):
+        contrasted, plain = form((x_a, x_b), return_self_interaction=True)
+        outputs = [*contrasted, *plain]
+        return [ops.mean(z, axis=(1, 2)) if len(z.shape) == 4 else z for z in outputs]
+
+    for z, z_other in zip(means(layer, *pair), means(other, *pair), strict=True):
+        reference.assert_close(ops.convert_to_numpy(z_other), ops.convert_to_numpy(z))
+
+    def scalar(form):
+        return lambda *x: sum(
+            ops.sum(ops.multiply(z, factor))
+            for z, factor in zip(means(form, *x), factors, strict=True)
+        )
+
+    expected, found = (gradients(scalar(form), list(pair), form) for form in (layer, other))
+    assert len(found) == 6, "by both inputs, φ's kernel and bias, ψ's kernel and bias"
+    for gradient, gradient_other in zip(expected, found, strict=True):
+        reference.assert_close(gradient_other, gradient)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1)])
+def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size):
+    def form(pooling):
+        interaction = SelfChannelInteraction(scale=0.5, kernel_size=kernel_size)
+        return make(interaction, pooling=pooling)
+
+    assert_same(form(None), form("avg"), feature_pair((2, *size, 5)))
+
+
+@pytest.mark.parametrize("descriptor", ["average", "flatten"])
+@pytest.mark.parametrize("pooling", [None, "avg"])
+@pytest.mark.parametrize("block_rows", [1, 3, 5, 100])
+def test_blocks_of_rows_change_nothing(block_rows, pooling, descriptor):
+    def form(block_rows):
+        interaction = SelfChannelInteraction(scale=0.5, block_rows=block_rows)
+        return make(interaction, pooling=pooling, descriptor=descriptor)
+
+    assert_same(form(None), form(block_rows), feature_pair())
 
 
 def test_swapping_the_images_swaps_the_outputs():

@@ -5,6 +5,7 @@ from keras import ops
 
 from cin_keras.layers import SelfChannelInteraction
 from tests import reference
+from tests.gradients import gradients
 
 CHANNELS_FIRST = pytest.param(
     "channels_first",
@@ -67,6 +68,67 @@ def test_both_forms_agree_with_the_loop(size, kernel_size, data_format):
     reference.assert_close(z, expected)
     mean = ops.convert_to_numpy(pooled(to_format(x, data_format)))
     reference.assert_close(mean, expected.mean(axis=(1, 2)))
+
+
+def weighted_sum(outputs):
+    """A scalar that depends on every output differently."""
+    outputs = ops.cast(outputs, "float32")
+    size = int(np.prod(outputs.shape))
+    factors = np.cos(np.arange(size)).astype("float32").reshape(tuple(outputs.shape))
+    return ops.sum(ops.multiply(outputs, factors))
+
+
+def assert_same(layer, other, x):
+    """Same outputs, and same gradients with respect to input and weights."""
+    for built in (layer, other):
+        built.build(x.shape)
+    other.set_weights(layer.get_weights())
+
+    def mean(z):
+        return z if len(z.shape) == 2 else ops.mean(z, axis=spatial_axes(layer.data_format))
+
+    z, z_other = (ops.convert_to_numpy(mean(form(x))) for form in (layer, other))
+    reference.assert_close(z_other, z)
+    expected, found = (
+        gradients(lambda x, form=form: weighted_sum(mean(form(x))), [x], form)
+        for form in (layer, other)
+    )
+    assert len(found) == 3, "by the input, φ's kernel and φ's bias"
+    for gradient, gradient_other in zip(expected, found, strict=True):
+        reference.assert_close(gradient_other, gradient)
+
+
+def spatial_axes(data_format):
+    return (1, 2) if data_format == "channels_last" else (2, 3)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", CHANNELS_FIRST])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, (3, 5)])
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (2, 7), (1, 1)])
+def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size, data_format):
+    x = to_format(feature_map((2, *size, 4)), data_format)
+    options = {"kernel_size": kernel_size, "data_format": data_format, "scale": 0.5}
+    assert_same(make(**options), make(**options, pooling="avg"), x)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", CHANNELS_FIRST])
+@pytest.mark.parametrize("pooling", [None, "avg"])
+@pytest.mark.parametrize("block_rows", [1, 2, 4, 5, 6, 100])
+def test_blocks_of_rows_change_nothing(block_rows, pooling, data_format):
+    x = to_format(feature_map(), data_format)
+    options = {"pooling": pooling, "data_format": data_format, "scale": 0.5}
+    assert_same(make(**options), make(**options, block_rows=block_rows), x)
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_blocks_of_rows_take_any_size(pooling):
+    inputs = keras.Input((None, None, 6))
+    blocks, whole = (make(pooling=pooling, block_rows=rows) for rows in (4, None))
+    model = keras.Model(inputs, [blocks(inputs), whole(inputs)])
+    whole.set_weights(blocks.get_weights())
+    for shape in ((2, 4, 5, 6), (3, 2, 7, 6)):
+        z, z_whole = model.predict(feature_map(shape), verbose=0)
+        reference.assert_close(z, z_whole)
 
 
 def test_a_wide_kernel_on_a_narrow_map():
@@ -183,7 +245,7 @@ def test_the_output_spec_follows_the_dtype_policy():
 
 def test_a_model_with_the_layer_survives_saving(tmp_path):
     inputs = keras.Input((4, 5, 6))
-    layer = make(scale=0.3, positive=True, pooling="avg", kernel_size=(3, 5))
+    layer = make(scale=0.3, positive=True, pooling="avg", kernel_size=(3, 5), block_rows=4)
     layer.kernel_regularizer = keras.regularizers.L2(0.01)
     model = keras.Model(inputs, layer(inputs))
     model.save(tmp_path / "model.keras")
@@ -191,6 +253,7 @@ def test_a_model_with_the_layer_survives_saving(tmp_path):
     x = feature_map()
     np.testing.assert_allclose(model.predict(x, verbose=0), loaded.predict(x, verbose=0), rtol=1e-6)
     assert len(loaded.losses) == 1
+    assert loaded.layers[-1].block_rows == 4
 
 
 def test_half_precision_survives_its_config():
@@ -206,6 +269,8 @@ def test_half_precision_survives_its_config():
         ({"scale": float("nan")}, "scale=nan"),
         ({"pooling": "max"}, "pooling='max'"),
         ({"kernel_size": 0}, "kernel_size=0"),
+        ({"block_rows": 0}, "block_rows=0"),
+        ({"block_rows": 2.5}, "block_rows=2.5"),
         ({"kernel_size": (3, 3, 3)}, "kernel_size"),
         ({"data_format": "last"}, "data_format='last'"),
     ],

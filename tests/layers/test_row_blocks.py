@@ -1,0 +1,128 @@
+"""That blocks of rows never add up to a whole matrix, forward or backward.
+
+Two pairs, 3 of 11 rows at a time, 2 positions, a kernel of one tap: of all tensors of a training
+step only blocks of `W` have 2 · 3 · 11 elements, and only whole ones 2 · 11 · 11.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+
+PAIRS, CHANNELS, ROWS = 2, 11, 3
+BLOCK, WHOLE = PAIRS * ROWS * CHANNELS, PAIRS * CHANNELS * CHANNELS
+
+
+def pair_loss(block_rows):
+    """A built contrastive interaction and a scalar function of two feature maps."""
+    interaction = SelfChannelInteraction(pooling="avg", kernel_size=1, block_rows=block_rows)
+    contrast = ContrastiveChannelInteraction(interaction, pooling="avg")
+    contrast.build([(PAIRS, 2, 1, CHANNELS)] * 2)
+
+    def loss(x_a, x_b):
+        outputs = contrast((x_a, x_b), return_self_interaction=True)
+        return sum(ops.sum(ops.square(z)) for pair in outputs for z in pair)
+
+    return loss
+
+
+def feature_pair():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(PAIRS, 2, 1, CHANNELS)).astype("float32") for _ in range(2)]
+
+
+def sizes_in_torch(loss):
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    sizes, saved = set(), set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            results = result if isinstance(result, (tuple, list)) else [result]
+            sizes.update(x.numel() for x in results if isinstance(x, torch.Tensor))
+            return result
+
+    def pack(x):
+        saved.add(x.numel())
+        return x
+
+    pair = [torch.tensor(x, requires_grad=True) for x in feature_pair()]
+    with Watch(), torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        value = loss(*pair)
+        kept = set(saved)
+        torch.autograd.grad(value, pair)
+    return sizes, kept
+
+
+def sizes_in_jax(loss):
+    import jax
+
+    sizes, kept = set(), set()
+
+    def walk(jaxpr):
+        for equation in jaxpr.eqns:
+            for variable in equation.outvars:
+                sizes.add(int(np.prod(variable.aval.shape)))
+                if equation.primitive.name == "scan":
+                    # What a loop hands on is stacked along a new first axis.
+                    kept.update(
+                        int(np.prod(v.aval.shape[1:])) for v in equation.outvars if v.aval.ndim > 2
+                    )
+            for parameter in jax.tree.leaves(
+                equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+            ):
+                if hasattr(parameter, "eqns") or hasattr(parameter, "jaxpr"):
+                    walk(getattr(parameter, "jaxpr", parameter))
+
+    walk(jax.make_jaxpr(jax.grad(loss, (0, 1)))(*feature_pair()).jaxpr)
+    return sizes, kept
+
+
+def sizes_in_tensorflow(loss):
+    import tensorflow as tf
+
+    @tf.function
+    def step(x_a, x_b):
+        with tf.GradientTape() as tape:
+            tape.watch([x_a, x_b])
+            value = loss(x_a, x_b)
+        return tape.gradient(value, [x_a, x_b])
+
+    sizes, kept = set(), set()
+
+    def walk(graph):
+        for operation in graph.get_operations():
+            for output in operation.outputs:
+                if output.shape.is_fully_defined():
+                    sizes.add(output.shape.num_elements())
+            if operation.type in ("TensorListPushBack", "TensorListSetItem"):
+                kept.add(operation.inputs[-1].shape.num_elements())
+            if operation.type in ("While", "StatelessWhile"):
+                for attribute in ("body", "cond"):
+                    name = operation.get_attr(attribute).name
+                    walk(graph._get_function(name).graph)
+
+    pair = [tf.constant(x) for x in feature_pair()]
+    walk(step.get_concrete_function(*pair).graph)
+    return sizes, kept
+
+
+def sizes(loss):
+    """Numbers of elements of all tensors of a step, and of those kept for the backward pass."""
+    backend = {"tensorflow": sizes_in_tensorflow, "jax": sizes_in_jax, "torch": sizes_in_torch}
+    return backend[keras.backend.backend()](loss)
+
+
+def test_no_whole_matrix_exists_in_forward_or_backward():
+    seen, kept = sizes(pair_loss(ROWS))
+    assert BLOCK in seen, "the watch sees the blocks"
+    assert WHOLE not in seen
+    assert BLOCK not in kept, "a block outlives its turn"
+
+
+def test_the_watch_sees_a_whole_matrix():
+    seen, _ = sizes(pair_loss(None))
+    assert WHOLE in seen
