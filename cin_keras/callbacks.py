@@ -78,6 +78,9 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
     ```
     """
 
+    # It reads no logs: with this, Keras need not wait for the numbers of every batch.
+    async_safe = True
+
     def __enter__(self):
         self.pressed = False
         self.before = signal.getsignal(signal.SIGINT)

@@ -180,6 +180,8 @@ def keep_earlier_run(folder):
 def fit(model, train_data, validation_data, args, folder):
     """Trains, keeping the best model; on Ctrl-C says where it is and stops."""
     keep_best = KeepBest(folder / "model.keras")
+    stop_on_nan = keras.callbacks.TerminateOnNaN()
+    stop_on_nan.async_safe = True  # one batch later will do: training need not wait for the loss
     try:
         with InterruptBetweenBatches() as interrupt:
             history = model.fit(
@@ -191,7 +193,7 @@ def fit(model, train_data, validation_data, args, folder):
                     SetEpoch(train_data),
                     keep_best,
                     keras.callbacks.CSVLogger(str(folder / "history.csv")),
-                    keras.callbacks.TerminateOnNaN(),
+                    stop_on_nan,
                     interrupt,
                 ],
             )
