@@ -19,15 +19,18 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
             "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
             "keras.saving.load_model('model.keras'), and export it there."
         )
+    archive = keras.export.ExportArchive()
     if backend == "jax":
+        archive.track(inference)
         kwargs["jax2tf_kwargs"] = {
             "native_serialization_platforms": ("cpu", "cuda"),
             # Gradients through a graph of unknown height and width cannot be exported.
             "with_gradient": False,
             **kwargs.get("jax2tf_kwargs", {}),
         }
-    archive = keras.export.ExportArchive()
-    archive.track(inference)
+    else:
+        # `track` would write every variable twice, as Keras' own and as the endpoints'.
+        archive.add_variable_collection("variables", [v.value for v in inference.variables])
     for endpoint, dtype in (("serve", "float32"), ("serve_uint8", "uint8")):
         archive.add_endpoint(
             endpoint,

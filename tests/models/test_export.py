@@ -27,6 +27,11 @@ outputs = {
 outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
 outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
 outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
+outputs["stored"] = sum(
+    int(np.prod(shape))
+    for name, shape in tf.train.list_variables(sys.argv[1] + "/variables/variables")
+    if not name.startswith("_CHECKPOINTABLE")
+)
 print(json.dumps(outputs))
 """
 
@@ -69,6 +74,7 @@ def check(outputs, expected, model):
     training_only = model.contrast.psi.weights + model.embedding.weights
     inference = model.count_params() - sum(int(np.prod(w.shape)) for w in training_only)
     assert outputs["count"] == inference, "ψ and the embedding are not in the file"
+    assert outputs["stored"] == inference, "every weight is in the file once"
 
 
 @pytest.mark.skipif(
