@@ -7,6 +7,7 @@ section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
 import keras
 from keras import ops
 
+from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.layers.row_blocks import in_row_blocks
 from cin_keras.layers.self_channel_interaction import (
@@ -112,26 +113,30 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         share = self.interaction
         values = [share.values(x, self.pooling) for x in inputs]
         x = [share.positions_by_channels(x) for x in inputs]
-        whole = share.block_rows is None
-        if whole:
-            weights = [share.weight_rows(x, x) for x in x]
-            mixed = [apply_rows(w, v) for w, v in zip(weights, values)]
+        if share.block_rows is None:
+            interacted = image_by_image(self._interact_whole, *x, *values)
         else:
-            mixed = [share.mix_values(x, v) for x, v in zip(inputs, values)]
-        y_a, y_b = (self._describe(*y) for y in zip(inputs, mixed))
-        eta = self.psi(ops.concatenate([y_a, y_b], axis=-1))[:, :, None]
-        gamma = self.psi(ops.concatenate([y_b, y_a], axis=-1))[:, :, None]
-        if whole:
-            contrasted = _contrast(*weights, *values, eta, gamma)
-        else:
-            contrasted = in_row_blocks(
-                self._contrast_rows, x, (*x, *values, eta, gamma), share.block_rows
-            )
+            interacted = self._interact_in_blocks(*x, *values)
+        contrasted, mixed = interacted[:2], interacted[2:]
         residuals = [share.residual(*x, self.pooling) for x in zip(inputs, values)]
         if not return_self_interaction:
             return self._restore(contrasted, residuals)
         z = self._restore([*contrasted, *mixed], [*residuals, *residuals])
         return z[:2], z[2:]
+
+    def _interact_whole(self, x_a, x_b, values_a, values_b):
+        """`W_AB values_A`, `W_BA values_B`, `W_A values_A`, `W_B values_B`."""
+        weights_a, weights_b = (self.interaction.weight_rows(x, x) for x in (x_a, x_b))
+        mixed = apply_rows(weights_a, values_a), apply_rows(weights_b, values_b)
+        eta, gamma = self._compare(x_a, x_b, *mixed)
+        return *_contrast(weights_a, weights_b, values_a, values_b, eta, gamma), *mixed
+
+    def _interact_in_blocks(self, x_a, x_b, values_a, values_b):
+        """The same with `block_rows` rows of `W_A` and `W_B` at a time."""
+        share = self.interaction
+        mixed = share.mix_values(x_a, values_a), share.mix_values(x_b, values_b)
+        whole = (x_a, x_b, values_a, values_b, *self._compare(x_a, x_b, *mixed))
+        return *in_row_blocks(self._contrast_rows, (x_a, x_b), whole, share.block_rows), *mixed
 
     def _contrast_rows(self, rows_a, rows_b, x_a, x_b, values_a, values_b, eta, gamma):
         """`_contrast` for some rows of the two `W`."""
@@ -144,12 +149,19 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         z = self.interaction.restore(interleave(mixed), interleave(residuals), self.pooling)
         return separate(ops.cast(z, self.compute_dtype), len(mixed))
 
-    def _describe(self, inputs, mixed):
+    def _compare(self, x_a, x_b, mixed_a, mixed_b):
+        """`η = ψ([Y_A, Y_B])` and `γ = ψ([Y_B, Y_A])`, each `(pairs, 1, 1)`."""
+        y_a, y_b = self._describe(x_a, mixed_a), self._describe(x_b, mixed_b)
+        eta = self.psi(ops.concatenate([y_a, y_b], axis=-1))
+        gamma = self.psi(ops.concatenate([y_b, y_a], axis=-1))
+        return eta[:, :, None], gamma[:, :, None]
+
+    def _describe(self, x, mixed):
         """The float32 vector of `Y = W X` that ψ sees; `mixed` is `W values`."""
         if self.pooling == "avg" and self.descriptor == "average":
             return mixed[:, :, self.interaction.centre_tap]
         if self.pooling == "avg":
-            mixed = self.interaction.mix_values(inputs, self.interaction.values(inputs))
+            mixed = self.interaction.mix_values(x, ops.transpose(x, (0, 2, 1)))
         y = ops.cast(mixed, "float32")
         if self.descriptor == "average":
             return ops.mean(y, axis=2)

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int, check_number
+from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.matmul import float32_matmul
 from cin_keras.layers.row_blocks import in_row_blocks
 
@@ -132,12 +133,13 @@ class SelfChannelInteraction(keras.layers.Layer):
         self.channels = channels
 
     def call(self, inputs, return_interaction_weights=False):
+        x = self.positions_by_channels(inputs)
         values = self.values(inputs, self.pooling)
         residual = self.residual(inputs, values, self.pooling)
         if return_interaction_weights:
             weights = self.interaction_weights(inputs)
             return self.restore(apply_rows(weights, values), residual, self.pooling), weights
-        return self.restore(self.mix_values(inputs, values), residual, self.pooling)
+        return self.restore(self.mix_values(x, values), residual, self.pooling)
 
     def interaction_weights(self, inputs):
         """`W = softmax_rows(∓scale · X Xᵀ)`, one matrix an image.
@@ -188,24 +190,22 @@ class SelfChannelInteraction(keras.layers.Layer):
         x = self.positions_by_channels(inputs)
         return ops.cast(ops.transpose(x, (0, 2, 1)), self.compute_dtype)
 
-    def mix_values(self, inputs, values):
-        """`W values`, `W` being that of `inputs`, in blocks of rows if the layer has any.
+    def mix_values(self, x, values):
+        """`W values`, in blocks of rows if the layer has any.
 
         Args:
-            inputs: Feature map as for the layer's call.
+            x: `Xᵀ`, `(batch, positions, channels)`.
             values: `(batch, channels, columns)`.
 
         Returns:
             Tensor of the shape and dtype of `values`.
         """
-        x = self.positions_by_channels(inputs)
         if self.block_rows is None:
-            return apply_rows(self.weight_rows(x, x), values)
+            return image_by_image(self._mix_rows, x, x, values)[0]
+        return in_row_blocks(self._mix_rows, (x,), (x, values), self.block_rows)[0]
 
-        def mix_rows(rows, x, values):
-            return (apply_rows(self.weight_rows(rows, x), values),)
-
-        return in_row_blocks(mix_rows, (x,), (x, values), self.block_rows)[0]
+    def _mix_rows(self, rows, x, values):
+        return (apply_rows(self.weight_rows(rows, x), values),)
 
     def residual(self, inputs, values, pooling=None):
         """`X`, or its spatial mean, which is a column of `values = self.values(...)`."""

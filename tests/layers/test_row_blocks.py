@@ -1,7 +1,7 @@
 """That blocks of rows never add up to a whole matrix, forward or backward.
 
-Two pairs, 3 of 11 rows at a time, 2 positions, a kernel of one tap: of all tensors of a training
-step only blocks of `W` have 2 · 3 · 11 elements, and only whole ones 2 · 11 · 11.
+One pair, 3 of 11 rows at a time, 2 positions: of all tensors of a training step only blocks of `W`
+have 3 · 11 elements, and only whole ones 11 · 11.
 """
 
 import keras
@@ -10,15 +10,15 @@ from keras import ops
 
 from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
 
-PAIRS, CHANNELS, ROWS = 2, 11, 3
-BLOCK, WHOLE = PAIRS * ROWS * CHANNELS, PAIRS * CHANNELS * CHANNELS
+CHANNELS, ROWS = 11, 3
+BLOCK, WHOLE = ROWS * CHANNELS, CHANNELS * CHANNELS
 
 
 def pair_loss(block_rows):
     """A built contrastive interaction and a scalar function of two feature maps."""
-    interaction = SelfChannelInteraction(pooling="avg", kernel_size=1, block_rows=block_rows)
+    interaction = SelfChannelInteraction(pooling="avg", block_rows=block_rows)
     contrast = ContrastiveChannelInteraction(interaction, pooling="avg")
-    contrast.build([(PAIRS, 2, 1, CHANNELS)] * 2)
+    contrast.build([(1, 2, 1, CHANNELS)] * 2)
 
     def loss(x_a, x_b):
         outputs = contrast((x_a, x_b), return_self_interaction=True)
@@ -29,7 +29,7 @@ def pair_loss(block_rows):
 
 def feature_pair():
     rng = np.random.default_rng(0)
-    return [rng.normal(size=(PAIRS, 2, 1, CHANNELS)).astype("float32") for _ in range(2)]
+    return [rng.normal(size=(1, 2, 1, CHANNELS)).astype("float32") for _ in range(2)]
 
 
 def sizes_in_torch(loss):
