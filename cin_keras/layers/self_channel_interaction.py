@@ -16,6 +16,7 @@ from cin_keras.checks import check_int, check_number
 from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.matmul import float32_matmul
 from cin_keras.layers.row_blocks import in_row_blocks
+from cin_keras.layers.softmax import softmax_rows
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -172,7 +173,7 @@ class SelfChannelInteraction(keras.layers.Layer):
         # The factor goes to the small operand: one pass less over the c × c logits.
         rows = ops.cast(rows, "float32") * factor
         logits = float32_matmul(ops.transpose(rows, (0, 2, 1)), ops.cast(x, "float32"))
-        return ops.softmax(logits, axis=-1)
+        return softmax_rows(logits)
 
     def values(self, inputs, pooling=None):
         """What `W` is multiplied with: `X`, or as much of it as the spatial mean of `Z` needs.
