@@ -388,8 +388,11 @@ def main():
         return print_peak(args)
     folder = pathlib.Path(args.output)
     try:
+        # Whether the folder can be written is found out now, not after measuring.
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "benchmark.json").touch()
+        partial = folder / "benchmark.json.partial"
+        partial.touch()
+        partial.unlink()
         models = {name: build_model(name, args) for name in (BACKBONE, LONG, SHIPPED, BLOCKS)}
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
@@ -428,7 +431,8 @@ def main():
             list(models), args.memory_pairs or [args.pairs_per_batch]
         )
         print(as_memory_table(results["memory"]))
-    (folder / "benchmark.json").write_text(json.dumps(results, indent=2))
+    partial.write_text(json.dumps(results, indent=2))
+    partial.rename(folder / "benchmark.json")
     draw(results, folder / "benchmark.png")
     print(f"{folder}/\n  benchmark.json   every figure, settings, versions\n  benchmark.png")
 

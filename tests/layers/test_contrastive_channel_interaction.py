@@ -85,7 +85,7 @@ def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size):
 
 @pytest.mark.parametrize("descriptor", ["average", "flatten"])
 @pytest.mark.parametrize("pooling", [None, "avg"])
-@pytest.mark.parametrize("block_rows", [1, 3, 5, 100])
+@pytest.mark.parametrize("block_rows", [2, 100])
 def test_blocks_of_rows_change_nothing(block_rows, pooling, descriptor):
     def form(block_rows):
         interaction = SelfChannelInteraction(scale=0.5, block_rows=block_rows)

@@ -103,8 +103,8 @@ def spatial_axes(data_format):
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", CHANNELS_FIRST])
-@pytest.mark.parametrize("kernel_size", [1, 3, 5, (3, 5)])
-@pytest.mark.parametrize("size", [(4, 4), (3, 5), (2, 7), (1, 1)])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("size", [(4, 6), (3, 5), (1, 1)])
 def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size, data_format):
     x = to_format(feature_map((2, *size, 4)), data_format)
     options = {"kernel_size": kernel_size, "data_format": data_format, "scale": 0.5}
@@ -113,7 +113,7 @@ def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size, da
 
 @pytest.mark.parametrize("data_format", ["channels_last", CHANNELS_FIRST])
 @pytest.mark.parametrize("pooling", [None, "avg"])
-@pytest.mark.parametrize("block_rows", [1, 2, 4, 5, 6, 100])
+@pytest.mark.parametrize("block_rows", [1, 4, 100])
 def test_blocks_of_rows_change_nothing(block_rows, pooling, data_format):
     x = to_format(feature_map(), data_format)
     options = {"pooling": pooling, "data_format": data_format, "scale": 0.5}
@@ -202,6 +202,16 @@ def test_large_features_do_not_overflow_in_half_precision():
     x = 100.0 * np.abs(feature_map((1, 14, 14, 8)))
     outputs = make(pooling="avg", dtype="mixed_float16")(x)
     assert np.isfinite(ops.convert_to_numpy(outputs)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_no_feature_is_too_large_for_the_logits(dtype):
+    x = ops.cast(6e4 * np.abs(np.sin(np.arange(2 * 49 * 16.0))).reshape(2, 7, 7, 16), dtype)
+    layer = make(pooling="avg", dtype=f"mixed_{dtype}")
+    layer.build(x.shape)
+    weights = ops.convert_to_numpy(layer.interaction_weights(x))
+    assert np.isfinite(weights).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", [None, "avg"])

@@ -1,0 +1,102 @@
+"""The benchmark recipe, in minutes on networks too small to say anything about speed."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+from PIL import Image
+
+RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "benchmark.py"
+TINY = ["--backbone", "mobilenet", "--image-size", "32", "--pairs-per-batch", "1", "--rounds", "2"]
+
+
+def load_recipe():
+    specification = importlib.util.spec_from_file_location("benchmark", RECIPE)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def run(*arguments, folder):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(RECIPE.parent.parent),
+        "KERAS_BACKEND": keras.backend.backend(),
+    }
+    done = subprocess.run(
+        [sys.executable, str(RECIPE), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_one_command_measures_everything(tmp_path):
+    memory = ["--memory-pairs", "2"] if keras.backend.backend() == "tensorflow" else []
+    code, output = run(*TINY, "--classes", "7", *memory, folder=tmp_path)
+    assert code == 0, output[-3000:]
+    folder = tmp_path / "runs" / "benchmark"
+    results = json.loads((folder / "benchmark.json").read_text())
+    assert results["backend"] == keras.backend.backend()
+    assert list(results["models"]) == ["backbone", "CIN, long form", "CIN", "CIN, blocks of rows"]
+    for name, result in results["models"].items():
+        assert f"| {name} |" in output
+        for task, images in (("inference", 2), ("training", 2)):
+            numbers = result[task]
+            assert numbers["rounds"] == images == 2
+            low, high = numbers["quartiles"]
+            assert 0 < low <= numbers["milliseconds_per_image"] <= high
+            speed = 1000 / numbers["milliseconds_per_image"]
+            assert numbers["images_per_second"] == pytest.approx(speed)
+        # Stored in float32, every weight once, beside the graph.
+        weights = 4e-6 * result["parameters"]
+        assert weights < result["exported_megabytes"] < weights + 2
+        if name != "backbone":
+            assert result["difference_from_the_long_form"]["outputs"] < 1e-4
+            assert result["difference_from_the_long_form"]["loss"] < 1e-4
+        if memory:
+            assert results["memory"][name]["2"] > 100
+    backbone, shipped = results["models"]["backbone"], results["models"]["CIN"]
+    assert backbone["inference"]["ratio"] == backbone["training"]["ratio"] == 1
+    assert shipped["parameters"] - backbone["parameters"] == 9 * 1024**2 + 1024, "φ"
+    assert min(Image.open(folder / "benchmark.png").size) > 300
+
+
+def test_the_summary_is_of_medians():
+    summary = load_recipe().summarize([0.2, 0.4, 0.9], [0.2, 0.2, 0.3], images=4)
+    assert summary["milliseconds_per_image"] == pytest.approx(100)
+    assert summary["quartiles"] == pytest.approx([75, 162.5])
+    assert summary["images_per_second"] == pytest.approx(10)
+    assert summary["ratio"] == pytest.approx(2)
+    assert summary["ratio_quartiles"] == pytest.approx([1.5, 2.5])
+    assert summary["rounds"] == 3
+
+
+def test_a_model_that_fails_is_a_gap_in_the_memory_table(monkeypatch, capsys):
+    recipe = load_recipe()
+    monkeypatch.setattr(sys, "argv", ["-c", "import sys; sys.exit('no memory left')"])
+    peaks = recipe.measure_memory(["CIN"], [3])
+    assert peaks == {"CIN": {3: None}}
+    assert "CIN with 3 pairs failed (1): no memory left" in capsys.readouterr().out
+    assert "| CIN | failed |" in recipe.as_memory_table(peaks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backbone", "resnet51"], "Unknown backbone.*resnet51"),
+        (["--rounds", "0"], "--rounds: invalid positive value: '0'"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
+    code, output = run(*arguments, folder=tmp_path)
+    assert code != 0 and "Traceback" not in output
+    assert re.search(message, output), output[-500:]
