@@ -310,6 +310,11 @@ def processor_name():
         return platform.processor() or platform.machine()
 
 
+def short(number):
+    """Three digits, and never an exponent."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def as_table(results):
     """The results as a Markdown table."""
     rows = [
@@ -323,8 +328,8 @@ def as_table(results):
             numbers = result[task]
             low, high = numbers["quartiles"]
             cells += [
-                f"{numbers['milliseconds_per_image']:.3g} ({low:.3g}–{high:.3g})",
-                f"{numbers['images_per_second']:.3g}",
+                f"{short(numbers['milliseconds_per_image'])} ({short(low)}–{short(high)})",
+                short(numbers["images_per_second"]),
                 f"{numbers['ratio']:.3f}",
             ]
         cells.append(f"{result['parameters'] / 1e6:.1f} M")
@@ -360,7 +365,7 @@ def draw(results, path):
             numbers = results["models"][name][task]
             median, (low, high) = numbers["milliseconds_per_image"], numbers["quartiles"]
             axis.barh(row, median, color=colors[name], xerr=[[median - low], [high - median]])
-            axis.text(1.02 * high, row, f"{median:.3g} ms, ×{numbers['ratio']:.2f}", va="center")
+            axis.text(1.02 * high, row, f"{short(median)} ms, ×{numbers['ratio']:.2f}", va="center")
         axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names))
         axis.invert_yaxis()
         axis.margins(x=0.45)
@@ -375,7 +380,7 @@ def draw(results, path):
         axes[2].set_xticks(list(next(iter(results["memory"].values()))))
         axes[2].margins(y=0.2)
         axes[2].set_ylim(bottom=0)
-        axes[2].legend(frameon=False)
+        axes[2].legend(frameon=False, loc="lower right")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(results["title"], fontsize=10)
