@@ -111,6 +111,24 @@ def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size, da
     assert_same(make(**options), make(**options, pooling="avg"), x)
 
 
+@pytest.mark.parametrize("block_rows", [None, 4])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_the_pooled_form_needs_no_channels_first_convolution(kernel_size, block_rows):
+    x = feature_map((2, 3, 4, 6))
+    options = {"kernel_size": kernel_size, "block_rows": block_rows, "pooling": "avg", "scale": 0.5}
+    last, first = (make(**options, data_format=f"channels_{end}") for end in ("last", "first"))
+    moved = to_format(x, "channels_first")
+    last.build(x.shape)
+    first.build(moved.shape)
+    first.set_weights(last.get_weights())
+    reference.assert_close(ops.convert_to_numpy(first(moved)), ops.convert_to_numpy(last(x)))
+    expected = gradients(lambda x: weighted_sum(last(x)), [x], last)
+    found = gradients(lambda x: weighted_sum(first(x)), [moved], first)
+    found[0] = np.moveaxis(found[0], 1, -1)
+    for gradient, gradient_first in zip(expected, found, strict=True):
+        reference.assert_close(gradient_first, gradient)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", CHANNELS_FIRST])
 @pytest.mark.parametrize("pooling", [None, "avg"])
 @pytest.mark.parametrize("block_rows", [1, 4, 100])

@@ -160,7 +160,14 @@ def test_single_images_are_told_what_a_pair_dataset_is():
 def test_saving_keeps_all(tmp_path, fitted):
     images, labels = pair_batch()
     model = tiny_cin(
-        backbone=normalized_backbone(), alpha=1.5, margin=0.7, scale=0.5, dropout=0.2, name="mine"
+        backbone=normalized_backbone(),
+        alpha=1.5,
+        margin=0.7,
+        scale=0.5,
+        dropout=0.2,
+        name="mine",
+        pooled=False,
+        block_rows=4,
     )
     if fitted:
         model.fit(images, labels, batch_size=2, verbose=0)

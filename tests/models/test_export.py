@@ -60,9 +60,9 @@ def serve(folder, images, tmp_path):
     return json.loads(run_python(SERVE, folder, tmp_path / "images.npy").splitlines()[-1])
 
 
-def trained_model():
+def trained_model(**form):
     images, labels = pair_batch()
-    model = tiny_cin(backbone=normalized_backbone(), embedding_dim=9)
+    model = tiny_cin(backbone=normalized_backbone(), embedding_dim=9, **form)
     model.fit(images, labels, batch_size=2, verbose=0)
     return model, images[0]
 
@@ -80,8 +80,9 @@ def check(outputs, expected, model):
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
 )
-def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
-    model, images = trained_model()
+@pytest.mark.parametrize("form", [{}, {"pooled": False}, {"block_rows": 4}])
+def test_tensorflow_alone_serves_the_same_numbers(tmp_path, form):
+    model, images = trained_model(**form)
     model.export(tmp_path / "saved_model", verbose=False)
     check(
         serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model

@@ -55,8 +55,9 @@ def reference_of(model, batch):
     return loss
 
 
-def test_loss_and_all_gradients_agree_with_the_loops():
-    model = tiny_cin(alpha=2.0, margin=0.5, scale=0.5)
+@pytest.mark.parametrize("form", [{}, {"pooled": False}, {"block_rows": 3}])
+def test_loss_and_all_gradients_agree_with_the_loops(form):
+    model = tiny_cin(**form, alpha=2.0, margin=0.5, scale=0.5)
     model.compile(keras.optimizers.SGD(1.0), loss=model.loss, metrics=["accuracy"])
     batch = pair_batch()
     loss = reference_of(model, batch)
