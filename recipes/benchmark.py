@@ -254,21 +254,28 @@ def print_peak(args):
 
 def measure_memory(names, pair_counts):
     """Peak memory of training in megabytes, `{model: {pairs: number or None}}`."""
-    peaks = {name: {} for name in names}
+    peaks = {name: dict.fromkeys(pair_counts) for name in names}
     progress = keras.utils.Progbar(len(names) * len(pair_counts), unit_name="process")
-    for pairs in pair_counts:
-        for name in names:
-            command = [sys.executable, *sys.argv, "--peak-of", name]
-            # The last of two equal options counts.
-            command += ["--pairs-per-batch", str(pairs)]
-            child = subprocess.run(command, capture_output=True, text=True)
-            lines = child.stdout.split()
-            peaks[name][pairs] = float(lines[-1]) if child.returncode == 0 else None
-            if child.returncode:
-                reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
-                print(f"\n{name} with {pairs} pairs failed ({child.returncode}): {reason}")
-            progress.add(1)
+    try:
+        for pairs in pair_counts:
+            for name in names:
+                peaks[name][pairs] = measure_peak(name, pairs)
+                progress.add(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted: the table of the memory has gaps.")
     return peaks
+
+
+def measure_peak(name, pairs):
+    """Peak memory in megabytes of a process that only trains, or `None` if it fails."""
+    # The last of two equal options counts.
+    command = [sys.executable, *sys.argv, "--peak-of", name, "--pairs-per-batch", str(pairs)]
+    child = subprocess.run(command, capture_output=True, text=True)
+    if child.returncode == 0:
+        return float(child.stdout.split()[-1])
+    reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
+    print(f"\n{name} with {pairs} pairs failed ({child.returncode}): {reason}")
+    return None
 
 
 def describe_machine():
@@ -346,7 +353,7 @@ def as_memory_table(memory):
         "| --- |" + " --- |" * len(counts),
     ]
     for name, peaks in memory.items():
-        cells = ["failed" if peak is None else f"{peak:.0f}" for peak in peaks.values()]
+        cells = ["–" if peak is None else f"{peak:.0f}" for peak in peaks.values()]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -86,7 +86,20 @@ def test_a_model_that_fails_is_a_gap_in_the_memory_table(monkeypatch, capsys):
     peaks = recipe.measure_memory(["CIN"], [3])
     assert peaks == {"CIN": {3: None}}
     assert "CIN with 3 pairs failed (1): no memory left" in capsys.readouterr().out
-    assert "| CIN | failed |" in recipe.as_memory_table(peaks)
+    assert "| CIN | – |" in recipe.as_memory_table(peaks)
+
+
+def test_an_interruption_keeps_the_memory_measured_so_far(monkeypatch, capsys):
+    recipe = load_recipe()
+
+    def measure_peak(name, pairs):
+        if pairs == 2:
+            raise KeyboardInterrupt
+        return 100.0
+
+    monkeypatch.setattr(recipe, "measure_peak", measure_peak)
+    assert recipe.measure_memory(["CIN"], [1, 2, 4]) == {"CIN": {1: 100.0, 2: None, 4: None}}
+    assert "gaps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
