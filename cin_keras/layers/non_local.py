@@ -76,7 +76,8 @@ class NonLocalBlock(keras.layers.Layer):
             return layer
 
         self.theta = linear(inner, "theta", channels)
-        self.phi = linear(inner, "phi", channels)
+        # A bias of φ adds the same to every logit of a row: the softmax would not see it.
+        self.phi = linear(inner, "phi", channels, use_bias=False)
         self.g = linear(inner, "g", channels)
         self.w_z = linear(channels, "w_z", inner, kernel_initializer=self.output_initializer)
 

@@ -175,12 +175,13 @@ class SelfChannelInteraction(ResidualConvolution):
             of length 1 for cosines and correlations, and `rows` the same times `∓scale`.
         """
         x = ops.cast(self.positions_by_channels(inputs), "float32")
-        if self.similarity == "correlation":
-            x = x - ops.mean(x, axis=1, keepdims=True)
         if self.similarity != "dot":
-            # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
-            squared = ops.sum(ops.square(x), axis=1, keepdims=True)
-            x = x * ops.rsqrt(ops.maximum(squared, 1e-12))
+            least = _squared_length(x) * 1e-8 + 1e-12
+            if self.similarity == "correlation":
+                x = x - ops.mean(x, axis=1, keepdims=True)
+            # What is left of a constant channel is rounding, which must not be blown up. Nor is
+            # this ops.normalize, whose gradient is NaN for a zero vector on JAX and PyTorch.
+            x = x * ops.rsqrt(ops.maximum(_squared_length(x), least))
         scale = ops.exp(self.log_scale) if self.learnable_scale else self.scale
         # The factor goes to the small operand: one pass less over the c × c logits.
         return x * (scale if self.positive else -scale), x
@@ -237,6 +238,11 @@ class SelfChannelInteraction(ResidualConvolution):
             "similarity": self.similarity,
             "learnable_scale": self.learnable_scale,
         }
+
+
+def _squared_length(x):
+    """`‖x_i‖²` of every channel, `(batch, 1, channels)`."""
+    return ops.sum(ops.square(x), axis=1, keepdims=True)
 
 
 def apply_rows(weights, values):

@@ -76,17 +76,10 @@ def build_second_backbone(backbone, images, weights):
         `(model, features)` as from `build_backbone`.
 
     Raises:
-        ValueError: For a name beside a weights file, which is the first backbone's, and as for
-            `build_backbone`.
+        ValueError, TypeError, ConnectionError: As for `build_backbone`.
     """
     if not isinstance(backbone, str):
         return build_backbone(backbone, images, None)
-    if weights not in (None, "imagenet"):
-        raise ValueError(
-            "`weights` is a file for the first backbone; pass `second_backbone` as a Keras model "
-            "that has its weights. Received: "
-            f"weights={str(weights)!r}, second_backbone={backbone!r}"
-        )
     own_images = keras.Input(images.shape[1:], dtype="float32")
     model, _ = build_backbone(backbone, own_images, weights)
     # As one layer, its own layers may bear the names of the first backbone's.

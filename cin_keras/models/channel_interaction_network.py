@@ -70,7 +70,7 @@ class CIN(keras.Model):
         margin: Float > 0, from which distance on negative pairs cost nothing; embeddings have
             length 1, so distances lie in [0, 2]. Defaults to 0.5.
         embedding_dim: Int, length of the embeddings. Defaults to 512.
-        scale: Float > 0, scale of the interaction's logits. Defaults to 1.0.
+        scale: Float > 0, scale of the logits of `"sci"` and `"pos_sci"`. Defaults to 1.0.
         dropout: Float in [0, 1), dropped before the classifier. Defaults to 0.0.
         classifier_activation: `None` for logits or `"softmax"` for probabilities. Defaults to
             `None`.
@@ -83,6 +83,29 @@ class CIN(keras.Model):
         block_rows: Int ≥ 1, how many rows of the `channels × channels` interaction weights exist
             at a time, or `None` for all. With 256, say, training needs less memory and more
             arithmetic, for the same numbers. Defaults to `None`.
+        interaction: What stands between backbone and classifier. `"sci"`: the paper's self-channel
+            interaction; `"pos_sci"`: the same with the sign turned; `"phi"`: `φ(X) + X`, no
+            interaction but the same weights; `"non_local"`: the non-local block (Wang et al.,
+            CVPR 2018); `"squeeze_excite"`: KerasCV's `SqueezeAndExcite2D`; `"bilinear"`: bilinear
+            pooling (Lin et al., ICCV 2015) in place of the spatial mean; `None`: nothing, which is
+            plain fine-tuning. Defaults to `"sci"`.
+        contrast: What the contrastive loss compares. `"cci"`: embeddings of `Z'`, the paper's
+            contrastive channel interaction, for `"sci"` and `"pos_sci"`; `"embedding"`: embeddings
+            of `Z` itself, the paper's SCI+Cont; `None`: no contrastive loss, and `fit` takes single
+            images as well as pairs. Defaults to `"cci"`.
+        similarity: How alike two channels are, for `"sci"` and `"pos_sci"`: `"dot"` (the paper's),
+            `"cosine"` or `"correlation"`; see `cin_keras.layers.SelfChannelInteraction`. Defaults
+            to `"dot"`.
+        learnable_scale: Bool, whether `scale` is where a trained number starts. Defaults to `False`.
+        phi_initializer: Initializer of φ's kernel. `"zeros"` starts from the plain network;
+            `"glorot_uniform"` is Keras' default, for the paper, which names none. Defaults to
+            `"zeros"`.
+        projection_dim: Int ≥ 1, to how many channels `"bilinear"` projects each map before their
+            product, or `None` for no projection, which gives `channels²` numbers an image.
+            Defaults to `None`.
+        second_backbone: For `"bilinear"`, a second network as for `backbone`, whose output has the
+            same height and width, or `None` to multiply the one map with itself. A name gets
+            `weights="imagenet"` or `None` as the first does. Defaults to `None`.
         dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
             float32. Defaults to `None`, the global policy.
 
@@ -101,8 +124,10 @@ class CIN(keras.Model):
     Attributes:
         backbone: The model from images to features, for freezing: `model.backbone.trainable =
             False` before the first `fit`, or followed by `compile`.
-        interaction: The `SelfChannelInteraction`.
-        contrast: The `ContrastiveChannelInteraction`, in training only.
+        second_backbone: The second model from images to features, or `None`.
+        interaction: The layer between backbone and classifier, such as a
+            `cin_keras.layers.SelfChannelInteraction`, or `None`.
+        contrast: The `ContrastiveChannelInteraction`, in training only, or `None`.
 
     Example:
 
@@ -114,6 +139,8 @@ class CIN(keras.Model):
     )
     model.fit(pairs)
     model.predict(cin_keras.data.image_dataset(samples, image_size=64)).shape  # (120, 12)
+
+    plain = cin_keras.CIN(12, "mobilenet", None, (64, 64, 3), interaction=None, contrast=None)
     ```
     """
 
@@ -154,7 +181,7 @@ class CIN(keras.Model):
                 f"Received: classifier_activation={classifier_activation!r}"
             )
         _check_input_shape(input_shape)
-        check_interaction(interaction, block_rows, projection_dim, second_backbone)
+        check_interaction(interaction, block_rows, projection_dim, second_backbone, weights)
         check_contrast(contrast, interaction, descriptor)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         # A contrast that sees every position needs the map that the classifier does not.

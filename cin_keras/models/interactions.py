@@ -74,7 +74,7 @@ def build_interaction(
     return None
 
 
-def check_interaction(interaction, block_rows, projection_dim, second_backbone):
+def check_interaction(interaction, block_rows, projection_dim, second_backbone, weights):
     """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
     if interaction not in INTERACTIONS:
         raise ValueError(
@@ -92,6 +92,12 @@ def check_interaction(interaction, block_rows, projection_dim, second_backbone):
                 f"`{name}` is for interaction={' or '.join(map(repr, interactions))}; leave it "
                 f"out. Received: interaction={interaction!r} with {name}={value!r}"
             )
+    if isinstance(second_backbone, str) and weights not in (None, "imagenet"):
+        raise ValueError(
+            "`weights` is a file for the first backbone; pass `second_backbone` as a Keras model "
+            "that has its weights. Received: "
+            f"weights={str(weights)!r}, second_backbone={second_backbone!r}"
+        )
 
 
 def check_contrast(contrast, interaction, descriptor):
