@@ -34,9 +34,9 @@ class SkippedImages:
         self.samples = samples
         self.reasons = {}
         self._lock = threading.Lock()
-        self._lines = set()  # one a file, although a file may be several samples
+        self._lines = {}  # one a file, although a file may be several samples: line → index
         # Apart from this object, so that its end can report what nobody has reported.
-        self._unreported = []
+        self._unreported = {}
         weakref.finalize(self, _report, self._unreported, len(samples))
 
     def __len__(self):
@@ -47,7 +47,7 @@ class SkippedImages:
         return index in self.reasons
 
     def __str__(self):
-        return _summary(sorted(self._lines), len(self.samples))
+        return _summary(self._lines, len(self.samples))
 
     def add(self, index, reason):
         """Notes sample `index` (int), which is bad because of `reason` (str)."""
@@ -59,8 +59,7 @@ class SkippedImages:
             self.reasons[index] = reason
             line = f"  {path!r}: {reason}"
             if line not in self._lines:
-                self._lines.add(line)
-                self._unreported.append(line)
+                self._lines[line] = self._unreported[line] = index
         if first:
             warnings.warn(
                 f"Left out {path!r} ({reason}). It and any others are listed at the end.",
@@ -229,7 +228,8 @@ def replacements(labels, seed, epoch, position, index, partner=None):
 def _summary(lines, total):
     if not lines:
         return "No image was left out."
-    return f"Left out {len(lines)} of {total} images that cannot be decoded:\n" + "\n".join(lines)
+    first = f"Left out {len(lines)} of {total} images that cannot be decoded:"
+    return "\n".join([first, *sorted(lines, key=lines.get)])
 
 
 def _report(unreported, total):
