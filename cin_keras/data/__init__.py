@@ -7,3 +7,4 @@ from cin_keras.data.pairs import PairSampler, SetEpoch, pair_dataset
 from cin_keras.data.samples import Samples
 from cin_keras.data.skipping import ReportSkipped, SkippedImages
 from cin_keras.data.stanford_cars import stanford_cars
+from cin_keras.data.verification import Finding, Verification, verify_images

@@ -40,7 +40,8 @@ def image_dataset(
         start_epoch: Int ≥ 0; see `SetEpoch`. Defaults to 0.
         on_error: `"raise"`, or `"skip"` to leave out images that cannot be decoded. Without
             `shuffle` (evaluation) they are missing, nothing is in their place, and batches are
-            as full as ever: `predict` gives a row for each of `dataset.skipped.remaining()`.
+            as full as ever: `predict` gives a row for each of `dataset.skipped.remaining()`
+            (and Keras says that the input ran out, as for every data set of unknown length).
             With `shuffle` (training) another photograph of the same class stands in, drawn by
             seed, epoch and position (of another class, with that class's label, where the class
             has no good one), so that an epoch keeps its length. A bad file is read once and
