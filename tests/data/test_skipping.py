@@ -148,6 +148,14 @@ def test_replacements_name_every_other_sample_once():
     assert list(replacements(labels, 0, 4, 1, 5, 3))[:5] == front[::-1]
 
 
+def test_replacements_depend_on_seed_epoch_and_position():
+    def order(seed=0, epoch=0, position=0):
+        return tuple(replacements(np.array(LABELS), seed, epoch, position, 14))
+
+    assert order() == order()
+    assert len({order(), order(seed=1), order(epoch=1), order(position=2), order(position=1)}) == 5
+
+
 # === Single images ===
 
 
