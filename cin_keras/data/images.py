@@ -8,11 +8,24 @@ them, evaluation the centre.
 import numpy as np
 from PIL import Image
 
+from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.data.skipping import Reader, replacements
+
 RESIZE_RATIO = 512 / 448
+LEFT_OUT = -1  # the label of an image that is left out, on its way through the pipeline
 
 
 def image_dataset(
-    samples, image_size=448, batch_size=32, *, shuffle=False, augment=None, seed=0, start_epoch=0
+    samples,
+    image_size=448,
+    batch_size=32,
+    *,
+    shuffle=False,
+    augment=None,
+    seed=0,
+    start_epoch=0,
+    on_error="raise",
+    max_pixels=MAX_PIXELS,
 ):
     """A `tf.data` pipeline of single images, for `evaluate`, `predict` and plain classifiers.
 
@@ -25,14 +38,25 @@ def image_dataset(
             then KerasCV's RandAugment). Defaults to `None`.
         seed: Int, of order and crops. Defaults to 0.
         start_epoch: Int ≥ 0; see `SetEpoch`. Defaults to 0.
+        on_error: `"raise"`, or `"skip"` to leave out images that cannot be decoded. Without
+            `shuffle` (evaluation) they are missing, nothing is in their place, and batches are
+            as full as ever: `predict` gives a row for each of `dataset.skipped.remaining()`
+            (and Keras says that the input ran out, as for every data set of unknown length).
+            With `shuffle` (training) another photograph of the same class stands in, drawn by
+            seed, epoch and position (of another class, with that class's label, where the class
+            has no good one), so that an epoch keeps its length. A bad file is read once and
+            listed once; see `SkippedImages`. Defaults to `"raise"`.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
+            178,956,970.
 
     Returns:
-        `tf.data.Dataset` of known length, batches `(images, labels)`: uint8 of shape
-        `(batch, height, width, 3)`, RGB from 0 to 255, and int32 of shape `(batch,)`.
+        `tf.data.Dataset` of known length (unknown with `on_error="skip"` and without `shuffle`),
+        batches `(images, labels)`: uint8 of shape `(batch, height, width, 3)`, RGB from 0 to 255,
+        and int32 of shape `(batch,)`. Its attribute `skipped` is a `SkippedImages`.
 
     Raises:
         ValueError: For arguments out of range. While iterating, an image that cannot be decoded
-            stops the run with an error that names the file.
+            stops the run with an error that names the file (with `"skip"`, if none is good).
 
     Example:
 
@@ -50,9 +74,15 @@ def image_dataset(
         return np.random.default_rng([rng_seed, epoch]).permutation(len(samples))
 
     epochs = EpochCounter(order, start_epoch)
-    dataset = read_in_order(samples, epochs, image_size, augment, rng_seed, len(samples))
-    dataset = dataset.batch(batch_size)
-    return finish(dataset, epochs, augment, rng_seed)
+
+    def stand_ins(epoch, position, index):
+        return replacements(samples.labels, rng_seed, epoch, position, index)
+
+    reader = Reader(samples, on_error, max_pixels, stand_ins if shuffle else None)
+    dataset = read_in_order(reader, epochs, image_size, augment, rng_seed, len(samples))
+    dataset = finish(dataset.batch(batch_size), epochs, augment, rng_seed)
+    dataset.skipped = reader.skipped
+    return dataset
 
 
 class EpochCounter:
@@ -85,8 +115,11 @@ class EpochCounter:
             yield epoch, position, index
 
 
-def read_in_order(samples, epochs, image_size, augment, seed, count):
-    """The decoded and cropped images of `epochs`, one by one, with labels: a `tf.data.Dataset`."""
+def read_in_order(reader, epochs, image_size, augment, seed, count):
+    """The images of `epochs`, decoded by a `Reader` and cropped, with labels: a `tf.data.Dataset`.
+
+    Its length is `count`, or unknown if the reader may leave images out.
+    """
     import tensorflow as tf
 
     height, width = check_image_size(image_size)
@@ -96,10 +129,13 @@ def read_in_order(samples, epochs, image_size, augment, seed, count):
         )
 
     def read(epoch, position, index):
-        image = samples.read(index)
+        found = reader(epoch, position, index)
+        if found is None:
+            return np.zeros((height, width, 3), "uint8"), np.int32(LEFT_OUT)
+        image, index = found
         # A stream of its own (2) beside those of the order and of the pairs.
         rng = np.random.default_rng([seed, epoch, position, 2]) if augment else None
-        return crop(image, height, width, rng), samples.labels[index]
+        return crop(image, height, width, rng), reader.samples.labels[index]
 
     def load(place):
         image, label = tf.numpy_function(
@@ -110,7 +146,8 @@ def read_in_order(samples, epochs, image_size, augment, seed, count):
     places = tf.data.Dataset.from_generator(
         epochs, output_signature=tf.TensorSpec((3,), tf.int64)
     ).apply(tf.data.experimental.assert_cardinality(count))
-    return places.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    images = places.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return images.filter(lambda image, label: label != LEFT_OUT) if reader.shortens else images
 
 
 def crop(image, height, width, rng=None):

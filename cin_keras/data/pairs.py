@@ -4,9 +4,12 @@ In an epoch of `n` photographs there are about `n / 2` pairs, and every photogra
 one of them: an epoch costs what an epoch of single images costs.
 """
 
+import functools
+
 import keras
 import numpy as np
 
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.images import (
     EpochCounter,
     check_positive,
@@ -14,6 +17,7 @@ from cin_keras.data.images import (
     finish,
     read_in_order,
 )
+from cin_keras.data.skipping import Reader, replacements
 
 
 def pair_dataset(
@@ -26,6 +30,8 @@ def pair_dataset(
     seed=0,
     augment="crop",
     start_epoch=0,
+    on_error="raise",
+    max_pixels=MAX_PIXELS,
 ):
     """A `tf.data` pipeline of pairs of images, for `CIN.fit`.
 
@@ -50,16 +56,25 @@ def pair_dataset(
             then KerasCV's RandAugment, whose own random numbers `seed` starts but which the
             number of the epoch does not determine). Defaults to `"crop"`.
         start_epoch: Int ≥ 0, number of the first epoch. Defaults to 0.
+        on_error: `"raise"`, or `"skip"` to leave out images that cannot be decoded. Another
+            photograph of the same class stands in for one, drawn by seed, epoch and position, not
+            the partner in the pair as long as the class has a third; where a class has no good
+            photograph, one of another class stands in, with that class's label. So batches stay
+            full, labels are those of the images shown, and an epoch remains a function of seed
+            and number. A bad file is read once and listed once; see `SkippedImages`. Defaults to
+            `"raise"`.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
+            178,956,970.
 
     Returns:
         `tf.data.Dataset` of known length, batches `((images_a, images_b), (labels_a, labels_b))`:
         uint8 of shape `(pairs, height, width, 3)`, RGB from 0 to 255, and int32 of shape
-        `(pairs,)`.
+        `(pairs,)`. Its attribute `skipped` is a `SkippedImages`.
 
     Raises:
         ValueError: For arguments out of range, fewer samples than one batch needs, or negative
             pairs asked of a single class. While iterating, an image that cannot be decoded stops
-            the run with an error that names the file.
+            the run with an error that names the file (with `"skip"`, if none is good).
 
     Example:
 
@@ -78,16 +93,27 @@ def pair_dataset(
         classes_per_batch=classes_per_batch,
         seed=seed,
     )
-    epochs = EpochCounter(lambda epoch: sampler.epoch(epoch).reshape(-1), start_epoch)
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch):
+        return sampler.epoch(epoch).reshape(-1)
+
+    def stand_ins(epoch, position, index):
+        partner = order(epoch)[position ^ 1]
+        return replacements(samples.labels, check_seed(seed), epoch, position, index, partner)
+
+    epochs = EpochCounter(order, start_epoch)
+    reader = Reader(samples, on_error, max_pixels, stand_ins)
     images = 2 * pairs_per_batch
     dataset = read_in_order(
-        samples, epochs, image_size, augment, check_seed(seed), images * len(sampler)
+        reader, epochs, image_size, augment, check_seed(seed), images * len(sampler)
     )
     dataset = finish(dataset.batch(images, drop_remainder=True), epochs, augment, check_seed(seed))
     pairs = dataset.map(
         lambda images, labels: ((images[0::2], images[1::2]), (labels[0::2], labels[1::2]))
     )
     pairs.epochs = epochs
+    pairs.skipped = reader.skipped
     return pairs
 
 

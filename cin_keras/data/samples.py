@@ -2,11 +2,11 @@
 
 import collections
 import dataclasses
-import io
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageOps
+
+from cin_keras.data.decoding import MAX_PIXELS, decode
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -175,28 +175,23 @@ class Samples:
         chosen = order[np.argsort(rank[order], kind="stable")][:count]
         return self.subset(np.sort(chosen))
 
-    def read(self, index):
-        """Decodes one sample.
+    def read(self, index, max_pixels=MAX_PIXELS):
+        """Decodes one sample, by the rules of `cin_keras.data.decode`.
 
         Args:
             index: Int, which sample.
+            max_pixels: Int ≥ 1; an image of more pixels is refused. Defaults to 178,956,970.
 
         Returns:
-            A `PIL.Image.Image` in mode RGB, upright as its EXIF orientation says.
+            A `PIL.Image.Image` in mode RGB, upright as its EXIF orientation says, transparent
+            parts on white.
 
         Raises:
             ValueError: If the file is missing or is no image that can be decoded; it names the
                 file.
         """
-        source = self.paths[index] if self.encoded is None else io.BytesIO(self.encoded[index])
-        try:
-            with Image.open(source) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
-        except Exception as error:  # Pillow raises many kinds for a broken file.
-            raise ValueError(
-                f"Cannot decode {self.paths[index]!r} ({type(error).__name__}: {error}). "
-                "Replace the file or leave it out of the data set."
-            ) from error
+        source = self.paths[index] if self.encoded is None else self.encoded[index]
+        return decode(source, name=self.paths[index], max_pixels=max_pixels)
 
 
 def existing_file(*candidates):

@@ -126,8 +126,8 @@ RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
         ("CMYK", (0, 0, 0, 0), "JPEG", WHITE),
         ("L", 77, "JPEG", (77, 77, 77)),
         ("1", 1, "PNG", WHITE),
-        ("LA", (77, 128), "PNG", (77, 77, 77)),
-        ("RGBA", (255, 0, 0, 128), "PNG", RED),
+        ("LA", (77, 255), "PNG", (77, 77, 77)),
+        ("RGBA", (255, 0, 0, 255), "PNG", RED),
     ],
 )
 def test_every_colour_mode_becomes_rgb(mode, colour, format, expected):
@@ -137,12 +137,12 @@ def test_every_colour_mode_becomes_rgb(mode, colour, format, expected):
     assert image.getpixel((2, 2)) == expected
 
 
-@pytest.mark.parametrize("transparency", [{}, {"transparency": 0}])
-def test_a_palette_becomes_rgb(transparency):
+@pytest.mark.parametrize("transparency, expected", [({}, RED), ({"transparency": 0}, WHITE)])
+def test_a_palette_becomes_rgb_on_white(transparency, expected):
     image = Image.new("RGB", (5, 4), RED).quantize(2)
     encoded = encode(image, "PNG", **transparency)
     image = Samples(["image"], [0], ["class"], encoded=[encoded]).read(0)
-    assert (image.mode, image.getpixel((2, 2))) == ("RGB", RED)
+    assert (image.mode, image.getpixel((2, 2))) == ("RGB", expected)
 
 
 def test_a_rotated_photograph_is_upright(tmp_path):
