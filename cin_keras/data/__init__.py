@@ -1,6 +1,7 @@
 """Data sets as lists of samples, and the `tf.data` pipelines that read them."""
 
 from cin_keras.data.cub_200_2011 import cub_200_2011
+from cin_keras.data.download import DownloadError, download
 from cin_keras.data.drawn_cars import differing_parts, drawn_cars
 from cin_keras.data.duplicates import Duplicates, find_duplicates
 from cin_keras.data.fgvc_aircraft import fgvc_aircraft
