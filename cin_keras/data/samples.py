@@ -340,8 +340,7 @@ class Samples:
             raise ValueError(f"`fraction` must lie in (0, 1). Received: fraction={fraction}")
         rng = np.random.default_rng(seed)
         held_out = np.zeros(len(self), bool)
-        for label in range(self.num_classes):
-            members = np.flatnonzero(self.labels == label)
+        for members in self._by_class(np.arange(len(self))):
             if len(members) > 1:
                 count = min(max(round(fraction * len(members)), 1), len(members) - 1)
                 held_out[rng.permutation(members)[:count]] = True
@@ -362,11 +361,17 @@ class Samples:
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self))
         rank = np.empty(len(self), int)
-        for label in range(self.num_classes):
-            members = order[self.labels[order] == label]
+        for members in self._by_class(order):
             rank[members] = np.arange(len(members))
         chosen = order[np.argsort(rank[order], kind="stable")][:count]
         return self.subset(np.sort(chosen))
+
+    def _by_class(self, indices):
+        """The indices of each class, label by label, in the order given."""
+        ordered = indices[np.argsort(self.labels[indices], kind="stable")]
+        return np.split(
+            ordered, np.searchsorted(self.labels[ordered], np.arange(1, self.num_classes))
+        )
 
     def read(self, index):
         """Decodes one sample.

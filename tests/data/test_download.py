@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import http.server
+import io
 import os
 import re
 import shutil
@@ -243,6 +245,23 @@ def test_no_place_for_it(server, tmp_path, monkeypatch):
     with pytest.raises(DownloadError, match="too full: .* 200,000 bytes more, 199,999 are free"):
         get(server, tmp_path / "file.tgz")
     assert server.requests == []
+
+
+def test_a_full_disk_keeps_what_is_there(server, tmp_path, monkeypatch):
+    class FullAfter(io.FileIO):
+        def write(self, block):
+            if self.tell() + len(block) > 70_000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(block)
+
+    monkeypatch.setattr("builtins.open", lambda path, mode: FullAfter(path, mode))
+    server.behaviours = [{"stop_after": 70_000}]
+    with pytest.raises(DownloadError, match="Cannot write .*part .No space left on device.*there"):
+        get(server, tmp_path / "file.tgz")
+    monkeypatch.undo()
+    have = (tmp_path / "file.tgz.part").read_bytes()
+    assert 0 < len(have) <= 70_000 and have == CONTENT[: len(have)]
+    assert get(server, tmp_path / "file.tgz").read_bytes() == CONTENT
 
 
 def test_ctrl_c_keeps_what_is_there(server, tmp_path, monkeypatch):
