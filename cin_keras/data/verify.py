@@ -13,17 +13,11 @@ import sys
 import numpy as np
 
 from cin_keras.data.decoding import IMAGE_SUFFIXES, MAX_PIXELS
-from cin_keras.data.samples import Samples
-from cin_keras.data.stanford_cars import stanford_cars
+from cin_keras.data.find import LOADERS, find_layout, official_splits
 from cin_keras.data.verification import Finding, Verification, verify_images
 
-# A file that only this layout has → its splits, each a function from the folder to `Samples`.
-LAYOUTS = {
-    os.path.join("devkit", "cars_meta.mat"): {
-        "train": lambda folder: stanford_cars(folder, "train"),
-        "test": lambda folder: stanford_cars(folder, "test"),
-    },
-}
+# The layouts whose lists are checked, too: labels, boxes, and whether every photograph is there.
+LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft")
 
 
 def list_images(folder):
@@ -74,7 +68,8 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
     """Checks all images of a folder, and its lists where it has one of the known layouts.
 
     Args:
-        folder: Path of a folder of images at any depth, or of Stanford Cars.
+        folder: Path of a folder of images at any depth, or of Stanford Cars, CUB-200-2011 or
+            FGVC-Aircraft.
         max_pixels: As for `verify_images`. Defaults to 178,956,970.
         verbose: As for `verify_images`. Defaults to 1.
 
@@ -90,16 +85,19 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
     """
     images, others, problems = list_images(folder)
     listed = []
-    for marker, splits in LAYOUTS.items():
-        if os.path.isfile(os.path.join(folder, marker)):
-            for split, load in splits.items():
-                try:
-                    listed.append(load(folder))
-                except (OSError, ValueError) as error:
-                    problems.append(Finding(str(folder), f"its {split} list is wrong: {error}"))
+    with contextlib.suppress(ValueError):  # a folder without folders has no layout
+        layout = find_layout(folder)
+        for split in official_splits(layout, folder, {}).values() if layout in LISTED else ():
+            try:
+                listed.append(LOADERS[layout](folder, split))
+            except (OSError, ValueError) as error:
+                problems.append(Finding(str(folder), f"its {split} list is wrong: {error}"))
     parts = []
     if listed:
-        samples = _join(listed)
+        samples = listed[0].join(*listed[1:])
+        samples = dataclasses.replace(
+            samples, paths=[os.path.normpath(path) for path in samples.paths]
+        )
         parts.append(verify_images(samples, max_pixels=max_pixels, verbose=verbose))
         known = set(samples.paths)
         images = [path for path in images if path not in known]
@@ -111,16 +109,6 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
         notes=sum((part.notes for part in parts), ()),
     )
     return verification, others
-
-
-def _join(splits):
-    """All splits of a data set as one."""
-    return Samples(
-        paths=[os.path.normpath(path) for samples in splits for path in samples.paths],
-        labels=np.concatenate([samples.labels for samples in splits]),
-        class_names=splits[0].class_names,
-        boxes=np.concatenate([samples.boxes for samples in splits]),
-    )
 
 
 def main(arguments=None):

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from cin_keras.data.verify import list_images, main, verify_folder
-from tests.data.small_sets import encode, write_annotations
+from tests.data.small_sets import (
+    encode,
+    write_annotations,
+    write_cub_200_2011,
+    write_fgvc_aircraft,
+)
 
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), "uint8")
 
@@ -206,3 +211,15 @@ def test_stanford_cars_with_wrong_lists(stanford_cars_folder, capsys):
     assert "its train list is wrong: 1 of the 6 photographs" in output
     assert "its test list is wrong" in output and "gives 00004.jpg the class 9" in output
     assert "9 images checked: 2 problems" in output
+
+
+@pytest.mark.parametrize("write", [write_cub_200_2011, write_fgvc_aircraft])
+def test_other_known_layouts(tmp_path, write, capsys):
+    root = tmp_path / "set"
+    write(root)
+    whole, _ = verify_folder(root, verbose=0)
+    assert whole.problems == ()
+    photograph = sorted(root.rglob("*.jpg"))[-1]
+    photograph.unlink()
+    status, output = run(capsys, root)
+    assert status == 1 and "list is wrong" in output and photograph.name in output
