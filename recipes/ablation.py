@@ -16,7 +16,7 @@ import numpy as np
 from common import check_writable, learning_rate_schedule, positive, small_backbone
 
 import cin_keras
-from cin_keras.data import SetEpoch, drawn_cars, image_dataset, pair_dataset, stanford_cars
+from cin_keras.data import SetEpoch, drawn_cars, find_data_set, image_dataset, pair_dataset
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
@@ -64,7 +64,7 @@ def parse_arguments():
     add("--learning-rates", "R", "to choose from", type=positive(float), nargs="+")
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=positive(int))
     add("--epochs", "N", "(%(default)s)", type=positive(int), default=5)
-    add("--data-dir", "DIR", "Stanford Cars (drawn cars)")
+    add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
     add("--backbone", "NAME", "in keras.applications, or 'small' (%(default)s)", default="small")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
     add("--weights", "FILE", "'imagenet', 'none' or a file (none)", default="none")
@@ -84,7 +84,7 @@ def load_samples(args):
     if args.data_dir is None:
         splits = [drawn_cars(split, image_size=args.image_size * 3 // 2) for split in SPLITS]
     else:
-        splits = [stanford_cars(args.data_dir, split) for split in SPLITS]
+        splits = [find_data_set(args.data_dir, split) for split in SPLITS]
     return [samples.limit(args.limit) if args.limit else samples for samples in splits]
 
 

@@ -5,7 +5,8 @@ import os
 import pathlib
 import warnings
 
-from cin_keras.data.listings import IMAGE_SUFFIXES, first_few, natural_order
+from cin_keras.data.decoding import IMAGE_SUFFIXES
+from cin_keras.data.listings import first_few, natural_order
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES, load_split, random_splits, save_split, split_name
 

@@ -4,11 +4,6 @@ import os
 import pathlib
 import re
 
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .gif .webp .avif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm "
-    ".jp2 .j2k .jpx .tga .ico .heic .heif".split()
-)
-
 
 def read_list(path):
     """A text file of lines such as `17 some value`.
