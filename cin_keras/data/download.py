@@ -80,7 +80,7 @@ def download(name, data_dir, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
         verbose: Int, 1 for progress bars, 0 for silence. Defaults to 1.
 
     Returns:
-        `pathlib.Path` of `data_dir`.
+        `pathlib.Path` of `data_dir`, absolute.
 
     Raises:
         ValueError: If there is no such data set, or its archive is refused (see `unpack`).
@@ -94,7 +94,7 @@ def download(name, data_dir, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
     train = cin_keras.data.cub_200_2011(data_dir, "train")
     ```
     """
-    folder = pathlib.Path(data_dir)
+    folder = pathlib.Path(os.path.abspath(data_dir))
     if name == "stanford_cars":
         if not _is_installed(name, folder):
             raise DownloadError(WHERE_TO_GET_IT.format(data_dir=folder))

@@ -180,6 +180,12 @@ def test_content_that_is_not_the_published_one(server, tmp_path):
     server.behaviours = [{"stop_after": 70_000}]
     with pytest.raises(DownloadError, match="not the file that was published: its MD5"):
         get(server, tmp_path / "file.tgz")
+    # Begun anew once only.
+    server.requests.clear()
+    server.behaviours = [{"stop_after": 70_000}, {}] * 4
+    with pytest.raises(DownloadError, match="not the file that was published: its MD5"):
+        get(server, tmp_path / "file.tgz")
+    assert server.requests == [None, "bytes=70000-"] * 2
     assert os.listdir(tmp_path) == []
 
 
@@ -340,6 +346,14 @@ def test_a_hostile_archive_installs_nothing(server, tmp_path, monkeypatch, membe
         quick(tmp_path / "data" / "birds")
     assert os.listdir(tmp_path / "data") == ["file.tgz"]
     assert sorted(os.listdir(tmp_path)) == ["data", "evil.tgz"]
+
+
+def test_the_folder_that_we_are_in(server, birds, monkeypatch):
+    birds.mkdir(parents=True)
+    monkeypatch.chdir(birds.parent)
+    assert quick("birds") == birds
+    monkeypatch.chdir(birds)
+    assert quick(".") == birds
 
 
 def test_a_folder_with_something_else(server, birds):
