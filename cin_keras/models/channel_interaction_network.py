@@ -273,7 +273,7 @@ class CIN(keras.Model):
         self.contrast_name = contrast
         self.similarity = similarity
         self.learnable_scale = learnable_scale
-        self.phi_initializer = phi_initializer
+        self.phi_initializer = keras.initializers.get(phi_initializer)
         self.projection_dim = projection_dim
 
         # Clipping stands in for a warm-up, which needs to know the number of steps.
@@ -451,7 +451,7 @@ class CIN(keras.Model):
             "contrast": self.contrast_name,
             "similarity": self.similarity,
             "learnable_scale": self.learnable_scale,
-            "phi_initializer": self.phi_initializer,
+            "phi_initializer": keras.initializers.serialize(self.phi_initializer),
             "projection_dim": self.projection_dim,
             "second_backbone": second,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),

@@ -69,6 +69,25 @@ def test_a_row_trains_on_pairs_and_is_saved_whole(tmp_path, row):
     loaded.fit(images, labels, batch_size=4, verbose=0)
 
 
+@pytest.mark.parametrize(
+    "initializer", ["glorot_uniform", keras.initializers.RandomNormal(stddev=0.3, seed=3)]
+)
+def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
+    model = cin_keras.CIN(
+        3, tiny_backbone(), input_shape=(8, 8, 3), phi_initializer=initializer, dropout=0.1
+    )
+    expected = keras.initializers.get(initializer)((3, 3, 4, 4))
+    kernel = ops.convert_to_numpy(model.interaction.phi.kernel)
+    if initializer == "glorot_uniform":
+        assert 0.1 < np.abs(kernel).max() < np.sqrt(6 / (2 * 9 * 4)) + 1e-6
+    else:
+        np.testing.assert_allclose(kernel, ops.convert_to_numpy(expected), rtol=1e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config()["phi_initializer"] == model.get_config()["phi_initializer"]
+    np.testing.assert_array_equal(ops.convert_to_numpy(loaded.interaction.phi.kernel), kernel)
+
+
 @pytest.mark.parametrize("interaction", INTERACTIONS)
 def test_without_contrast_single_images_train_as_pairs_do(interaction):
     images, labels = pair_batch()
