@@ -47,3 +47,10 @@ def check_int(name, value, least):
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"`{name}` must be an int of at least {least}. Received: {name}={value!r}")
     return int(value)
+
+
+def check_bool(name, value):
+    """Returns `value` as a bool; ValueError unless it is `True` or `False`."""
+    if value not in (True, False):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)

@@ -5,7 +5,9 @@ python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain 
 """
 
 import argparse
+import contextlib
 import csv
+import hashlib
 import json
 import pathlib
 import sys
@@ -13,7 +15,7 @@ import time
 
 import keras
 import numpy as np
-from common import check_writable, learning_rate_schedule, positive, small_backbone
+from common import check_writable, learning_rate_schedule, positive, small_backbone, stop
 
 import cin_keras
 from cin_keras.data import SetEpoch, drawn_cars, find_data_set, image_dataset, pair_dataset
@@ -138,7 +140,7 @@ class Results:
     def __init__(self, path, settings):
         self.path = path
         settings = json.loads(json.dumps(settings))
-        if not path.exists():
+        if not self.records():
             self.add(settings=settings)
         found = self.records()[0]["settings"]
         if found != settings:
@@ -149,15 +151,21 @@ class Results:
             )
 
     def records(self):
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        """Every whole line; of a process that was killed while writing, half a line may stand."""
+        records = []
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+            with contextlib.suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+        return records
 
     def find(self, **key):
         """The records that agree with `key`."""
         return [r for r in self.records() if all(r.get(k) == v for k, v in key.items())]
 
     def add(self, **record):
+        broken = self.path.exists() and self.path.read_text()[-1:] not in ("", "\n")
         with open(self.path, "a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write("\n" * broken + json.dumps(record) + "\n")
 
 
 def choose_learning_rate(row, train_samples, args, results):
@@ -165,16 +173,27 @@ def choose_learning_rate(row, train_samples, args, results):
     if len(args.learning_rates) == 1:
         return args.learning_rates[0]
     for rate in args.learning_rates:
-        if not results.find(kind="trial", row=row, learning_rate=rate):
+        if not results.find(kind="trial", row=row, learning_rate=rate, **identity(row)):
             print(f"\n{row}, trial of learning rate {rate:g}")
             part, held_out = train_samples.split(0.5)
             model = train(row, part, args, rate, args.trial_epochs, seed=0)
             scores = evaluate(model, held_out, args)
-            results.add(kind="trial", row=row, learning_rate=rate, **scores)
+            results.add(kind="trial", row=row, learning_rate=rate, **identity(row), **scores)
             print(f"{row}, learning rate {rate:g}: {scores['accuracy']:.1%} of held-out images")
-    trials = results.find(kind="trial", row=row)
+    trials = results.find(kind="trial", row=row, **identity(row))
     trials = [trial for trial in trials if trial["learning_rate"] in args.learning_rates]
     return max(trials, key=lambda trial: trial["accuracy"])["learning_rate"]
+
+
+def identity(row):
+    """What a row is: who changes it does not get the results of what it was."""
+    return {"arguments": ROWS[row], "rates": TRAINING_RATES | RATES.get(row, {})}
+
+
+def digest(samples):
+    """Tells one list of files and labels from another, wherever they lie."""
+    names = "\n".join(pathlib.Path(path).name for path in samples.paths)
+    return hashlib.sha256(names.encode() + samples.labels.tobytes()).hexdigest()[:16]
 
 
 def settings_of(args, splits):
@@ -183,7 +202,8 @@ def settings_of(args, splits):
     return {
         **{name: value for name, value in vars(args).items() if name not in own},
         "weights": pathlib.Path(args.weights).name,
-        "data": [repr(samples) for samples in splits],
+        "data": [f"{samples} {digest(samples)}" for samples in splits],
+        "backend": keras.backend.backend(),
     }
 
 
@@ -192,16 +212,15 @@ def run(args, train_samples, test_samples, results):
     for seed in range(args.seeds):
         for row in args.rows:
             rate = choose_learning_rate(row, train_samples, args, results)
-            if results.find(kind="run", row=row, seed=seed, learning_rate=rate):
+            key = dict(kind="run", row=row, seed=seed, learning_rate=rate, **identity(row))
+            if results.find(**key):
                 continue
             print(f"\n{row}, seed {seed}, learning rate {rate:g}")
             started = time.time()
             model = train(row, train_samples, args, rate, args.epochs, seed)
             seconds = round(time.time() - started)
             scores = evaluate(model, test_samples, args)
-            results.add(
-                kind="run", row=row, seed=seed, learning_rate=rate, seconds=seconds, **scores
-            )
+            results.add(**key, seconds=seconds, **scores)
             print(
                 f"{row}, seed {seed}: {scores['accuracy']:.1%} of {len(test_samples)} test images"
             )
@@ -232,7 +251,9 @@ def summarize(args, results, speeds):
     table = []
     for row in args.rows:
         rate = choose_learning_rate(row, None, args, results)
-        runs = results.find(kind="run", row=row, learning_rate=rate)
+        runs = results.find(kind="run", row=row, learning_rate=rate, **identity(row))
+        # Two processes may have made the same run.
+        runs = list({r["seed"]: r for r in runs}.values())
         accuracies = np.array([r["accuracy"] for r in runs])
         table.append(
             {
@@ -255,8 +276,9 @@ def as_markdown(table):
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in table:
+        spread = f" ± {100 * r['spread']:.1f}" if r["seeds"] > 1 else ""
         lines.append(
-            f"| {r['row']} | {r['accuracy']:.1%} ± {100 * r['spread']:.1f} "
+            f"| {r['row']} | {r['accuracy']:.1%}{spread} "
             f"| {r['top_5_accuracy']:.1%} | {r['seeds']} | {r['learning_rate']:g} "
             f"| {r['milliseconds']:.1f} | {r['parameters'] / 1e6:.1f} M |"
         )
@@ -297,6 +319,7 @@ def draw(table, path):
 def main():
     args = parse_arguments()
     folder = pathlib.Path(args.output)
+    interrupted = True
     try:
         check_writable(folder)
         splits = load_samples(args)
@@ -304,10 +327,13 @@ def main():
             print(f"{name:>5}: {samples}")
         results = Results(folder / "results.jsonl", settings_of(args, splits))
         run(args, *splits, results)
+        interrupted = False
     except KeyboardInterrupt:
-        sys.exit(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
+        pass
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+    if interrupted:
+        stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     table = summarize(args, results, measure_speed(args, splits[0].num_classes))
     (folder / "ablation.md").write_text(as_markdown(table) + "\n")
     write_csv(table, folder / "ablation.csv")

@@ -16,7 +16,7 @@ import time
 
 import keras
 import numpy as np
-from common import check_writable, learning_rate_schedule, positive, small_backbone
+from common import check_writable, learning_rate_schedule, positive, small_backbone, stop
 
 import cin_keras
 from cin_keras import figures
@@ -142,6 +142,7 @@ def fit(model, train_data, validation_data, args, folder):
     keep_best = KeepBest(folder / "model.keras")
     stop_on_nan = keras.callbacks.TerminateOnNaN()
     stop_on_nan.async_safe = True  # one batch later will do: training need not wait for the loss
+    history = None
     try:
         with InterruptBetweenBatches() as interrupt:
             history = model.fit(
@@ -158,13 +159,14 @@ def fit(model, train_data, validation_data, args, folder):
                 ],
             )
     except KeyboardInterrupt:
-        if keep_best.best is None:
-            sys.exit("\nInterrupted before the first epoch ended: there is no model to keep.")
-        print(
+        pass
+    if history is None and keep_best.best is None:
+        stop("\nInterrupted before the first epoch ended: there is no model to keep.", 1)
+    if history is None:
+        stop(
             f"\nInterrupted. The best model so far, of epoch {keep_best.best_epoch + 1} with "
             f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}."
         )
-        sys.exit(130)
     if keep_best.best is None:
         sys.exit("The loss is not finite: try a lower --learning-rate.")
     return history.history
@@ -257,11 +259,13 @@ def main():
     train, _, test = splits
     history = fit(model, train_data, validation_data, args, folder)
     model = keras.saving.load_model(folder / "model.keras")
+    metrics = None
     try:
         metrics = write_results(model, history, train, test, args, folder, started)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
-        sys.exit(130)
+        pass
+    if metrics is None:
+        stop(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
 
     served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
     if keras.backend.backend() == "torch":

@@ -1,5 +1,8 @@
 """What the recipes share."""
 
+import gc
+import sys
+
 import keras
 
 
@@ -38,6 +41,17 @@ def learning_rate_schedule(highest, epochs, steps_per_epoch):
         warmup_target=highest,
         warmup_steps=warmup,
     )
+
+
+def stop(message, status=130):
+    """Ends the process after Ctrl-C, from behind the `except` block that caught it.
+
+    In the block, the traceback still holds the pipeline that was interrupted, and Python may wait
+    for the pipeline's threads, which wait for Python, for ever.
+    """
+    gc.collect()
+    print(message)
+    sys.exit(status)
 
 
 def check_writable(folder):

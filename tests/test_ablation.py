@@ -72,6 +72,23 @@ def test_rows_are_trained_once_and_the_table_grows(tmp_path):
     assert min(Image.open(folder / "ablation.png").size) > 200
 
 
+def test_half_a_line_of_a_killed_process_costs_one_run(tmp_path):
+    arguments = ["--rows", "plain", "--seeds", "1"]
+    folder = tmp_path / "runs" / "ablation"
+    folder.mkdir(parents=True)
+    (folder / "results.jsonl").touch()
+    code, output = run(*arguments, folder=tmp_path)
+    assert code == 0, output[-3000:]
+    (whole,) = records(folder)
+    with open(folder / "results.jsonl", "a") as file:
+        file.write(json.dumps({**whole, "seed": 1})[:40])
+    code, output = run("--rows", "plain", "--seeds", "2", folder=tmp_path)
+    assert code == 0, output[-3000:]
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    assert json.loads(lines[1]) == whole and json.loads(lines[3])["seed"] == 1
+    assert len(lines) == 4
+
+
 def test_other_settings_in_the_same_folder_are_refused(tmp_path):
     (tmp_path / "runs" / "ablation").mkdir(parents=True)
     settings = {"epochs": 7}

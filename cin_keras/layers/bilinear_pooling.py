@@ -14,6 +14,7 @@ from cin_keras.layers.feature_map import (
     check_feature_map,
     positions_by_channels,
 )
+from cin_keras.layers.matmul import float32_matmul
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -97,7 +98,7 @@ class BilinearPooling(keras.layers.Layer):
                 for project, x in zip(self.projections, (a, b))
             )
         a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
-        products = ops.matmul(ops.transpose(a, (0, 2, 1)), b)
+        products = float32_matmul(ops.transpose(a, (0, 2, 1)), b)
         products = ops.reshape(products, (-1, a.shape[2] * b.shape[2]))
         return ops.cast(_normalize(_signed_root(products)), self.compute_dtype)
 

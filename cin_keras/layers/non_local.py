@@ -14,6 +14,7 @@ from cin_keras.layers.feature_map import (
     check_feature_map,
     positions_by_channels,
 )
+from cin_keras.layers.matmul import float32_matmul
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -77,7 +78,8 @@ class NonLocalBlock(keras.layers.Layer):
 
         self.theta = linear(inner, "theta", channels)
         # A bias of φ adds the same to every logit of a row: the softmax would not see it.
-        self.phi = linear(inner, "phi", channels, use_bias=False)
+        # Its name is not that of the interaction's convolution, whose rate is another.
+        self.phi = linear(inner, "phi_embedding", channels, use_bias=False)
         self.g = linear(inner, "g", channels)
         self.w_z = linear(channels, "w_z", inner, kernel_initializer=self.output_initializer)
 
@@ -107,7 +109,7 @@ class NonLocalBlock(keras.layers.Layer):
 
     def _attention(self, x):
         theta, phi = (ops.cast(embed(x), "float32") for embed in (self.theta, self.phi))
-        return ops.softmax(ops.matmul(theta, ops.transpose(phi, (0, 2, 1))), axis=-1)
+        return ops.softmax(float32_matmul(theta, ops.transpose(phi, (0, 2, 1))), axis=-1)
 
     def compute_output_shape(self, input_shape):
         check_feature_map(self, input_shape)

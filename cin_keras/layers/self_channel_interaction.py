@@ -14,7 +14,7 @@ import math
 import keras
 from keras import ops
 
-from cin_keras.checks import check_int, check_number
+from cin_keras.checks import check_bool, check_int, check_number
 from cin_keras.layers.feature_map import check_feature_map
 from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.matmul import float32_matmul
@@ -60,7 +60,8 @@ class SelfChannelInteraction(ResidualConvolution):
             paper's; `"cosine"`, the cosine of the angle between them; `"correlation"`, the same
             after each channel's spatial mean is taken away (Pearson's). With `"dot"` the most
             complementary channels are the silent ones; a channel that never varies has a
-            correlation of 0 with all. Defaults to `"dot"`.
+            correlation of 0 with all. Channels a thousand times shorter than the image's usual
+            ones fade towards 0. Defaults to `"dot"`.
         learnable_scale: Bool. `True` makes the scale a weight, one number that starts at `scale`;
             its logarithm is what is trained, so that it stays positive. Defaults to `False`.
         **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
@@ -125,7 +126,7 @@ class SelfChannelInteraction(ResidualConvolution):
                 f"Received: similarity={similarity!r}"
             )
         self.similarity = similarity
-        self.learnable_scale = learnable_scale
+        self.learnable_scale = check_bool("learnable_scale", learnable_scale)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -176,11 +177,12 @@ class SelfChannelInteraction(ResidualConvolution):
         """
         x = ops.cast(self.positions_by_channels(inputs), "float32")
         if self.similarity != "dot":
-            least = _squared_length(x) * 1e-8 + 1e-12
+            # A thousandth of the usual length: neither what rounding leaves of a constant channel
+            # nor the gradient into a silent one may be blown up. (The gradient of ops.normalize is
+            # NaN for a zero vector on JAX and PyTorch.)
+            least = ops.mean(_squared_length(x), axis=-1, keepdims=True) * 1e-6 + 1e-12
             if self.similarity == "correlation":
                 x = x - ops.mean(x, axis=1, keepdims=True)
-            # What is left of a constant channel is rounding, which must not be blown up. Nor is
-            # this ops.normalize, whose gradient is NaN for a zero vector on JAX and PyTorch.
             x = x * ops.rsqrt(ops.maximum(_squared_length(x), least))
         scale = ops.exp(self.log_scale) if self.learnable_scale else self.scale
         # The factor goes to the small operand: one pass less over the c × c logits.

@@ -87,6 +87,15 @@ def build_second_backbone(backbone, images, weights):
     return model, model(images)
 
 
+def check_names_differ(first, second):
+    """Raises ValueError if two backbones bear one name, which no Keras model can hold twice."""
+    if first is not second and first.name == second.name:
+        raise ValueError(
+            "`backbone` and `second_backbone` must have different names; give one of them another, "
+            f"such as keras.Model(..., name='second'). Received: {first.name!r} twice"
+        )
+
+
 @contextlib.contextmanager
 def dtype_policy_scope(policy):
     """Layers made inside get this dtype policy; the global one is back afterwards.

@@ -20,6 +20,7 @@ from cin_keras.metrics import accuracy
 from cin_keras.models.backbones import (
     build_backbone,
     build_second_backbone,
+    check_names_differ,
     dtype_policy_scope,
 )
 from cin_keras.models.export import export_inference
@@ -66,7 +67,8 @@ class CIN(keras.Model):
             `(448, 448, 3)`.
         feature_layer: Name of the backbone's layer whose output interacts, or `None` for its
             output. Defaults to `None`.
-        alpha: Float ≥ 0, weight of the contrastive loss. Defaults to 2.0.
+        alpha: Float ≥ 0, weight of the contrastive loss, if there is a `contrast`. Defaults to
+            2.0.
         margin: Float > 0, from which distance on negative pairs cost nothing; embeddings have
             length 1, so distances lie in [0, 2]. Defaults to 0.5.
         embedding_dim: Int, length of the embeddings. Defaults to 512.
@@ -181,7 +183,15 @@ class CIN(keras.Model):
                 f"Received: classifier_activation={classifier_activation!r}"
             )
         _check_input_shape(input_shape)
-        check_interaction(interaction, block_rows, projection_dim, second_backbone, weights)
+        check_interaction(
+            interaction,
+            block_rows,
+            projection_dim,
+            second_backbone,
+            similarity,
+            learnable_scale,
+            weights,
+        )
         check_contrast(contrast, interaction, descriptor)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         # A contrast that sees every position needs the map that the classifier does not.
@@ -194,6 +204,7 @@ class CIN(keras.Model):
             second_model, maps = None, features
             if second_backbone is not None:
                 second_model, second = build_second_backbone(second_backbone, images, weights)
+                check_names_differ(backbone_model, second_model)
                 maps = (features, second)
             interaction_layer = build_interaction(
                 interaction,
@@ -456,7 +467,11 @@ class CIN(keras.Model):
             "second_backbone": second,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
-            "frozen_layers": [i for i, layer in enumerate(self.layers) if _is_frozen(layer)],
+            "frozen_layers": _frozen_layers(self),
+            # A model that is stored as a name says nothing of its layers itself.
+            "second_frozen_layers": (
+                _frozen_layers(self.second_backbone) if self.second_backbone_name else []
+            ),
         }
 
     @classmethod
@@ -464,6 +479,7 @@ class CIN(keras.Model):
         config = {**config, "weights": None}
         trainable = config.pop("trainable", True)
         frozen = config.pop("frozen_layers", [])
+        second_frozen = config.pop("second_frozen_layers", [])
         for key in ("backbone", "second_backbone", "dtype"):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(
@@ -476,7 +492,14 @@ class CIN(keras.Model):
             # To what it already is, TensorFlow does not pass the setting on to the sublayers.
             model.layers[index].trainable = True
             model.layers[index].trainable = False
+        for index in second_frozen:
+            model.second_backbone.layers[index].trainable = False
         return model
+
+
+def _frozen_layers(model):
+    """The numbers of the layers that are frozen whole."""
+    return [i for i, layer in enumerate(model.layers) if _is_frozen(layer)]
 
 
 def _is_frozen(layer):

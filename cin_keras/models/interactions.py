@@ -66,7 +66,8 @@ def build_interaction(
         from keras_cv.layers import SqueezeAndExcite2D
 
         channel_axis = 3 if keras.config.image_data_format() == "channels_last" else 1
-        return SqueezeAndExcite2D(features.shape[channel_axis], name="squeeze_excite")
+        channels = features.shape[channel_axis]
+        return SqueezeAndExcite2D(channels, max(channels // 4, 1), name="squeeze_excite")
     if name == "non_local":
         return NonLocalBlock(name="non_local")
     if name == "bilinear":
@@ -74,7 +75,9 @@ def build_interaction(
     return None
 
 
-def check_interaction(interaction, block_rows, projection_dim, second_backbone, weights):
+def check_interaction(
+    interaction, block_rows, projection_dim, second_backbone, similarity, learnable_scale, weights
+):
     """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
     if interaction not in INTERACTIONS:
         raise ValueError(
@@ -85,6 +88,8 @@ def check_interaction(interaction, block_rows, projection_dim, second_backbone, 
         "block_rows": (block_rows, SELF_CHANNEL),
         "projection_dim": (projection_dim, ("bilinear",)),
         "second_backbone": (second_backbone, ("bilinear",)),
+        "similarity": (None if similarity == "dot" else similarity, SELF_CHANNEL),
+        "learnable_scale": (None if learnable_scale is False else learnable_scale, SELF_CHANNEL),
     }
     for name, (value, interactions) in users.items():
         if value is not None and interaction not in interactions:

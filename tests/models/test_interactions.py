@@ -88,6 +88,35 @@ def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
     np.testing.assert_array_equal(ops.convert_to_numpy(loaded.interaction.phi.kernel), kernel)
 
 
+@pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "bilinear"])
+def test_only_phi_has_a_rate_of_its_own(interaction):
+    model = make(interaction=interaction, contrast=None)
+    model.optimizer.build(model.trainable_variables)
+    assert set(model.optimizer.factors) == {1.0}
+
+
+@pytest.mark.parametrize("part", [slice(20), slice(None)], ids=["in part", "whole"])
+def test_a_frozen_second_backbone_stays_so(tmp_path, part):
+    model = cin_keras.CIN(
+        3,
+        "mobilenet",
+        None,
+        (32, 32, 3),
+        interaction="bilinear",
+        contrast=None,
+        projection_dim=4,
+        second_backbone="mobilenet",
+    )
+    for layer in model.second_backbone.layers[part]:
+        layer.trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_weights) == len(model.trainable_weights)
+    assert len(loaded.second_backbone.trainable_weights) == len(
+        model.second_backbone.trainable_weights
+    )
+
+
 @pytest.mark.parametrize("interaction", INTERACTIONS)
 def test_without_contrast_single_images_train_as_pairs_do(interaction):
     images, labels = pair_batch()
@@ -229,6 +258,16 @@ def test_half_precision(interaction):
         ({"projection_dim": 4}, "projection_dim=4"),
         ({"second_backbone": "mobilenet"}, "second_backbone='mobilenet'"),
         ({"similarity": "euclid"}, "similarity='euclid'"),
+        ({"learnable_scale": "no"}, "learnable_scale='no'"),
+        ({"similarity": "cosine", "interaction": "phi", "contrast": None}, "similarity='cosine'"),
+        (
+            {
+                "interaction": "bilinear",
+                "contrast": None,
+                "second_backbone": tiny_backbone(),
+            },
+            "different names.*'tiny' twice",
+        ),
         ({"projection_dim": 0, "interaction": "bilinear", "contrast": None}, "projection_dim=0"),
     ],
 )
