@@ -319,7 +319,6 @@ def draw(table, path):
 def main():
     args = parse_arguments()
     folder = pathlib.Path(args.output)
-    interrupted = True
     try:
         check_writable(folder)
         splits = load_samples(args)
@@ -327,13 +326,10 @@ def main():
             print(f"{name:>5}: {samples}")
         results = Results(folder / "results.jsonl", settings_of(args, splits))
         run(args, *splits, results)
-        interrupted = False
     except KeyboardInterrupt:
-        pass
+        stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    if interrupted:
-        stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     table = summarize(args, results, measure_speed(args, splits[0].num_classes))
     (folder / "ablation.md").write_text(as_markdown(table) + "\n")
     write_csv(table, folder / "ablation.csv")

@@ -142,7 +142,6 @@ def fit(model, train_data, validation_data, args, folder):
     keep_best = KeepBest(folder / "model.keras")
     stop_on_nan = keras.callbacks.TerminateOnNaN()
     stop_on_nan.async_safe = True  # one batch later will do: training need not wait for the loss
-    history = None
     try:
         with InterruptBetweenBatches() as interrupt:
             history = model.fit(
@@ -159,10 +158,8 @@ def fit(model, train_data, validation_data, args, folder):
                 ],
             )
     except KeyboardInterrupt:
-        pass
-    if history is None and keep_best.best is None:
-        stop("\nInterrupted before the first epoch ended: there is no model to keep.", 1)
-    if history is None:
+        if keep_best.best is None:
+            stop("\nInterrupted before the first epoch ended: there is no model to keep.", 1)
         stop(
             f"\nInterrupted. The best model so far, of epoch {keep_best.best_epoch + 1} with "
             f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}."
@@ -259,12 +256,9 @@ def main():
     train, _, test = splits
     history = fit(model, train_data, validation_data, args, folder)
     model = keras.saving.load_model(folder / "model.keras")
-    metrics = None
     try:
         metrics = write_results(model, history, train, test, args, folder, started)
     except KeyboardInterrupt:
-        pass
-    if metrics is None:
         stop(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
 
     served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"

@@ -1,6 +1,6 @@
 """What the recipes share."""
 
-import gc
+import os
 import sys
 
 import keras
@@ -44,14 +44,14 @@ def learning_rate_schedule(highest, epochs, steps_per_epoch):
 
 
 def stop(message, status=130):
-    """Ends the process after Ctrl-C, from behind the `except` block that caught it.
+    """Prints the message and ends the process at once, after Ctrl-C.
 
-    In the block, the traceback still holds the pipeline that was interrupted, and Python may wait
-    for the pipeline's threads, which wait for Python, for ever.
+    Not by `sys.exit`: Python would wait at its end for the threads of the pipeline that was
+    interrupted, and these wait for Python, sometimes for ever.
     """
-    gc.collect()
-    print(message)
-    sys.exit(status)
+    print(message, flush=True)
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def check_writable(folder):
