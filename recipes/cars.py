@@ -16,6 +16,7 @@ import time
 
 import keras
 import numpy as np
+from common import check_writable, learning_rate_schedule, positive, small_backbone
 
 import cin_keras
 from cin_keras import figures
@@ -42,19 +43,7 @@ DRAWINGS = {
 }
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
-
-
-def positive(number):
-    """A type for argparse: `positive(int)` takes "3" but not "0" or "-1"."""
-
-    def parse(text):
-        value = number(text)
-        if not 0 < value < float("inf"):
-            raise ValueError(text)
-        return value
-
-    parse.__name__ = f"positive {number.__name__}"
-    return parse
+PLAIN = {"interaction": None, "contrast": None}
 
 
 def parse_arguments():
@@ -107,19 +96,6 @@ def load_samples(folder, image_size, limit, seed):
     return [samples.limit(limit, seed=seed) if limit else samples for samples in splits]
 
 
-def small_backbone(image_size):
-    """Five convolutions, for drawings: trains from nothing in minutes."""
-    images = x = keras.Input((image_size, image_size, 3))
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
-    for block, filters in enumerate((32, 64, 128, 128, 256)):
-        if block:
-            x = keras.layers.MaxPooling2D()(x)
-        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = keras.layers.BatchNormalization(momentum=0.9)(x)
-        x = keras.layers.ReLU()(x)
-    return keras.Model(images, x, name="small")
-
-
 def build_model(args, num_classes, steps_per_epoch):
     size = args.image_size
     policy = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
@@ -131,18 +107,9 @@ def build_model(args, num_classes, steps_per_epoch):
         input_shape=(size, size, 3),
         feature_layer=args.feature_layer,
         alpha=args.alpha,
+        **(PLAIN if args.plain else {}),
     )
-    if args.plain:
-        features = keras.layers.GlobalAveragePooling2D()(model.backbone(model.input))
-        logits = keras.layers.Dense(num_classes, dtype="float32")(features)
-        model = keras.Model(model.input, logits)
-    warmup = steps_per_epoch // 2
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=max(args.epochs * steps_per_epoch - warmup, 1),
-        warmup_target=args.learning_rate,
-        warmup_steps=warmup,
-    )
+    rate = learning_rate_schedule(args.learning_rate, args.epochs, steps_per_epoch)
     if args.backbone == "small":
         optimizer = LayerwiseAdamW(rate, rates=TRAINING_RATES)
     else:
@@ -153,13 +120,6 @@ def build_model(args, num_classes, steps_per_epoch):
         metrics=["accuracy"],
     )
     return model
-
-
-def check_writable(folder):
-    """Makes the folder and finds out now, not after training, whether it can be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json.partial").touch()
-    (folder / "metrics.json.partial").unlink()
 
 
 def keep_earlier_run(folder):

@@ -6,9 +6,17 @@ Nothing here is shared with the package: the code under test is compared with th
 import numpy as np
 
 
-def interaction_weights(x, scale=1.0, positive=False):
+def interaction_weights(x, scale=1.0, positive=False, similarity="dot"):
     """W of one feature map `(height, width, channels)`."""
     height, width, channels = x.shape
+    if similarity != "dot":
+        x = x.copy()
+        for i in range(channels):
+            constant = similarity == "correlation" and np.ptp(x[:, :, i]) == 0
+            if similarity == "correlation":
+                x[:, :, i] -= x[:, :, i].sum() / (height * width)
+            length = np.sqrt(np.sum(x[:, :, i] ** 2))
+            x[:, :, i] = 0.0 if constant or length == 0 else x[:, :, i] / length
     sign = 1.0 if positive else -1.0
     weights = np.zeros((channels, channels))
     for i in range(channels):
@@ -47,9 +55,36 @@ def convolve(x, kernel, bias):
     return output
 
 
-def self_channel_interaction(x, kernel, bias, scale=1.0, positive=False):
+def self_channel_interaction(x, kernel, bias, scale=1.0, positive=False, similarity="dot"):
     """Z = φ(W X) + X."""
-    return convolve(mix(interaction_weights(x, scale, positive), x), kernel, bias) + x
+    weights = interaction_weights(x, scale, positive, similarity)
+    return convolve(mix(weights, x), kernel, bias) + x
+
+
+def non_local(x, theta, phi, g, w_z):
+    """The non-local block on one map; each argument is a linear map, `(kernel, bias)`."""
+    height, width, channels = x.shape
+    positions = [x[row, column] for row in range(height) for column in range(width)]
+    z = []
+    for i in positions:
+        logits = np.array([(i @ theta[0] + theta[1]) @ (j @ phi[0] + phi[1]) for j in positions])
+        weights = np.exp(logits - logits.max())
+        weights /= weights.sum()
+        y = sum(weight * (j @ g[0] + g[1]) for weight, j in zip(weights, positions, strict=True))
+        z.append(y @ w_z[0] + w_z[1] + i)
+    return np.array(z).reshape(height, width, channels)
+
+
+def bilinear_pooling(a, b):
+    """Signed root and length 1 of the summed outer products of two maps of one image."""
+    products = np.zeros((a.shape[2], b.shape[2]))
+    for row in range(a.shape[0]):
+        for column in range(a.shape[1]):
+            for i in range(a.shape[2]):
+                for j in range(b.shape[2]):
+                    products[i, j] += a[row, column, i] * b[row, column, j]
+    rooted = np.sign(products) * np.sqrt(np.abs(products))
+    return rooted.reshape(-1) / np.sqrt(np.sum(rooted**2))
 
 
 def contrastive_channel_interaction(

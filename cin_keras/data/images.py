@@ -9,10 +9,13 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.data.cache import with_cache
+from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.data.skipping import Reader, replacements
 
 RESIZE_RATIO = 512 / 448
 # A call from TensorFlow to Python takes a good part of the time that a small photograph takes.
 IMAGES_PER_CALL = 8
+LEFT_OUT = -1  # the label of an image that is left out, on its way through the pipeline
 
 
 def image_dataset(
@@ -24,6 +27,8 @@ def image_dataset(
     augment=None,
     seed=0,
     start_epoch=0,
+    on_error="raise",
+    max_pixels=MAX_PIXELS,
     cache=None,
     shard=None,
 ):
@@ -38,6 +43,16 @@ def image_dataset(
             then KerasCV's RandAugment). Defaults to `None`.
         seed: Int, of order and crops. Defaults to 0.
         start_epoch: Int ≥ 0; see `SetEpoch`. Defaults to 0.
+        on_error: `"raise"`, or `"skip"` to leave out images that cannot be decoded. Without
+            `shuffle` (evaluation) they are missing, nothing is in their place, and batches are
+            as full as ever: `predict` gives a row for each of `dataset.skipped.remaining()`
+            (and Keras says that the input ran out, as for every data set of unknown length).
+            With `shuffle` (training) another photograph of the same class stands in, drawn by
+            seed, epoch and position (of another class, with that class's label, where the class
+            has no good one), so that an epoch keeps its length. A bad file is read once and
+            listed once; see `SkippedImages`. Defaults to `"raise"`.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
+            178,956,970.
         cache: `None`, `"memory"`, or a folder on disk, to decode every image only once; see
             `cin_keras.data.with_cache`. The pixels are the same. Defaults to `None`.
         shard: `None`, or `(index, count)`, the part of one of `count` hosts, `index` from 0:
@@ -48,12 +63,14 @@ def image_dataset(
             all images.
 
     Returns:
-        `tf.data.Dataset` of known length, batches `(images, labels)`: uint8 of shape
-        `(batch, height, width, 3)`, RGB from 0 to 255, and int32 of shape `(batch,)`.
+        `tf.data.Dataset` of known length (unknown with `on_error="skip"` and without `shuffle`),
+        batches `(images, labels)`: uint8 of shape `(batch, height, width, 3)`, RGB from 0 to 255,
+        and int32 of shape `(batch,)`. Its attribute `skipped` is a `SkippedImages`.
 
     Raises:
         ValueError: For arguments out of range, or fewer samples than shards. While iterating, an
-            image that cannot be decoded stops the run with an error that names the file.
+            image that cannot be decoded stops the run with an error that names the file (with
+            `"skip"`, if none is good).
 
     Example:
 
@@ -80,10 +97,17 @@ def image_dataset(
     if shuffle:
         positions = positions[: len(samples) // shards]
     epochs = EpochCounter(order, positions, start_epoch)
-    dataset = read_in_batches(
-        with_cache(samples, cache), epochs, image_size, augment, rng_seed, batch_size
+
+    def stand_ins(epoch, position, index):
+        return replacements(samples.labels, rng_seed, epoch, position, index)
+
+    reader = Reader(
+        with_cache(samples, cache), on_error, max_pixels, stand_ins if shuffle else None
     )
-    return finish(dataset, epochs, augment, rng_seed)
+    dataset = read_in_batches(reader, epochs, image_size, augment, rng_seed, batch_size)
+    dataset = finish(dataset, epochs, augment, rng_seed)
+    dataset.skipped = reader.skipped
+    return dataset
 
 
 class EpochCounter:
@@ -140,8 +164,11 @@ def places_in_order(epochs, together):
     return places.batch(together)
 
 
-def read_in_batches(samples, epochs, image_size, augment, seed, batch_size):
-    """The decoded and cropped images of `epochs` with labels: a `tf.data.Dataset` of batches."""
+def read_in_batches(reader, epochs, image_size, augment, seed, batch_size):
+    """The images of `epochs`, decoded by a `Reader` and cropped, with labels, in batches.
+
+    A `tf.data.Dataset`, of unknown length if the reader may leave images out.
+    """
     import tensorflow as tf
 
     height, width = check_image_size(image_size)
@@ -151,10 +178,13 @@ def read_in_batches(samples, epochs, image_size, augment, seed, batch_size):
         )
 
     def read(epoch, position, index):
-        image = samples.read(index)
+        found = reader(epoch, position, index)
+        if found is None:
+            return np.zeros((height, width, 3), "uint8"), np.int32(LEFT_OUT)
+        image, index = found
         # A stream of its own (2) beside those of the order and of the pairs.
         rng = np.random.default_rng([seed, epoch, position, 2]) if augment else None
-        return crop(image, height, width, rng), samples.labels[index]
+        return crop(image, height, width, rng), reader.samples.labels[index]
 
     def read_together(places):
         images = np.empty((len(places), height, width, 3), np.uint8)
@@ -174,6 +204,9 @@ def read_in_batches(samples, epochs, image_size, augment, seed, batch_size):
 
     together = min(batch_size, IMAGES_PER_CALL)
     images = places_in_order(epochs, together).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    if reader.shortens:
+        images = images.unbatch().filter(lambda image, label: label != LEFT_OUT)
+        return images.batch(batch_size)
     # Where nothing is left over, the static shape may say how large a batch is.
     batches = images.rebatch(batch_size, drop_remainder=len(epochs) % batch_size == 0)
     return batches.apply(tf.data.experimental.assert_cardinality(-(-len(epochs) // batch_size)))

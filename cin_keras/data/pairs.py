@@ -4,10 +4,13 @@ In an epoch of `n` photographs there are about `n / 2` pairs, and every photogra
 one of them: an epoch costs what an epoch of single images costs.
 """
 
+import functools
+
 import keras
 import numpy as np
 
 from cin_keras.data.cache import with_cache
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.images import (
     EpochCounter,
     check_positive,
@@ -16,6 +19,7 @@ from cin_keras.data.images import (
     finish,
     read_in_batches,
 )
+from cin_keras.data.skipping import Reader, replacements
 
 
 def pair_dataset(
@@ -29,6 +33,8 @@ def pair_dataset(
     seed=0,
     augment="crop",
     start_epoch=0,
+    on_error="raise",
+    max_pixels=MAX_PIXELS,
     cache=None,
     shard=None,
 ):
@@ -59,6 +65,15 @@ def pair_dataset(
             then KerasCV's RandAugment, whose own random numbers `seed` starts but which the
             number of the epoch does not determine). Defaults to `"crop"`.
         start_epoch: Int ≥ 0, number of the first epoch. Defaults to 0.
+        on_error: `"raise"`, or `"skip"` to leave out images that cannot be decoded. Another
+            photograph of the same class stands in for one, drawn by seed, epoch and position, not
+            the partner in the pair as long as the class has a third; where a class has no good
+            photograph, one of another class stands in, with that class's label. So batches stay
+            full, labels are those of the images shown, and an epoch remains a function of seed
+            and number. A bad file is read once and listed once; see `SkippedImages`. Defaults to
+            `"raise"`.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
+            178,956,970.
         cache: `None`, `"memory"`, or a folder on disk, to decode every image only once; see
             `cin_keras.data.with_cache`. The pixels are the same. Defaults to `None`.
         shard: `None`, or `(index, count)`, the part of one of `count` hosts, `index` from 0:
@@ -69,12 +84,13 @@ def pair_dataset(
     Returns:
         `tf.data.Dataset` of known length, batches `((images_a, images_b), (labels_a, labels_b))`:
         uint8 of shape `(pairs, height, width, 3)`, RGB from 0 to 255, and int32 of shape
-        `(pairs,)`.
+        `(pairs,)`. Its attribute `skipped` is a `SkippedImages`.
 
     Raises:
         ValueError: For arguments out of range, fewer samples than one batch (of every shard)
-            needs, or negative pairs asked of a single class. While iterating, an image that cannot be decoded stops
-            the run with an error that names the file.
+            needs, or negative pairs asked of a single class. While iterating, an image that cannot
+            be decoded stops the run with an error that names the file (with `"skip"`, if none is
+            good).
 
     Example:
 
@@ -106,15 +122,18 @@ def pair_dataset(
     batches = batches[shard_index::shards][: len(sampler) // shards]
     positions = batches.transpose(0, 2, 1).reshape(-1)
 
-    epochs = EpochCounter(lambda epoch: sampler.epoch(epoch).reshape(-1), positions, start_epoch)
-    dataset = read_in_batches(
-        with_cache(samples, cache),
-        epochs,
-        image_size,
-        augment,
-        check_seed(seed),
-        2 * pairs_per_batch,
-    )
+    @functools.lru_cache(maxsize=2)
+    def order(epoch):
+        return sampler.epoch(epoch).reshape(-1)
+
+    def stand_ins(epoch, position, index):
+        partner = order(epoch)[position ^ 1]
+        return replacements(samples.labels, check_seed(seed), epoch, position, index, partner)
+
+    epochs = EpochCounter(order, positions, start_epoch)
+    reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
+    images = 2 * pairs_per_batch
+    dataset = read_in_batches(reader, epochs, image_size, augment, check_seed(seed), images)
     dataset = finish(dataset, epochs, augment, check_seed(seed))
     pairs = dataset.map(
         lambda images, labels: (
@@ -123,6 +142,7 @@ def pair_dataset(
         )
     )
     pairs.epochs = epochs
+    pairs.skipped = reader.skipped
     return pairs
 
 

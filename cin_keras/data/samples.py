@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
-import io
+import difflib
+import numbers
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageOps
+
+from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage, decode
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -26,10 +28,17 @@ class Samples:
             for data sets that live in memory. Defaults to `None`.
         parts: `None`, or a sequence of dicts, one a sample: part name → box in pixels, as in
             `boxes`. Defaults to `None`.
+        bottom_strips: `None`, or integers of shape `(samples,)`: rows of pixels at the bottom of
+            an image that are no part of the photograph (a line of credits) and that `read` cuts
+            off. Defaults to `None`.
+        crops: `None`, or numbers of shape `(samples, 4)`, as `boxes`: the part of the image,
+            upright and without its bottom strip, that `read` returns; what of it lies outside the
+            image is left out. `boxes` and `parts` count from its corner. See `crop_to_boxes`.
+            Defaults to `None`.
 
     Raises:
         ValueError: If the lengths differ, there is no sample, a label is no class, a class name
-            stands twice, or a box is empty.
+            stands twice, a box or crop is empty, or a strip is negative.
 
     Example:
 
@@ -46,6 +55,8 @@ class Samples:
     boxes: np.ndarray | None = None
     encoded: tuple | None = None
     parts: tuple | None = None
+    bottom_strips: np.ndarray | None = None
+    crops: np.ndarray | None = None
 
     def __post_init__(self):
         def assign(name, value):
@@ -62,15 +73,27 @@ class Samples:
                 f"Received: dtype={labels.dtype}, shape={labels.shape}"
             )
         assign("labels", labels.astype("int32"))
-        if self.boxes is not None:
-            boxes = np.asarray(self.boxes, "float32")
-            if boxes.ndim != 2 or boxes.shape[1] != 4:
+        for name in ("boxes", "crops"):
+            if getattr(self, name) is not None:
+                boxes = np.asarray(getattr(self, name), "float32")
+                if boxes.ndim != 2 or boxes.shape[1] != 4:
+                    raise ValueError(
+                        f"`{name}` must have shape (samples, 4): left, top, right, bottom. "
+                        f"Received: shape={boxes.shape}"
+                    )
+                assign(name, boxes)
+        if self.bottom_strips is not None:
+            strips = np.asarray(self.bottom_strips)
+            if strips.ndim != 1 or not np.issubdtype(strips.dtype, np.integer) or strips.min() < 0:
                 raise ValueError(
-                    "`boxes` must have shape (samples, 4): left, top, right, bottom. "
-                    f"Received: shape={boxes.shape}"
+                    "`bottom_strips` must be one integer of at least 0 a sample. "
+                    f"Received: bottom_strips={self.bottom_strips!r}"
                 )
-            assign("boxes", boxes)
-        for name in ("labels", "boxes", "encoded", "parts"):
+            assign("bottom_strips", strips.astype("int32"))
+        for name in ("encoded", "parts"):
+            if getattr(self, name) is not None:
+                assign(name, tuple(getattr(self, name)))
+        for name in ("labels", *_OPTIONAL):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.paths):
                 raise ValueError(
@@ -87,15 +110,17 @@ class Samples:
                 f"({len(self.class_names)} class names). Received: label "
                 f"{self.labels[wrong[0]]} for {self.paths[wrong[0]]!r} ({wrong.size} such samples)"
             )
-        if self.boxes is not None:
-            width, height = (self.boxes[:, 2:] - self.boxes[:, :2]).T
-            empty = np.flatnonzero(~((width > 0) & (height > 0)))
-            if empty.size:
-                raise ValueError(
-                    "A box must have right > left and bottom > top. Received: "
-                    f"{self.boxes[empty[0]].tolist()} for {self.paths[empty[0]]!r} "
-                    f"({empty.size} such samples)"
-                )
+        for name, kind in (("boxes", "box"), ("crops", "crop")):
+            if getattr(self, name) is not None:
+                boxes = getattr(self, name)
+                width, height = (boxes[:, 2:] - boxes[:, :2]).T
+                empty = np.flatnonzero(~((width > 0) & (height > 0)))
+                if empty.size:
+                    raise ValueError(
+                        f"A {kind} must have right > left and bottom > top. Received: "
+                        f"{boxes[empty[0]].tolist()} for {self.paths[empty[0]]!r} "
+                        f"({empty.size} such samples)"
+                    )
 
     @property
     def num_classes(self):
@@ -108,7 +133,8 @@ class Samples:
     def __repr__(self):
         counts = np.bincount(self.labels, minlength=self.num_classes)
         return (
-            f"Samples({self.num_classes} classes, {len(self)} images, "
+            f"Samples({self.num_classes} {'class' if self.num_classes == 1 else 'classes'}, "
+            f"{len(self)} {'image' if len(self) == 1 else 'images'}, "
             f"{counts.min()}–{counts.max()} a class)"
         )
 
@@ -117,15 +143,182 @@ class Samples:
         indices = np.arange(len(self))[list(indices)]
 
         def pick(values):
-            return None if values is None else tuple(values[i] for i in indices)
+            if values is None or isinstance(values, np.ndarray):
+                return None if values is None else values[indices]
+            return tuple(values[i] for i in indices)
 
         return Samples(
             paths=pick(self.paths),
             labels=self.labels[indices],
             class_names=self.class_names,
-            boxes=None if self.boxes is None else self.boxes[indices],
-            encoded=pick(self.encoded),
-            parts=pick(self.parts),
+            **{name: pick(getattr(self, name)) for name in _OPTIONAL},
+        )
+
+    def filter(self, classes, renumber=True):
+        """The samples of some classes.
+
+        Args:
+            classes: Iterable of class names (str) and labels (int), in any order.
+            renumber: Bool. `True` keeps those classes only and numbers them from 0, in the order
+                that they have here: the training and the test samples of a data set, filtered by
+                the same names, stay alike. `False` keeps every class name and label, for a model
+                that has an output for each. Defaults to `True`.
+
+        Returns:
+            `Samples`, in the order of this one.
+
+        Raises:
+            ValueError: If a class is not among these, stands twice, or none of them has a sample.
+
+        Example:
+
+        >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 1, 2], ["cat", "dog", "owl"])
+        >>> few = samples.filter(["owl", "cat"])
+        >>> few.class_names, few.labels.tolist()
+        (('cat', 'owl'), [0, 1])
+        """
+        if isinstance(classes, str):
+            raise ValueError(
+                "`classes` must be a list of class names or labels. "
+                f"Received: classes={classes!r}; for one class, [{classes!r}]"
+            )
+        wanted = [self._label_of(item) for item in classes]
+        twice = [self.class_names[k] for k, n in collections.Counter(wanted).items() if n > 1]
+        if twice:
+            raise ValueError(f"`classes` must differ. Received twice: {twice[:5]}")
+        chosen = np.isin(self.labels, wanted)
+        if not chosen.any():
+            raise ValueError(
+                f"No sample is of the classes asked for. Received: classes={list(classes)[:5]!r} "
+                f"for {self!r}"
+            )
+        kept = self.subset(chosen)
+        if not renumber:
+            return kept
+        order = np.sort(wanted)
+        return dataclasses.replace(
+            kept,
+            labels=np.searchsorted(order, kept.labels),
+            class_names=[self.class_names[k] for k in order],
+        )
+
+    def _label_of(self, item):
+        """The label of a class given by name or label."""
+        if isinstance(item, numbers.Integral) and not isinstance(item, bool):
+            if 0 <= item < self.num_classes:
+                return int(item)
+            raise ValueError(
+                f"Labels lie in 0..{self.num_classes - 1} here. Received: label {int(item)}"
+            )
+        if item in self.class_names:
+            return self.class_names.index(item)
+        near = difflib.get_close_matches(str(item), self.class_names)
+        raise ValueError(
+            f"No class of these {self.num_classes} is called {item!r}. "
+            + (f"Near it: {', '.join(map(repr, near))}" if near else "See `class_names`.")
+        )
+
+    def join(self, *others):
+        """These samples, then the others'.
+
+        Classes are matched by their names, as they are written: those of this one keep their
+        numbers, names that only others have come after them.
+
+        Args:
+            *others: `Samples`. Parts, strips and crops that only some of them have are kept.
+
+        Returns:
+            `Samples`.
+
+        Raises:
+            ValueError: If some have boxes and some not, or some are in memory and some in files.
+
+        Example:
+
+        >>> cats = Samples(["a.jpg"], [0], ["cat"])
+        >>> cats.join(Samples(["b.jpg", "c.jpg"], [0, 1], ["dog", "cat"])).labels.tolist()
+        [0, 1, 0]
+        """
+        together = (self, *others)
+        wrong = [item for item in others if not isinstance(item, Samples)]
+        if wrong:
+            raise ValueError(f"Only Samples can be joined. Received: {wrong[0]!r}")
+        for name, advice in (
+            ("boxes", "; to do without, dataclasses.replace(samples, boxes=None)"),
+            ("encoded", ""),
+        ):
+            have = [getattr(item, name) is not None for item in together]
+            if any(have) and not all(have):
+                raise ValueError(
+                    f"Samples with `{name}` and samples without cannot be joined{advice}. "
+                    f"Received: {together[have.index(True)]!r} with, "
+                    f"{together[have.index(False)]!r} without"
+                )
+        class_names = list(dict.fromkeys(name for item in together for name in item.class_names))
+        number = {name: label for label, name in enumerate(class_names)}
+        missing = {"parts": {}, "bottom_strips": 0, "crops": (0, 0, np.inf, np.inf)}
+
+        def gather(name):
+            if all(getattr(item, name) is None for item in together):
+                return None
+            values = []
+            for item in together:
+                value = getattr(item, name)
+                values.extend([missing[name]] * len(item) if value is None else value)
+            return values
+
+        return Samples(
+            paths=[path for item in together for path in item.paths],
+            labels=np.concatenate(
+                [np.array([number[n] for n in item.class_names])[item.labels] for item in together]
+            ),
+            class_names=class_names,
+            **{name: gather(name) for name in _OPTIONAL},
+        )
+
+    def crop_to_boxes(self, margin=0.0):
+        """The same samples, each image cut to its box by whoever reads it.
+
+        The crop is rounded outwards to whole pixels. `boxes` and `parts` count from its corner
+        afterwards; a part that lies outside it is left out.
+
+        Args:
+            margin: Float ≥ 0, what to keep around the box on every side, as a share of the box's
+                width and height. Defaults to 0.0.
+
+        Returns:
+            `Samples` with `crops`.
+
+        Raises:
+            ValueError: If there are no boxes, or `margin` is negative.
+
+        Example:
+
+        >>> samples = Samples(["a.jpg"], [0], ["cat"], boxes=[[10, 20, 50, 60]])
+        >>> cropped = samples.crop_to_boxes(margin=0.25)
+        >>> cropped.crops.tolist(), cropped.boxes.tolist()
+        ([[0.0, 10.0, 60.0, 70.0]], [[10.0, 10.0, 50.0, 50.0]])
+        """
+        if self.boxes is None:
+            raise ValueError(f"These samples have no boxes to crop to. Received: {self!r}")
+        if not (isinstance(margin, numbers.Real) and 0 <= margin < np.inf):
+            raise ValueError(f"`margin` must be a number of at least 0. Received: margin={margin}")
+        around = margin * np.tile(self.boxes[:, 2:] - self.boxes[:, :2], 2)
+        crops = self.boxes + around * (-1, -1, 1, 1)
+        crops = np.concatenate([np.floor(crops[:, :2]), np.ceil(crops[:, 2:])], axis=1)
+        before = [[0, 0, np.inf, np.inf]] if self.crops is None else self.crops
+        before = np.broadcast_to(np.asarray(before, "float32"), crops.shape)
+        size = before[:, 2:] - before[:, :2]
+        crops = np.clip(crops, 0, np.tile(size, 2))
+        corner = np.tile(crops[:, :2], 2)
+        parts = self.parts
+        if parts is not None:
+            parts = [
+                dict(_parts_in(part_boxes, crop))
+                for part_boxes, crop in zip(parts, crops, strict=True)
+            ]
+        return dataclasses.replace(
+            self, crops=crops + np.tile(before[:, :2], 2), boxes=self.boxes - corner, parts=parts
         )
 
     def split(self, fraction, seed=0):
@@ -147,8 +340,7 @@ class Samples:
             raise ValueError(f"`fraction` must lie in (0, 1). Received: fraction={fraction}")
         rng = np.random.default_rng(seed)
         held_out = np.zeros(len(self), bool)
-        for label in range(self.num_classes):
-            members = np.flatnonzero(self.labels == label)
+        for members in self._by_class(np.arange(len(self))):
             if len(members) > 1:
                 count = min(max(round(fraction * len(members)), 1), len(members) - 1)
                 held_out[rng.permutation(members)[:count]] = True
@@ -169,34 +361,73 @@ class Samples:
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self))
         rank = np.empty(len(self), int)
-        for label in range(self.num_classes):
-            members = order[self.labels[order] == label]
+        for members in self._by_class(order):
             rank[members] = np.arange(len(members))
         chosen = order[np.argsort(rank[order], kind="stable")][:count]
         return self.subset(np.sort(chosen))
 
-    def read(self, index):
-        """Decodes one sample.
+    def _by_class(self, indices):
+        """The indices of each class, label by label, in the order given."""
+        ordered = indices[np.argsort(self.labels[indices], kind="stable")]
+        return np.split(
+            ordered, np.searchsorted(self.labels[ordered], np.arange(1, self.num_classes))
+        )
+
+    def read(self, index, max_pixels=MAX_PIXELS):
+        """Decodes one sample, by the rules of `cin_keras.data.decode`.
 
         Args:
             index: Int, which sample.
+            max_pixels: Int ≥ 1; an image of more pixels is refused. Defaults to 178,956,970.
 
         Returns:
-            A `PIL.Image.Image` in mode RGB, upright as its EXIF orientation says.
+            A `PIL.Image.Image` in mode RGB, upright as its EXIF orientation says, transparent
+            parts on white, without its bottom strip and cut to its crop.
 
         Raises:
-            ValueError: If the file is missing or is no image that can be decoded; it names the
-                file.
+            UnreadableImage: A ValueError, if the file is missing or is no image that can be
+                decoded, or nothing of it is left to see; it names the file.
         """
-        source = self.paths[index] if self.encoded is None else io.BytesIO(self.encoded[index])
-        try:
-            with Image.open(source) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
-        except Exception as error:  # Pillow raises many kinds for a broken file.
-            raise ValueError(
-                f"Cannot decode {self.paths[index]!r} ({type(error).__name__}: {error}). "
-                "Replace the file or leave it out of the data set."
-            ) from error
+        source = self.paths[index] if self.encoded is None else self.encoded[index]
+        return self._cut(decode(source, name=self.paths[index], max_pixels=max_pixels), index)
+
+    def _cut(self, image, index):
+        """The part of a decoded, upright image that belongs to the sample."""
+        left, top, right, bottom = 0, 0, *image.size
+        if self.bottom_strips is not None:
+            bottom -= int(self.bottom_strips[index])
+            if bottom <= 0:
+                raise UnreadableImage(
+                    self.paths[index],
+                    f"nothing is left of its {image.height} rows when the strip of "
+                    f"{self.bottom_strips[index]} rows along its bottom is cut off",
+                )
+        if self.crops is not None:
+            crop = self.crops[index]
+            left, top = np.maximum(np.floor(crop[:2]), 0)
+            right, bottom = np.minimum(np.ceil(crop[2:]), (right, bottom))
+            if left >= right or top >= bottom:
+                raise UnreadableImage(
+                    self.paths[index],
+                    f"its crop {crop.tolist()} lies outside its {image.width}×{image.height} "
+                    "pixels",
+                    "Correct its box or leave it out of the data set.",
+                )
+        box = tuple(int(edge) for edge in (left, top, right, bottom))
+        return image if box == (0, 0, *image.size) else image.crop(box)
+
+
+# What a sample may have beside its path and label, one entry a sample.
+_OPTIONAL = ("boxes", "encoded", "parts", "bottom_strips", "crops")
+
+
+def _parts_in(boxes, crop):
+    """The parts that a crop shows, in its own pixels, as `(name, box)`."""
+    corner, size = np.tile(crop[:2], 2), np.tile(crop[2:] - crop[:2], 2)
+    for name, box in boxes.items():
+        left, top, right, bottom = np.clip(np.asarray(box) - corner, 0, size).tolist()
+        if left < right and top < bottom:
+            yield name, (left, top, right, bottom)
 
 
 def existing_file(*candidates):

@@ -7,8 +7,21 @@ import pathlib
 
 import numpy as np
 
+from cin_keras.data.listings import check_photographs
 from cin_keras.data.samples import Samples, existing_file
 
+WHERE_TO_GET_IT = """\
+Stanford Cars cannot be downloaded for you: the original, from ai.stanford.edu, has been gone \
+since 2023. Get
+- the photographs, `cars_train` and `cars_test`, from Kaggle, the data set \
+"jessicali9530/stanford-cars-dataset"
+  (https://www.kaggle.com/datasets/jessicali9530/stanford-cars-dataset);
+- the folder `devkit` from https://github.com/pytorch/vision/files/11644847/car_devkit.tgz;
+- the labels of the test photographs, `cars_test_annos_withlabels.mat`, from
+  https://www.kaggle.com/code/subhangaupadhaya/pytorch-stanfordcars-classification/input
+  (remove a " (1)" from its name)
+and put all four into {data_dir}. What others report of these copies: \
+https://github.com/pytorch/vision/issues/7545"""
 _FOLDERS = {"train": "cars_train", "test": "cars_test"}
 
 
@@ -23,6 +36,8 @@ def stanford_cars(data_dir, split="train"):
     data_dir/cars_test_annos_withlabels.mat    (or in devkit/)
     ```
 
+    The photographs may lie one folder deeper, `cars_train/cars_train/`, as Kaggle's copy has them.
+
     Args:
         data_dir: Path of the folder that holds the above.
         split: `"train"` (8,144 photographs in the original) or `"test"` (8,041). Defaults to
@@ -35,7 +50,8 @@ def stanford_cars(data_dir, split="train"):
 
     Raises:
         ValueError: If `split` is neither, or annotations and photographs do not fit together.
-        FileNotFoundError: If a file or photograph is missing; it names them.
+        FileNotFoundError: If a file or photograph is missing; it names them. Without the folder,
+            it says where to get the data set.
 
     Example:
 
@@ -48,7 +64,8 @@ def stanford_cars(data_dir, split="train"):
     root = pathlib.Path(data_dir)
     if not root.is_dir():
         raise FileNotFoundError(
-            f"No folder for Stanford Cars. Received: data_dir={str(data_dir)!r}"
+            f"No folder for Stanford Cars. Received: data_dir={str(data_dir)!r}. "
+            + WHERE_TO_GET_IT.format(data_dir=root)
         )
     meta_file = existing_file(root / "devkit" / "cars_meta.mat")
     if split == "train":
@@ -70,10 +87,13 @@ def stanford_cars(data_dir, split="train"):
             f"{annotation_file} gives {names[wrong[0]]} the class {labels[wrong[0]] + 1}, but "
             f"{meta_file} names the classes 1 to {len(class_names)} ({wrong.size} such photographs)"
         )
-    _check_photographs(root / _FOLDERS[split], names, annotation_file)
+    folder = root / _FOLDERS[split]
+    if (folder / folder.name).is_dir():
+        folder = folder / folder.name
+    check_photographs(folder, names, annotation_file)
     left, top, right, bottom = (records[field].astype("float32") for field in needed[2:])
     return Samples(
-        paths=[str(root / _FOLDERS[split] / name) for name in names],
+        paths=[str(folder / name) for name in names],
         labels=labels,
         class_names=class_names,
         boxes=np.stack([left - 1, top - 1, right, bottom], axis=1),
@@ -91,33 +111,3 @@ def _read_mat(path, variable):
         raise ValueError(
             f"Cannot read {path} as a MATLAB file ({type(error).__name__}: {error})"
         ) from error
-
-
-def _check_photographs(folder, names, annotation_file):
-    """Every annotation has its photograph, and every photograph one annotation."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"Missing folder: {folder}")
-    if len(set(names)) != len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"{annotation_file} lists {twice} more than once")
-    present = {path.name for path in folder.iterdir()}
-    absent = [name for name in names if name not in present]
-    if absent:
-        raise FileNotFoundError(
-            f"{len(absent)} of the {len(names)} photographs that {annotation_file} lists are not "
-            f"in {folder}: {_first(absent)}"
-        )
-    stray = sorted(
-        name
-        for name in present - set(names)
-        if name.lower().endswith((".jpg", ".jpeg")) and not name.startswith(".")
-    )
-    if stray:
-        raise ValueError(
-            f"{len(stray)} photographs in {folder} are not listed in {annotation_file}: "
-            f"{_first(stray)}. Remove them, or get the annotations that belong to this folder."
-        )
-
-
-def _first(names, count=5):
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")

@@ -1,4 +1,10 @@
-"""Layers of the Channel Interaction Network, each usable inside any Keras network."""
+"""Layers of the Channel Interaction Network and of what it is compared with.
 
+Each is usable inside any Keras network.
+"""
+
+from cin_keras.layers.bilinear_pooling import BilinearPooling
 from cin_keras.layers.contrastive_channel_interaction import ContrastiveChannelInteraction
+from cin_keras.layers.non_local import NonLocalBlock
+from cin_keras.layers.residual_convolution import ResidualConvolution
 from cin_keras.layers.self_channel_interaction import SelfChannelInteraction

@@ -7,15 +7,11 @@ section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
 import keras
 from keras import ops
 
+from cin_keras.layers.feature_map import check_feature_map, check_pooling
 from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.layers.row_blocks import in_row_blocks
-from cin_keras.layers.self_channel_interaction import (
-    SelfChannelInteraction,
-    apply_rows,
-    check_feature_map,
-    check_pooling,
-)
+from cin_keras.layers.self_channel_interaction import SelfChannelInteraction, apply_rows
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -112,11 +108,13 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         self._check_pair(_shapes(inputs))
         share = self.interaction
         values = [share.values(x, self.pooling) for x in inputs]
-        x = [share.positions_by_channels(x) for x in inputs]
+        # What ψ sees of an image, before W mixes it.
+        seen = [share.values(x) for x in inputs] if self._psi_needs_the_map() else values
+        images = [(*share.compared(x), v, s) for x, v, s in zip(inputs, values, seen)]
         if share.block_rows is None:
-            interacted = image_by_image(self._interact_whole, *x, *values)
+            interacted = image_by_image(self._interact_whole, *images[0], *images[1])
         else:
-            interacted = self._interact_in_blocks(*x, *values)
+            interacted = self._interact_in_blocks(*images)
         contrasted, mixed = interacted[:2], interacted[2:]
         residuals = [share.residual(*x, self.pooling) for x in zip(inputs, values)]
         if not return_self_interaction:
@@ -124,19 +122,31 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         z = self._restore([*contrasted, *mixed], [*residuals, *residuals])
         return z[:2], z[2:]
 
-    def _interact_whole(self, x_a, x_b, values_a, values_b):
+    def _psi_needs_the_map(self):
+        """Whether ψ sees every position while the output is pooled."""
+        return self.pooling == "avg" and self.descriptor == "flatten"
+
+    def _interact_whole(self, rows_a, x_a, values_a, seen_a, rows_b, x_b, values_b, seen_b):
         """`W_AB values_A`, `W_BA values_B`, `W_A values_A`, `W_B values_B`."""
-        weights_a, weights_b = (self.interaction.weight_rows(x, x) for x in (x_a, x_b))
-        mixed = apply_rows(weights_a, values_a), apply_rows(weights_b, values_b)
-        eta, gamma = self._compare(x_a, x_b, *mixed)
+        weights_a = self.interaction.weight_rows(rows_a, x_a)
+        weights_b = self.interaction.weight_rows(rows_b, x_b)
+        mixed = y = apply_rows(weights_a, values_a), apply_rows(weights_b, values_b)
+        if self._psi_needs_the_map():
+            y = apply_rows(weights_a, seen_a), apply_rows(weights_b, seen_b)
+        eta, gamma = self._compare(*y)
         return *_contrast(weights_a, weights_b, values_a, values_b, eta, gamma), *mixed
 
-    def _interact_in_blocks(self, x_a, x_b, values_a, values_b):
+    def _interact_in_blocks(self, image_a, image_b):
         """The same with `block_rows` rows of `W_A` and `W_B` at a time."""
         share = self.interaction
-        mixed = share.mix_values(x_a, values_a), share.mix_values(x_b, values_b)
-        whole = (x_a, x_b, values_a, values_b, *self._compare(x_a, x_b, *mixed))
-        return *in_row_blocks(self._contrast_rows, (x_a, x_b), whole, share.block_rows), *mixed
+        (rows_a, x_a, values_a, seen_a), (rows_b, x_b, values_b, seen_b) = image_a, image_b
+        mixed = share.mix_values(rows_a, x_a, values_a), share.mix_values(rows_b, x_b, values_b)
+        y = mixed
+        if self._psi_needs_the_map():
+            y = share.mix_values(rows_a, x_a, seen_a), share.mix_values(rows_b, x_b, seen_b)
+        whole = (x_a, x_b, values_a, values_b, *self._compare(*y))
+        rows = (rows_a, rows_b)
+        return *in_row_blocks(self._contrast_rows, rows, whole, share.block_rows), *mixed
 
     def _contrast_rows(self, rows_a, rows_b, x_a, x_b, values_a, values_b, eta, gamma):
         """`_contrast` for some rows of the two `W`."""
@@ -149,23 +159,21 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         z = self.interaction.restore(interleave(mixed), interleave(residuals), self.pooling)
         return separate(ops.cast(z, self.compute_dtype), len(mixed))
 
-    def _compare(self, x_a, x_b, mixed_a, mixed_b):
+    def _compare(self, y_a, y_b):
         """`η = ψ([Y_A, Y_B])` and `γ = ψ([Y_B, Y_A])`, each `(pairs, 1, 1)`."""
-        y_a, y_b = self._describe(x_a, mixed_a), self._describe(x_b, mixed_b)
+        y_a, y_b = self._describe(y_a), self._describe(y_b)
         eta = self.psi(ops.concatenate([y_a, y_b], axis=-1))
         gamma = self.psi(ops.concatenate([y_b, y_a], axis=-1))
         return eta[:, :, None], gamma[:, :, None]
 
-    def _describe(self, x, mixed):
-        """The float32 vector of `Y = W X` that ψ sees; `mixed` is `W values`."""
-        if self.pooling == "avg" and self.descriptor == "average":
-            return mixed[:, :, self.interaction.centre_tap]
+    def _describe(self, y):
+        """The float32 vector that ψ sees of `Y`, given as `W seen`."""
+        if self.descriptor == "flatten":
+            y = ops.transpose(ops.cast(y, "float32"), (0, 2, 1))
+            return ops.reshape(y, (-1, y.shape[1] * y.shape[2]))
         if self.pooling == "avg":
-            mixed = self.interaction.mix_values(x, ops.transpose(x, (0, 2, 1)))
-        y = ops.cast(mixed, "float32")
-        if self.descriptor == "average":
-            return ops.mean(y, axis=2)
-        return ops.reshape(ops.transpose(y, (0, 2, 1)), (-1, y.shape[1] * y.shape[2]))
+            return y[:, :, self.interaction.centre_tap]
+        return ops.mean(ops.cast(y, "float32"), axis=2)
 
     def _check_pair(self, shapes):
         if len(shapes) != 2 or not all(isinstance(shape, (tuple, list)) for shape in shapes):

@@ -63,6 +63,30 @@ def build_backbone(backbone, images, weights=None, feature_layer=None):
     )
 
 
+def build_second_backbone(backbone, images, weights):
+    """Connects the second backbone of a bilinear model, whole, as one layer.
+
+    Args:
+        backbone: As for `build_backbone`.
+        images: As for `build_backbone`.
+        weights: The first backbone's: with a name, `"imagenet"` and `None` hold for both. A
+            supplied model keeps its own.
+
+    Returns:
+        `(model, features)` as from `build_backbone`.
+
+    Raises:
+        ValueError, TypeError, ConnectionError: As for `build_backbone`.
+    """
+    if not isinstance(backbone, str):
+        return build_backbone(backbone, images, None)
+    own_images = keras.Input(images.shape[1:], dtype="float32")
+    model, _ = build_backbone(backbone, own_images, weights)
+    # As one layer, its own layers may bear the names of the first backbone's.
+    model.name = f"second_{model.name}"
+    return model, model(images)
+
+
 @contextlib.contextmanager
 def dtype_policy_scope(policy):
     """Layers made inside get this dtype policy; the global one is back afterwards.

@@ -3,7 +3,8 @@
 Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization", AAAI 2020
 (arXiv:2003.05235). Beyond the paper: embeddings are normalised to length 1, so that a margin means
 the same for every backbone; φ and ψ start at zero, so that training starts from the plain
-pretrained network.
+pretrained network. Other interactions and contrasts in place of the paper's make the rows of its
+comparisons.
 """
 
 import math
@@ -12,15 +13,21 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int, check_number
-from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
 from cin_keras.metrics import accuracy
-from cin_keras.models.backbones import build_backbone, dtype_policy_scope
+from cin_keras.models.backbones import (
+    build_backbone,
+    build_second_backbone,
+    dtype_policy_scope,
+)
 from cin_keras.models.export import export_inference
+from cin_keras.models.interactions import build_interaction, check_contrast, check_interaction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
 from cin_keras.models.pair_batch import (
     check_single_images,
+    holds_pairs,
     interleave_pair,
     is_pair,
     unpack_pair_batch,
@@ -63,7 +70,7 @@ class CIN(keras.Model):
         margin: Float > 0, from which distance on negative pairs cost nothing; embeddings have
             length 1, so distances lie in [0, 2]. Defaults to 0.5.
         embedding_dim: Int, length of the embeddings. Defaults to 512.
-        scale: Float > 0, scale of the interaction's logits. Defaults to 1.0.
+        scale: Float > 0, scale of the logits of `"sci"` and `"pos_sci"`. Defaults to 1.0.
         dropout: Float in [0, 1), dropped before the classifier. Defaults to 0.0.
         classifier_activation: `None` for logits or `"softmax"` for probabilities. Defaults to
             `None`.
@@ -76,6 +83,29 @@ class CIN(keras.Model):
         block_rows: Int ≥ 1, how many rows of the `channels × channels` interaction weights exist
             at a time, or `None` for all. With 256, say, training needs less memory and more
             arithmetic, for the same numbers. Defaults to `None`.
+        interaction: What stands between backbone and classifier. `"sci"`: the paper's self-channel
+            interaction; `"pos_sci"`: the same with the sign turned; `"phi"`: `φ(X) + X`, no
+            interaction but the same weights; `"non_local"`: the non-local block (Wang et al.,
+            CVPR 2018); `"squeeze_excite"`: KerasCV's `SqueezeAndExcite2D`; `"bilinear"`: bilinear
+            pooling (Lin et al., ICCV 2015) in place of the spatial mean; `None`: nothing, which is
+            plain fine-tuning. Defaults to `"sci"`.
+        contrast: What the contrastive loss compares. `"cci"`: embeddings of `Z'`, the paper's
+            contrastive channel interaction, for `"sci"` and `"pos_sci"`; `"embedding"`: embeddings
+            of `Z` itself, the paper's SCI+Cont; `None`: no contrastive loss, and `fit` takes single
+            images as well as pairs. Defaults to `"cci"`.
+        similarity: How alike two channels are, for `"sci"` and `"pos_sci"`: `"dot"` (the paper's),
+            `"cosine"` or `"correlation"`; see `cin_keras.layers.SelfChannelInteraction`. Defaults
+            to `"dot"`.
+        learnable_scale: Bool, whether `scale` is where a trained number starts. Defaults to `False`.
+        phi_initializer: Initializer of φ's kernel. `"zeros"` starts from the plain network;
+            `"glorot_uniform"` is Keras' default, for the paper, which names none. Defaults to
+            `"zeros"`.
+        projection_dim: Int ≥ 1, to how many channels `"bilinear"` projects each map before their
+            product, or `None` for no projection, which gives `channels²` numbers an image.
+            Defaults to `None`.
+        second_backbone: For `"bilinear"`, a second network as for `backbone`, whose output has the
+            same height and width, or `None` to multiply the one map with itself. A name gets
+            `weights="imagenet"` or `None` as the first does. Defaults to `None`.
         dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
             float32. Defaults to `None`, the global policy.
 
@@ -94,8 +124,10 @@ class CIN(keras.Model):
     Attributes:
         backbone: The model from images to features, for freezing: `model.backbone.trainable =
             False` before the first `fit`, or followed by `compile`.
-        interaction: The `SelfChannelInteraction`.
-        contrast: The `ContrastiveChannelInteraction`, in training only.
+        second_backbone: The second model from images to features, or `None`.
+        interaction: The layer between backbone and classifier, such as a
+            `cin_keras.layers.SelfChannelInteraction`, or `None`.
+        contrast: The `ContrastiveChannelInteraction`, in training only, or `None`.
 
     Example:
 
@@ -107,6 +139,8 @@ class CIN(keras.Model):
     )
     model.fit(pairs)
     model.predict(cin_keras.data.image_dataset(samples, image_size=64)).shape  # (120, 12)
+
+    plain = cin_keras.CIN(12, "mobilenet", None, (64, 64, 3), interaction=None, contrast=None)
     ```
     """
 
@@ -128,6 +162,13 @@ class CIN(keras.Model):
         descriptor="average",
         pooled=True,
         block_rows=None,
+        interaction="sci",
+        contrast="cci",
+        similarity="dot",
+        learnable_scale=False,
+        phi_initializer="zeros",
+        projection_dim=None,
+        second_backbone=None,
         dtype=None,
     ):
         num_classes = check_int("num_classes", num_classes, least=2)
@@ -140,18 +181,30 @@ class CIN(keras.Model):
                 f"Received: classifier_activation={classifier_activation!r}"
             )
         _check_input_shape(input_shape)
+        check_interaction(interaction, block_rows, projection_dim, second_backbone, weights)
+        check_contrast(contrast, interaction, descriptor)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        # A contrast that sees every position needs the map that the classifier does not.
+        pooled_interaction = pooled and not (contrast == "embedding" and descriptor == "flatten")
 
         # === Layers and functional model ===
         with dtype_policy_scope(policy):
             images = keras.Input(input_shape, name="images", dtype="float32")
             backbone_model, features = build_backbone(backbone, images, weights, feature_layer)
-            interaction = SelfChannelInteraction(
+            second_model, maps = None, features
+            if second_backbone is not None:
+                second_model, second = build_second_backbone(second_backbone, images, weights)
+                maps = (features, second)
+            interaction_layer = build_interaction(
+                interaction,
+                features,
+                pooled=pooled_interaction,
                 scale=scale,
-                pooling="avg" if pooled else None,
+                similarity=similarity,
+                learnable_scale=learnable_scale,
+                phi_initializer=phi_initializer,
                 block_rows=block_rows,
-                kernel_initializer="zeros",
-                name="self_channel_interaction",
+                projection_dim=projection_dim,
             )
             pooling = keras.layers.GlobalAveragePooling2D(name="pooling")
             drop = keras.layers.Dropout(dropout, name="dropout")
@@ -161,42 +214,51 @@ class CIN(keras.Model):
                 dtype="float32",
                 name="classifier",
             )
-            z = interaction(features)
-            outputs = classifier(drop(z if pooled else pooling(z)))
-            super().__init__(images, outputs, name=name)
+            z = features if interaction_layer is None else interaction_layer(maps)
+            z_pooled = z if len(z.shape) == 2 else pooling(z)
+            super().__init__(images, classifier(drop(z_pooled)), name=name)
 
             # === Training only ===
-            contrast = ContrastiveChannelInteraction(
-                interaction,
-                pooling="avg" if pooled and descriptor == "average" else None,
-                descriptor=descriptor,
-                kernel_initializer="zeros",
-                name="contrastive_channel_interaction",
-            )
-            contrast.build([features.shape, features.shape])
-            # Without a bias: it would move all embeddings alike.
-            embedding = keras.layers.Dense(
-                embedding_dim, use_bias=False, dtype="float32", name="embedding"
-            )
-            described = features.shape[1:]
-            if descriptor == "average":
-                described = (features.shape[interaction.channel_axis],)
-            embedding.build((None, math.prod(described)))
+            contrast_layer = embedding = None
+            if contrast == "cci":
+                contrast_layer = ContrastiveChannelInteraction(
+                    interaction_layer,
+                    pooling="avg" if pooled and descriptor == "average" else None,
+                    descriptor=descriptor,
+                    kernel_initializer="zeros",
+                    name="contrastive_channel_interaction",
+                )
+                contrast_layer.build([features.shape, features.shape])
+            if contrast is not None:
+                # Without a bias: it would move all embeddings alike.
+                embedding = keras.layers.Dense(
+                    embedding_dim, use_bias=False, dtype="float32", name="embedding"
+                )
+                seen = features if contrast == "cci" else z
+                described = seen.shape[1:] if descriptor == "flatten" else z_pooled.shape[1:]
+                _check_fixed_size(described)
+                embedding.build((None, math.prod(described)))
         self.dtype_policy = policy
         self.backbone = backbone_model
-        self.interaction = interaction
+        self.second_backbone = second_model
+        self.interaction = interaction_layer
         self.pooling = pooling
         self.dropout = drop
         self.classifier = classifier
-        self.contrast = contrast
+        self.contrast = contrast_layer
         self.embedding = embedding
         self.contrastive_loss = ContrastiveLoss(margin)
-        self.classification_loss_tracker = keras.metrics.Mean(name="classification_loss")
-        self.contrastive_loss_tracker = keras.metrics.Mean(name="contrastive_loss")
+        self.pair_trackers = []
+        if contrast is not None:
+            self.pair_trackers = [
+                keras.metrics.Mean(name="classification_loss"),
+                keras.metrics.Mean(name="contrastive_loss"),
+            ]
 
         # === Config ===
         self.num_classes = num_classes
         self.backbone_name = backbone if isinstance(backbone, str) else None
+        self.second_backbone_name = second_backbone if isinstance(second_backbone, str) else None
         self.feature_layer = feature_layer
         self.alpha = alpha
         self.margin = margin
@@ -207,6 +269,12 @@ class CIN(keras.Model):
         self.descriptor = descriptor
         self.pooled = pooled
         self.block_rows = block_rows
+        self.interaction_name = interaction
+        self.contrast_name = contrast
+        self.similarity = similarity
+        self.learnable_scale = learnable_scale
+        self.phi_initializer = keras.initializers.get(phi_initializer)
+        self.projection_dim = projection_dim
 
         # Clipping stands in for a warm-up, which needs to know the number of steps.
         self.compile(
@@ -228,13 +296,27 @@ class CIN(keras.Model):
             inputs, paired = interleave_pair(inputs), True
         if not paired:
             return super().call(inputs, training=training, mask=mask)
-        features = self.backbone(ops.cast(inputs, "float32"), training=training)
-        # Both interactions of a pair in one call: they share `W`, `W X` and the product with φ.
-        contrasted, plain = self.contrast(separate(features), return_self_interaction=True)
-        pooled = interleave([self._pool(z) for z in plain])
-        outputs = self.classifier(self.dropout(pooled, training=training))
-        embeddings = [self._embed(z) for z in contrasted]
-        return {"outputs": outputs, "embeddings": ops.stack(embeddings, axis=1)}
+        images = ops.cast(inputs, "float32")
+        features = self.backbone(images, training=training)
+        if self.contrast is not None:
+            # Both interactions of a pair in one call: they share `W`, `W X` and φ's product.
+            contrasted, plain = self.contrast(separate(features), return_self_interaction=True)
+            pooled = interleave([self._pool(z) for z in plain])
+        else:
+            z = self._interact(features, images, training)
+            contrasted, pooled = separate(z), self._pool(z)
+        outputs = {"outputs": self.classifier(self.dropout(pooled, training=training))}
+        if self.embedding is not None:
+            outputs["embeddings"] = ops.stack([self._embed(z) for z in contrasted], axis=1)
+        return outputs
+
+    def _interact(self, features, images, training):
+        """`Z`, or its spatial mean, of single images without contrast."""
+        if self.interaction is None:
+            return features
+        if self.second_backbone is not None:
+            features = (features, self.second_backbone(images, training=training))
+        return self.interaction(features)
 
     def _pool(self, z):
         """The spatial mean of `Z`, which the pooled form is already."""
@@ -256,6 +338,8 @@ class CIN(keras.Model):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         labels, weights = _interleave_targets(y, sample_weight)
         loss = super().compute_loss(x, labels, y_pred["outputs"], weights, training)
+        if self.embedding is None:
+            return loss
         penalties = [ops.sum(penalty) for penalty in self.losses]
         same_class = ops.equal(*(self._class_numbers(part) for part in y))
         pair_weight = None if sample_weight is None else _mean_of_two(sample_weight)
@@ -263,8 +347,8 @@ class CIN(keras.Model):
             ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
         )
         pairs = ops.shape(x[0])[0]
-        self.classification_loss_tracker.update_state(loss - sum(penalties), pairs)
-        self.contrastive_loss_tracker.update_state(contrastive_loss, pairs)
+        for tracker, value in zip(self.pair_trackers, (loss - sum(penalties), contrastive_loss)):
+            tracker.update_state(value, pairs)
         return loss + self.alpha * contrastive_loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -273,7 +357,7 @@ class CIN(keras.Model):
             labels, weights = _interleave_targets(y, sample_weight)
             return super().compute_metrics(x, labels, y_pred["outputs"], weights)
         results = super().compute_metrics(x, y, y_pred, sample_weight)
-        for tracker in (self.classification_loss_tracker, self.contrastive_loss_tracker):
+        for tracker in self.pair_trackers:
             results.pop(tracker.name, None)
         return results
 
@@ -285,9 +369,14 @@ class CIN(keras.Model):
     # === Training: the steps, in which JAX passes its state before the data ===
 
     def train_step(self, *args):
-        """Takes the pair batch apart, refuses anything else, and lets Keras do the rest."""
+        """Takes the pair batch apart, refuses anything else, and lets Keras do the rest.
+
+        Without a contrast, single images do as well.
+        """
         *state, data = args
-        return super().train_step(*state, unpack_pair_batch(data))
+        if self.embedding is not None or holds_pairs(data):
+            data = unpack_pair_batch(data)
+        return super().train_step(*state, data)
 
     def test_step(self, *args):
         check_single_images(args[-1], "evaluate")
@@ -338,6 +427,9 @@ class CIN(keras.Model):
 
     def get_config(self):
         backbone = self.backbone_name or keras.saving.serialize_keras_object(self.backbone)
+        second = self.second_backbone_name
+        if second is None and self.second_backbone is not None:
+            second = keras.saving.serialize_keras_object(self.second_backbone)
         return {
             "num_classes": self.num_classes,
             "backbone": backbone,
@@ -355,6 +447,13 @@ class CIN(keras.Model):
             "descriptor": self.descriptor,
             "pooled": self.pooled,
             "block_rows": self.block_rows,
+            "interaction": self.interaction_name,
+            "contrast": self.contrast_name,
+            "similarity": self.similarity,
+            "learnable_scale": self.learnable_scale,
+            "phi_initializer": keras.initializers.serialize(self.phi_initializer),
+            "projection_dim": self.projection_dim,
+            "second_backbone": second,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
             "frozen_layers": [i for i, layer in enumerate(self.layers) if _is_frozen(layer)],
@@ -365,7 +464,7 @@ class CIN(keras.Model):
         config = {**config, "weights": None}
         trainable = config.pop("trainable", True)
         frozen = config.pop("frozen_layers", [])
-        for key in ("backbone", "dtype"):
+        for key in ("backbone", "second_backbone", "dtype"):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(
                     config[key], custom_objects=custom_objects
@@ -393,6 +492,14 @@ def _interleave_targets(labels, weights):
 def _mean_of_two(weights):
     a, b = (ops.cast(ops.reshape(weight, (-1,)), "float32") for weight in weights)
     return (a + b) / 2
+
+
+def _check_fixed_size(described):
+    if None in described:
+        raise ValueError(
+            "`descriptor='flatten'` needs a fixed input size; use 'average' for any size. "
+            f"Received: features of shape {tuple(described)}"
+        )
 
 
 def _check_input_shape(input_shape):

@@ -20,6 +20,11 @@ def is_pair(x):
     return isinstance(x, (tuple, list)) and len(x) == 2
 
 
+def holds_pairs(data):
+    """Whether a training batch, `(x, y, ...)`, is one of pairs of images."""
+    return is_pair(data[0] if isinstance(data, (tuple, list)) else data)
+
+
 def interleave_pair(pair):
     """`(a, b)`, each `(pairs, ...)`, as one tensor `(2 * pairs, ...)`: `a_0, b_0, a_1, b_1, …`.
 

@@ -73,3 +73,89 @@ def write_annotations(path, classes, names=None, with_classes=True):
         values.update({"class": label, "fname": name})
         records[0, number] = tuple(values[field] for field in fields)
     savemat(path, {"annotations": records})
+
+
+# === CUB-200-2011 ===
+
+BIRDS = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross"]
+CUB_FILES = (
+    "images.txt",
+    "image_class_labels.txt",
+    "train_test_split.txt",
+    "classes.txt",
+    "bounding_boxes.txt",
+    "parts/parts.txt",
+    "parts/part_locs.txt",
+)
+
+
+def write_cub_200_2011(root, classes=(1, 1, 2, 3, 2, 3), in_train=(1, 0, 1, 1, 0, 1)):
+    """The official layout; image i has box (i, 2, 10, 12) as x, y, width, height, and two parts."""
+    (root / "parts").mkdir(parents=True)
+    lines = {name: [] for name in CUB_FILES}
+    for i, (label, train) in enumerate(zip(classes, in_train, strict=True), start=1):
+        name = f"{BIRDS[label - 1]}/{i:04}.jpg"
+        (root / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "images" / name).write_bytes(encode(np.full((24, 32, 3), 40 * i), "JPEG"))
+        lines["images.txt"].append(f"{i} {name}")
+        lines["image_class_labels.txt"].append(f"{i} {label}")
+        lines["train_test_split.txt"].append(f"{i} {train}")
+        lines["bounding_boxes.txt"].append(f"{i} {i}.0 2.0 10.0 12.0")
+        lines["parts/part_locs.txt"] += [f"{i} 1 {i + 3}.0 5.5 1", f"{i} 2 0.0 0.0 {i % 2}"]
+    lines["classes.txt"] = [f"{i} {name}" for i, name in enumerate(BIRDS, start=1)]
+    lines["parts/parts.txt"] = ["1 beak", "2 left eye"]
+    for name, content in lines.items():
+        (root / name).write_text("\n".join(content) + "\n")
+    return root
+
+
+# === FGVC-Aircraft ===
+
+AIRCRAFT = {
+    "train": {"0000007": "707-320", "0000012": "F/A-18", "0000013": "737-700"},
+    "val": {"0000020": "737-700", "0000021": "F/A-18"},
+    "test": {"0000033": "707-320", "0000034": "737-700"},
+}
+FAMILIES = {"707-320": "Boeing 707", "737-700": "Boeing 737", "F/A-18": "F/A-18"}
+MANUFACTURERS = {"707-320": "Boeing", "737-700": "Boeing", "F/A-18": "McDonnell Douglas"}
+
+
+def write_fgvc_aircraft(root):
+    """The official layout; photographs of 30×50 are grey 90, their credit strips white.
+
+    The box of every aircraft is 3, 4, 20, 25, counted from 1, ends included.
+    """
+    (root / "data" / "images").mkdir(parents=True)
+    levels = {
+        "variant": ("variants.txt", {name: name for name in FAMILIES}),
+        "family": ("families.txt", FAMILIES),
+        "manufacturer": ("manufacturers.txt", MANUFACTURERS),
+    }
+    lists = {**AIRCRAFT, "trainval": {**AIRCRAFT["train"], **AIRCRAFT["val"]}}
+    for level, (file, names) in levels.items():
+        (root / "data" / file).write_text("\n".join(dict.fromkeys(names.values())) + "\n")
+        for split, images in lists.items():
+            lines = [f"{image} {names[variant]}\n" for image, variant in images.items()]
+            (root / "data" / f"images_{level}_{split}.txt").write_text("".join(lines))
+    photograph = np.full((50, 30, 3), 90, "uint8")
+    photograph[30:] = 255
+    boxes = []
+    for split in AIRCRAFT:
+        for image in AIRCRAFT[split]:
+            path = root / "data" / "images" / f"{image}.jpg"
+            path.write_bytes(encode(photograph, "JPEG", quality=95))
+            boxes.append(f"{image} 3 4 20 25\n")
+    (root / "data" / "images_box.txt").write_text("".join(boxes))
+    return root
+
+
+# === folders ===
+
+
+def write_files(root, *names, content=None):
+    """Small images, each of a grey of its own, or files of the same content."""
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        image = encode(np.full((4, 4, 3), i % 256), "PNG") if content is None else content
+        (root / name).write_bytes(image)
+    return root

@@ -34,9 +34,9 @@ def reads(monkeypatch):
     numbers = []
     read = Samples.read
 
-    def counting(self, index, **options):
+    def counting(self, index, *limit, **limits):
         numbers.append(int(index))
-        return read(self, index, **options)
+        return read(self, index, *limit, **limits)
 
     monkeypatch.setattr(Samples, "read", counting)
     return numbers
@@ -106,6 +106,26 @@ def test_a_bad_file_gives_the_error_that_it_gives_without_a_cache(samples, cache
     with pytest.raises(ValueError, match="Cannot decode .*2.png"):
         cached.read(2)
     assert_same([np.asarray(cached.read(5))], [noise(5, width=25)])
+
+
+def test_a_limit_of_pixels_counts_for_cached_images(samples, cache):
+    cached = with_cache(samples, cache)
+    assert cached.read(5).size == (25, 16)
+    assert cached.read(5, max_pixels=400).size == (25, 16)
+    with pytest.raises(ValueError, match="5.png.*25×16 pixels are more than max_pixels=399"):
+        cached.read(5, max_pixels=399)
+
+
+def test_bad_files_are_left_out_as_without_a_cache(samples, cache):
+    with open(samples.paths[2], "r+b") as file:
+        file.truncate(40)
+    with pytest.warns(UserWarning, match="Left out .*2.png"):
+        data = image_dataset(samples, 14, 3, cache=cache, on_error="skip")
+        labels = np.concatenate([np.asarray(labels) for _, labels in data])
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert [index for index in range(8) if index in data.skipped] == [2]
+    assert data.skipped.remaining().paths == samples.paths[:2] + samples.paths[3:]
+    data.skipped.report()
 
 
 # === The file ===

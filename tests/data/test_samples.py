@@ -126,8 +126,8 @@ RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
         ("CMYK", (0, 0, 0, 0), "JPEG", WHITE),
         ("L", 77, "JPEG", (77, 77, 77)),
         ("1", 1, "PNG", WHITE),
-        ("LA", (77, 128), "PNG", (77, 77, 77)),
-        ("RGBA", (255, 0, 0, 128), "PNG", RED),
+        ("LA", (77, 255), "PNG", (77, 77, 77)),
+        ("RGBA", (255, 0, 0, 255), "PNG", RED),
     ],
 )
 def test_every_colour_mode_becomes_rgb(mode, colour, format, expected):
@@ -137,12 +137,12 @@ def test_every_colour_mode_becomes_rgb(mode, colour, format, expected):
     assert image.getpixel((2, 2)) == expected
 
 
-@pytest.mark.parametrize("transparency", [{}, {"transparency": 0}])
-def test_a_palette_becomes_rgb(transparency):
+@pytest.mark.parametrize("transparency, expected", [({}, RED), ({"transparency": 0}, WHITE)])
+def test_a_palette_becomes_rgb_on_white(transparency, expected):
     image = Image.new("RGB", (5, 4), RED).quantize(2)
     encoded = encode(image, "PNG", **transparency)
     image = Samples(["image"], [0], ["class"], encoded=[encoded]).read(0)
-    assert (image.mode, image.getpixel((2, 2))) == ("RGB", RED)
+    assert (image.mode, image.getpixel((2, 2))) == ("RGB", expected)
 
 
 def test_a_rotated_photograph_is_upright(tmp_path):
@@ -171,3 +171,145 @@ def test_a_broken_file_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ValueError, match="Cannot decode .*broken.png' .*Replace the file"):
         Samples([path], [0], ["class"]).read(0)
+
+
+# === filter, join, crop ===
+
+
+def test_filter_keeps_and_numbers_some_classes():
+    samples = make((3, 0, 1, 3, 2, 1))
+    few = samples.filter(["yak", 1])
+    assert few.class_names == ("dog", "yak")
+    assert few.paths == ("0.jpg", "2.jpg", "3.jpg", "5.jpg")
+    assert [few.class_names[k] for k in few.labels] == ["yak", "dog", "yak", "dog"]
+    assert few.boxes[:, 0].tolist() == [0, 2, 3, 5]
+    assert few.encoded == (b"\0", b"\2", b"\3", b"\5")
+    assert few.parts[1] == {"head": (2, 2, 9, 9)}
+    # In whatever order they are asked for, and with a class that has no sample here.
+    other = samples.subset([2]).filter({np.int64(1), "yak"})
+    assert (other.class_names, other.labels.tolist()) == (("dog", "yak"), [0])
+
+
+def test_filter_without_new_numbers():
+    few = make((3, 0, 1, 3)).filter([3, "dog"], renumber=False)
+    assert few.class_names == ("cat", "dog", "owl", "yak")
+    assert few.labels.tolist() == [3, 1, 3]
+
+
+@pytest.mark.parametrize(
+    "classes, message",
+    [
+        (["cat", "dgo"], "No class of these 4 is called 'dgo'. Near it: 'dog'"),
+        (["zebra"], "No class of these 4 is called 'zebra'. See `class_names`"),
+        ([4], r"Labels lie in 0..3 here. Received: label 4"),
+        ([-1], "Received: label -1"),
+        (["cat", 0], r"must differ. Received twice: \['cat'\]"),
+        (["yak"], r"No sample is of the classes .*\['yak'\]"),
+        ([], "No sample is of the classes"),
+        ("cat", r"must be a list .*for one class, \['cat'\]"),
+    ],
+)
+def test_filter_refuses(classes, message):
+    with pytest.raises(ValueError, match=message):
+        make().filter(classes)
+
+
+def test_join_matches_classes_by_name():
+    first = make((0, 1), class_names=["cat", "dog"])
+    second = make((0, 1, 2), class_names=["yak", "dog", "owl"], paths=["x", "y", "z"])
+    joined = first.join(second, first)
+    assert joined.class_names == ("cat", "dog", "yak", "owl")
+    assert joined.labels.tolist() == [0, 1, 2, 1, 3, 0, 1]
+    assert joined.paths == ("0.jpg", "1.jpg", "x", "y", "z", "0.jpg", "1.jpg")
+    assert joined.boxes[:, 0].tolist() == [0, 1, 0, 1, 2, 0, 1]
+    assert joined.encoded[4] == b"\2"
+    assert joined.parts[4] == {"head": (2, 2, 9, 9)}
+    assert first.join().labels.tolist() == [0, 1]
+
+
+def test_join_keeps_what_only_some_have():
+    image = np.arange(10 * 8 * 3).reshape(10, 8, 3)
+    plain = Samples(["a"], [0], ["cat"], encoded=[encode(image)])
+    cut = Samples(["b"], [0], ["cat"], encoded=[encode(image)], bottom_strips=[4])
+    cropped = Samples(["c"], [0], ["cat"], encoded=[encode(image)], crops=[[1, 2, 5, 5]])
+    joined = plain.join(cut, cropped)
+    assert [joined.read(i).size for i in range(3)] == [(8, 10), (8, 6), (4, 3)]
+    assert joined.boxes is joined.parts is None
+
+
+def test_join_refuses_to_lose_or_invent():
+    with pytest.raises(ValueError, match="with `boxes` and samples without .*boxes=None"):
+        make().join(make(boxes=None))
+    with pytest.raises(ValueError, match="with `encoded` and samples without"):
+        make(encoded=None).join(make())
+    with pytest.raises(ValueError, match="Only Samples can be joined. Received: 'cat'"):
+        make().join("cat")
+
+
+def test_crop_to_boxes():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), "uint8")
+    samples = Samples(
+        ["a", "b", "c"],
+        [0, 0, 0],
+        ["cat"],
+        boxes=[[3, 4, 13, 9], [2.5, 0.2, 9.1, 8.8], [20, 10, 40, 30]],
+        encoded=[encode(pixels)] * 3,
+        parts=[{"eye": (5, 5, 7, 7), "tail": (12, 8, 20, 20), "far": (13, 0, 20, 4)}, {}, {}],
+    )
+    cropped = samples.crop_to_boxes()
+    for index, (left, top, right, bottom) in enumerate(
+        [(3, 4, 13, 9), (2, 0, 10, 9), (20, 10, 30, 20)]
+    ):
+        np.testing.assert_array_equal(cropped.read(index), pixels[top:bottom, left:right])
+    np.testing.assert_allclose(
+        cropped.boxes, [[0, 0, 10, 5], [0.5, 0.2, 7.1, 8.8], [0, 0, 20, 20]], atol=1e-6
+    )
+    assert cropped.parts[0] == {"eye": (2, 1, 4, 3), "tail": (9, 4, 10, 5)}
+    assert cropped.subset([1, 0]).read(1).size == (10, 5)
+    assert samples.crops is None
+
+
+def test_crop_with_a_margin_and_again():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), "uint8")
+    samples = Samples(
+        ["a"], [0], ["cat"], boxes=[[20, 10, 30, 30]], encoded=[encode(pixels)], bottom_strips=[5]
+    )
+    wide = samples.crop_to_boxes(margin=0.5)
+    np.testing.assert_array_equal(wide.read(0), pixels[0:35, 15:35])
+    np.testing.assert_array_equal(wide.boxes, [[5, 10, 15, 30]])
+    again = wide.crop_to_boxes()
+    np.testing.assert_array_equal(again.read(0), pixels[10:30, 20:30])
+    # Never beyond the crop before.
+    np.testing.assert_array_equal(again.crop_to_boxes(margin=3).crops, again.crops)
+
+
+def test_crop_refuses():
+    with pytest.raises(ValueError, match="no boxes to crop to"):
+        make(boxes=None).crop_to_boxes()
+    for margin in (-0.1, float("nan"), "wide"):
+        with pytest.raises(ValueError, match="`margin` must be a number of at least 0"):
+            make().crop_to_boxes(margin)
+    outside = Samples(["a"], [0], ["c"], boxes=[[9, 9, 12, 12]], encoded=[WHOLE]).crop_to_boxes()
+    assert outside.read(0).size == (3, 3)
+    outside = Samples(["a"], [0], ["c"], boxes=[[16, 9, 20, 12]], encoded=[WHOLE]).crop_to_boxes()
+    with pytest.raises(ValueError, match="'a' .its crop .* lies outside its 16×16"):
+        outside.read(0)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"crops": [[0, 0, 1]] * 6}, r"`crops` must have shape.*shape=\(6, 3\)"),
+        ({"crops": [[0, 0, 0, 1]] * 6}, "A crop must have right > left"),
+        ({"bottom_strips": [1] * 5}, "5 bottom_strips for 6 paths"),
+        ({"bottom_strips": [1, 2, 3, 4, 5, -1]}, "one integer of at least 0"),
+        ({"bottom_strips": [1.5] * 6}, "one integer of at least 0"),
+    ],
+)
+def test_wrong_crops_and_strips(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+def test_one_class_and_one_image_in_words():
+    assert repr(Samples(["a"], [0], ["cat"])) == "Samples(1 class, 1 image, 1–1 a class)"

@@ -44,6 +44,21 @@ def test_wrong_split(stanford_cars_folder):
         stanford_cars(stanford_cars_folder, "validation")
 
 
+def test_photographs_one_folder_deeper(stanford_cars_folder):
+    for name in ("cars_train", "cars_test"):
+        (stanford_cars_folder / name).rename(stanford_cars_folder / "moved")
+        (stanford_cars_folder / name).mkdir()
+        (stanford_cars_folder / "moved").rename(stanford_cars_folder / name / name)
+    samples = stanford_cars(stanford_cars_folder, "test")
+    assert samples.paths[0] == str(stanford_cars_folder / "cars_test" / "cars_test" / "00001.jpg")
+    assert samples.read(0).getpixel((5, 5)) == (180, 180, 180)
+
+
+def test_no_folder_says_where_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone since 2023(.|\n)*kaggle.com.*(.|\n)*devkit"):
+        stanford_cars(tmp_path / "data")
+
+
 def test_missing_folders(stanford_cars_folder):
     with pytest.raises(FileNotFoundError, match="No folder for Stanford Cars.*nowhere"):
         stanford_cars(stanford_cars_folder / "nowhere")

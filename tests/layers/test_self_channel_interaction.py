@@ -70,6 +70,89 @@ def test_both_forms_agree_with_the_loop(size, kernel_size, data_format):
     reference.assert_close(mean, expected.mean(axis=(1, 2)))
 
 
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("similarity", ["dot", "cosine", "correlation"])
+def test_every_similarity_agrees_with_the_loop(similarity, positive):
+    x = feature_map()
+    x[0, :, :, 2] = 0.0
+    x[1, :, :, 3] = 0.7
+    options = {"scale": 1.5, "similarity": similarity, "positive": positive}
+    long, pooled = make(**options), make(**options, pooling="avg")
+    z = ops.convert_to_numpy(long(x))
+    pooled.build(x.shape)
+    pooled.set_weights(long.get_weights())
+    kernel, bias = (ops.convert_to_numpy(w) for w in (long.phi.kernel, long.phi.bias))
+    arguments = (kernel, bias, 1.5, positive, similarity)
+    expected = np.stack(
+        [reference.self_channel_interaction(m.astype("float64"), *arguments) for m in x]
+    )
+    reference.assert_close(z, expected)
+    reference.assert_close(ops.convert_to_numpy(pooled(x)), expected.mean(axis=(1, 2)))
+    weights = ops.convert_to_numpy(long.interaction_weights(x))
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-5)
+
+
+def test_correlation_ignores_the_size_and_offset_of_a_channel():
+    x = feature_map()
+    layer = make(similarity="correlation", scale=5.0)
+    changed = x * np.linspace(0.5, 3, x.shape[-1], dtype="float32") + 2.0
+    expected = ops.convert_to_numpy(layer.interaction_weights(x))
+    reference.assert_close(ops.convert_to_numpy(layer.interaction_weights(changed)), expected)
+    assert np.abs(expected - 1 / x.shape[-1]).max() > 0.1
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "correlation"])
+def test_the_gradient_of_a_silent_channel_is_finite(similarity):
+    x = feature_map()
+    x[:, :, :, 1] = 0.0
+    layer = make(similarity=similarity, scale=5.0)
+    layer.build(x.shape)
+    for gradient in gradients(lambda x: weighted_sum(layer(x)), [x], layer):
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("block_rows", [None, 4])
+@pytest.mark.parametrize("pooling", [None, "avg"])
+@pytest.mark.parametrize("similarity", ["dot", "correlation"])
+def test_a_learned_scale_gets_the_gradient_of_the_loop(similarity, pooling, block_rows):
+    x = feature_map()
+    layer = make(
+        scale=0.5,
+        learnable_scale=True,
+        similarity=similarity,
+        pooling=pooling,
+        block_rows=block_rows,
+    )
+    layer.build(x.shape)
+    assert len(layer.trainable_weights) == 3
+    kernel, bias = (ops.convert_to_numpy(w) for w in (layer.phi.kernel, layer.phi.bias))
+    factors = np.random.default_rng(4).normal(size=(len(x), x.shape[-1]))
+
+    def loss(log_scale):
+        maps = [
+            reference.self_channel_interaction(
+                m.astype("float64"), kernel, bias, np.exp(log_scale), similarity=similarity
+            )
+            for m in x
+        ]
+        return np.sum(np.stack(maps).mean(axis=(1, 2)) * factors)
+
+    step = 1e-5
+    expected = (loss(np.log(0.5) + step) - loss(np.log(0.5) - step)) / (2 * step)
+
+    def outputs(x):
+        z = layer(x)
+        z = ops.mean(z, axis=(1, 2)) if pooling is None else z
+        return ops.sum(ops.multiply(z, factors.astype("float32")))
+
+    found = gradients(outputs, [x], layer)
+    position = 1 + [w.path.endswith("log_scale") for w in layer.trainable_weights].index(True)
+    assert abs(expected) > 1e-3
+    assert float(found[position]) == pytest.approx(expected, rel=1e-3)
+    copy = SelfChannelInteraction.from_config(layer.get_config())
+    assert copy.learnable_scale is True and copy.similarity == similarity
+
+
 def weighted_sum(outputs):
     """A scalar that depends on every output differently."""
     outputs = ops.cast(outputs, "float32")
@@ -301,6 +384,7 @@ def test_half_precision_survives_its_config():
         ({"block_rows": 2.5}, "block_rows=2.5"),
         ({"kernel_size": (3, 3, 3)}, "kernel_size"),
         ({"data_format": "last"}, "data_format='last'"),
+        ({"similarity": "euclid"}, "similarity='euclid'"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

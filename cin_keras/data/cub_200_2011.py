@@ -1,0 +1,134 @@
+"""CUB-200-2011: 11,788 photographs of 200 species of birds.
+
+Wah, Branson, Welinder, Perona, Belongie, "The Caltech-UCSD Birds-200-2011 Dataset", Technical
+Report CNS-TR-2011-001, California Institute of Technology, 2011.
+"""
+
+import re
+
+import numpy as np
+
+from cin_keras.data.listings import (
+    check_photographs,
+    find_folder,
+    read_lines,
+    read_list,
+    read_numbers,
+)
+from cin_keras.data.samples import Samples, existing_file
+
+
+def cub_200_2011(data_dir, split="train"):
+    """Lists CUB-200-2011 in its official layout.
+
+    ```
+    data_dir/images/001.Black_footed_Albatross/….jpg …
+    data_dir/images.txt
+    data_dir/image_class_labels.txt
+    data_dir/train_test_split.txt
+    data_dir/classes.txt
+    data_dir/bounding_boxes.txt
+    data_dir/parts/parts.txt, data_dir/parts/part_locs.txt    (optional)
+    ```
+
+    Args:
+        data_dir: Path of the folder that holds the above, or of the one around it, which then has
+            it as `CUB_200_2011`. `cin_keras.data.download` can get it.
+        split: `"train"` (5,994 photographs in the original) or `"test"` (5,794). Defaults to
+            `"train"`.
+
+    Returns:
+        `Samples`: labels from 0 in the order of `classes.txt`, class names such as `"Black footed
+        Albatross"`, the boxes of the birds, and as `parts` every part that was seen (`"beak"`,
+        `"left eye"`, …), where the annotation gives a point: a box of one pixel around it.
+
+    Raises:
+        ValueError: If `split` is neither, or files contradict each other.
+        FileNotFoundError: If a file or photograph is missing; it names them.
+
+    Example:
+
+    ```python
+    train = cin_keras.data.cub_200_2011("data/CUB_200_2011", "train")
+    ```
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
+    root = find_folder(data_dir, "CUB-200-2011", "images.txt", ["CUB_200_2011"])
+    files = {
+        name: existing_file(root / f"{name}.txt")
+        for name in (
+            "images",
+            "image_class_labels",
+            "train_test_split",
+            "classes",
+            "bounding_boxes",
+        )
+    }
+    paths, classes, in_train, class_names, boxes = (read_list(file) for file in files.values())
+    for name, values in (
+        ("image_class_labels", classes),
+        ("train_test_split", in_train),
+        ("bounding_boxes", boxes),
+    ):
+        _check_same_images(paths, values, files["images"], files[name])
+    label_of = {number: label for label, number in enumerate(class_names)}
+    for image, number in classes.items():
+        if number not in label_of:
+            raise ValueError(
+                f"{files['image_class_labels']} gives image {image} the class {number}, which is "
+                f"none of the {len(class_names)} in {files['classes']}"
+            )
+    for image, flag in in_train.items():
+        if flag not in ("0", "1"):
+            raise ValueError(
+                f"{files['train_test_split']} must say 0 or 1 for image {image}. Received: {flag!r}"
+            )
+    check_photographs(root / "images", list(paths.values()), files["images"])
+    chosen = [image for image in paths if in_train[image] == ("1" if split == "train" else "0")]
+    if not chosen:
+        raise ValueError(f"{files['train_test_split']} puts no image into {split!r}")
+    boxes = read_numbers(files["bounding_boxes"], {image: boxes[image] for image in chosen}, 4)
+    left, top, width, height = np.array(list(boxes.values()), "float32").T
+    return Samples(
+        paths=[str(root / "images" / paths[image]) for image in chosen],
+        labels=[label_of[classes[image]] for image in chosen],
+        class_names=[re.sub(r"^\d+\.", "", n).replace("_", " ") for n in class_names.values()],
+        boxes=np.stack([left, top, left + width, top + height], axis=1),
+        parts=_read_parts(root / "parts", chosen) if (root / "parts").is_dir() else None,
+    )
+
+
+def _check_same_images(images, others, images_file, file):
+    missing = [image for image in images if image not in others]
+    unknown = [image for image in others if image not in images]
+    for left_out, where, beside in (
+        (missing, file, images_file),
+        (unknown, images_file, file),
+    ):
+        if left_out:
+            raise ValueError(
+                f"{where} has no line for image {left_out[0]}, which {beside} has "
+                f"({len(left_out)} such images)"
+            )
+
+
+def _read_parts(folder, images):
+    """The visible parts of each image, part name → a box of one pixel around the point."""
+    names = read_list(existing_file(folder / "parts.txt"))
+    path = existing_file(folder / "part_locs.txt")
+    parts = {image: {} for image in images}
+    for line in read_lines(path):
+        words = line.split()
+        try:
+            image, part = words[:2]
+            x, y, visible = (float(word) for word in words[2:])
+            name = names[part]
+        except (ValueError, KeyError):
+            raise ValueError(
+                f"{path} must hold lines of an image, a part of {folder / 'parts.txt'}, x, y and "
+                f"whether it is visible. Received: {line!r}"
+            ) from None
+        if visible and image in parts:
+            parts[image][name] = (x - 0.5, y - 0.5, x + 0.5, y + 0.5)
+    return [parts[image] for image in images]

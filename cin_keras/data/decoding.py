@@ -1,0 +1,295 @@
+"""Decoding: from a file of whatever format and colour mode to an upright image in RGB.
+
+There is one way, for training, evaluation, prediction and figures alike:
+
+- the format is what the file's content says, whatever its name says;
+- of an animation the first frame, of a document the first page;
+- upright, as the EXIF (or XMP) orientation says;
+- transparent parts are seen on white, as on a page;
+- 16 bits of grey become 8 by dropping the lower eight, as 16 bits of colour do; 12 bits that say
+  so are scaled from 12;
+- CMYK in a JPEG counts from full ink (Adobe's way), as browsers have it; colour profiles are not
+  applied;
+- pixels whose range nobody knows (floating point, 32-bit integers) are refused, not guessed at.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import pathlib
+import re
+import stat
+import struct
+
+import numpy as np
+from PIL import Image
+
+# Where Pillow's own, process-wide limit raises an error: 3/4 GB once decoded.
+MAX_PIXELS = 178_956_970
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .gif .webp .avif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm "
+    ".jp2 .j2k .jpx .tga .ico .heic .heif".split()
+)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_PHOTOMETRIC_INTERPRETATION, _BITS_PER_SAMPLE = 262, 258
+
+# What lies in folders of images under the name of an image.
+_NO_IMAGES = (
+    (rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body|script)", "it is a web page (HTML)"),
+    (rb"\s*<(\?xml|svg)", "it is XML or SVG"),
+    (rb"version https://git-lfs", "it is a pointer of Git LFS; get the file by `git lfs pull`"),
+    (rb"....ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", "it is HEIC; convert it to JPEG"),
+    (rb"....ftyp(avif|avis)", "it is AVIF, damaged or of a kind that Pillow cannot decode"),
+    (rb"....ftyp", "it is a video"),
+    (rb"%PDF", "it is a PDF"),
+    (rb"PK\x03\x04", "it is a ZIP archive"),
+    (rb"\x1f\x8b", "it is compressed by gzip"),
+    (rb"\x00+$", "it begins with nothing but zero bytes"),
+    (rb"[\t\n\r\x20-\x7e]+$", "it is text"),
+)
+# What Pillow turns into RGB; others (LAB) it loads but cannot convert.
+_CONVERTIBLE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
+# The machine's trouble, for which no file is to blame.
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+class _UnknownColours(ValueError):
+    """Whole, but of pixels that have no one meaning as RGB."""
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be decoded, or whose colours nobody knows.
+
+    Args:
+        name: Str, the file's path, or the name of an image in memory.
+        reason: Str, what is wrong with it.
+        advice: Str, a sentence. Defaults to replacing the file or leaving it out.
+
+    Attributes:
+        name: As above.
+        reason: As above.
+
+    Example:
+
+    >>> print(UnreadableImage("cat.jpg", "the file is empty"))
+    Cannot decode 'cat.jpg' (the file is empty). Replace the file or leave it out of the data set.
+    """
+
+    def __init__(self, name, reason, advice="Replace the file or leave it out of the data set."):
+        super().__init__(f"Cannot decode {name!r} ({reason}). {advice}")
+        self.name = name
+        self.reason = reason
+
+
+def decode(source, *, name=None, max_pixels=MAX_PIXELS):
+    """Decodes an image; the rules are at the top of this file.
+
+    Args:
+        source: Path of a file, or the encoded image as bytes.
+        name: Str that errors name, or `None` for the path. Defaults to `None`.
+        max_pixels: Int ≥ 1; an image of more pixels (width × height) is refused before it takes
+            any memory. It is the limit of this call; `PIL.Image.MAX_IMAGE_PIXELS` is neither
+            read nor written. Defaults to 178,956,970.
+
+    Returns:
+        A `PIL.Image.Image` in mode RGB, upright: pixels alone, without metadata.
+
+    Raises:
+        UnreadableImage: A ValueError, if the file is missing, is no image, is damaged or
+            truncated, is larger than `max_pixels`, or has pixels of unknown range; one sentence
+            names the file and says what is wrong.
+
+    Example:
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (3, 2), 77).save(file, "PNG")
+    >>> decode(file.getvalue()).getpixel((0, 0))
+    (77, 77, 77)
+    """
+    with open_image(source, name=name, max_pixels=max_pixels) as image:
+        return to_rgb(image)
+
+
+@contextlib.contextmanager
+def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
+    """Opens an image without decoding it, as a context manager; arguments as for `decode`.
+
+    Returns:
+        A `PIL.Image.Image` as its file has it. Whatever goes wrong with it inside the context
+        comes out as `UnreadableImage`.
+    """
+    in_memory = isinstance(source, bytes)
+    name = str(name or ("image" if in_memory else source))
+    try:
+        if not in_memory:
+            _check_is_file(source, name)
+        with io.BytesIO(source) if in_memory else open(source, "rb") as file:
+            image = _identify(file, name)
+            if image.width * image.height > max_pixels:
+                raise UnreadableImage(
+                    name,
+                    f"{image.width}×{image.height} pixels are more than max_pixels={max_pixels}, "
+                    f"the limit that keeps a file from filling the memory",
+                    f"If it is what it should be, pass `max_pixels={image.width * image.height}`.",
+                )
+            yield image
+    except UnreadableImage:
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"Not enough memory to decode {name!r}") from error
+    except Exception as error:  # Pillow raises many kinds for a broken file.
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            raise
+        raise UnreadableImage(name, _reason(error, source)) from error
+
+
+def to_rgb(image):
+    """An opened `PIL.Image.Image` of any mode as RGB: upright, on white, 8 bits.
+
+    Returns:
+        A `PIL.Image.Image` in mode RGB, without metadata.
+
+    Raises:
+        ValueError: If the range of its pixels is not known.
+    """
+    image.load()  # Some formats carry the orientation behind the pixels.
+    orientation = read_orientation(image)
+    if image.mode.startswith("I;16") or image.mode == "I" and image.format in ("PNG", "PPM"):
+        image = _from_16_bits(image)
+    elif image.mode in ("I", "F"):
+        kind = "floating-point numbers" if image.mode == "F" else "signed or 32-bit integers"
+        raise _UnknownColours(
+            f"its pixels are {kind}, of no known range; convert it to 8 or 16 bits"
+        )
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode not in _CONVERTIBLE:
+        raise _UnknownColours(f"its colours are {image.mode}; convert it to RGB")
+    if is_transparent(image):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    # Who turns what this returns upright must not turn it twice.
+    image.info = {}
+    return image
+
+
+def read_orientation(image):
+    """The EXIF orientation of a decoded image, 1 to 8; `None` where it has none or a broken one."""
+    # Not ImageOps.exif_transpose: it fails on photographs whose other EXIF tags are broken.
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except Exception:  # Pillow raises many kinds here, too, and the pixels are whole.
+        return None
+
+
+def is_transparent(image):
+    """Whether an image (of any mode) has transparency."""
+    return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
+
+
+def _from_16_bits(image):
+    """8-bit grey from 16-bit grey."""
+    values = np.asarray(image).astype("int32")
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+    grey = np.clip(values >> (bits - 8), 0, 255).astype("uint8")
+    if tags.get(_PHOTOMETRIC_INTERPRETATION) == 0:
+        grey = 255 - grey  # TIFF's WhiteIsZero, which Pillow heeds for 8 bits only.
+    if isinstance(image.info.get("transparency"), int):
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey)
+
+
+def _check_is_file(path, name):
+    """Raises UnreadableImage for what could be opened only to fail, or to wait for ever."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableImage(name, "it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImage(name, "it is no regular file")
+    if status.st_size == 0:
+        raise UnreadableImage(name, "the file is empty")
+
+
+def _identify(file, name):
+    """`PIL.Image.open`, without its check of the process-wide `PIL.Image.MAX_IMAGE_PIXELS`."""
+    start = file.read(1024)
+    if not start:
+        raise UnreadableImage(name, "the file is empty")
+    damaged, tried = [], set()
+    for register in (Image.preinit, Image.init):  # the common formats first, as Pillow does
+        register()
+        for kind in Image.ID:
+            if kind in tried:
+                continue
+            tried.add(kind)
+            factory, accept = Image.OPEN[kind]
+            accepted = False
+            try:
+                accepted = accept(start[:16]) if accept else True
+                if isinstance(accepted, str):  # a format that this Pillow is built without
+                    damaged.append(accepted)
+                elif accepted:
+                    file.seek(0)
+                    image = factory(file, "")
+                    if image.width < 1 or image.height < 1:
+                        raise UnreadableImage(name, f"it has {image.width}×{image.height} pixels")
+                    return image
+            except (SyntaxError, IndexError, TypeError, struct.error) as error:
+                # So says a plugin that the file is not of its format after all.
+                if accept and accepted:
+                    damaged.append(f"it begins like {kind} but is damaged: {error}")
+    for pattern, description in _NO_IMAGES:
+        if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
+            raise UnreadableImage(name, description)
+    raise UnreadableImage(name, "; ".join(damaged) or "it is in no image format that Pillow knows")
+
+
+def _reason(error, path):
+    """What an exception of the operating system or of Pillow says about the file."""
+    if isinstance(error, FileNotFoundError):
+        if os.path.islink(path):
+            return f"it is a broken link, to {os.readlink(path)!r}"
+        return "there is no such file; it may have been moved or deleted after it was listed"
+    if isinstance(error, PermissionError):
+        return "its permissions, or its folder's, forbid reading it"
+    if isinstance(error, _UnknownColours):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"the limit PIL.Image.MAX_IMAGE_PIXELS of this process refuses it: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "null byte" in str(error):
+        return "no file can have such a name"
+    if "truncated" in str(error).lower():
+        return f"it is truncated, its end is missing: {error}"
+    return f"it is damaged: {type(error).__name__}: {error}"
+
+
+def file_bytes(path):
+    """The content of an image file; `UnreadableImage` where it cannot be read."""
+    try:
+        _check_is_file(path, str(path))
+        return pathlib.Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnreadableImage) or getattr(error, "errno", None) in _SHORTAGES:
+            raise
+        raise UnreadableImage(str(path), _reason(error, path)) from error

@@ -1,0 +1,185 @@
+"""Any data set from its path: which layout a folder has, and the samples in it."""
+
+import pathlib
+
+from cin_keras.data.cub_200_2011 import cub_200_2011
+from cin_keras.data.fgvc_aircraft import fgvc_aircraft
+from cin_keras.data.image_folder import folder_splits, image_folder, split_by_file
+from cin_keras.data.splits import save_split
+from cin_keras.data.stanford_cars import stanford_cars
+from cin_keras.data.table import from_table, table_splits
+
+LOADERS = {
+    "stanford_cars": stanford_cars,
+    "cub_200_2011": cub_200_2011,
+    "fgvc_aircraft": fgvc_aircraft,
+    "table": from_table,
+    "image_folder": image_folder,
+}
+# Any of these files or folders tells the layout.
+_MARKERS = {
+    "stanford_cars": ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_train"),
+    "cub_200_2011": ("train_test_split.txt", "CUB_200_2011/train_test_split.txt"),
+    "fgvc_aircraft": (
+        "data/variants.txt",
+        "data/images_variant_train.txt",
+        "fgvc-aircraft-2013b/data/variants.txt",
+        "variants.txt",
+    ),
+}
+
+
+def find_layout(data_dir):
+    """Recognises how a data set lies in a folder.
+
+    Args:
+        data_dir: Path of a folder, or of a CSV file.
+
+    Returns:
+        Str: `"stanford_cars"`, `"cub_200_2011"`, `"fgvc_aircraft"`, `"table"` (a file) or
+        `"image_folder"`, what else has folders in it.
+
+    Raises:
+        FileNotFoundError: If there is nothing at this path.
+        ValueError: If it is a folder without folders.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> (folder / "cat").mkdir()
+    >>> find_layout(folder)
+    'image_folder'
+    """
+    root = pathlib.Path(data_dir)
+    if root.is_file():
+        return "table"
+    if not root.is_dir():
+        raise FileNotFoundError(f"No data set. Received: data_dir={str(data_dir)!r}")
+    for name, markers in _MARKERS.items():
+        if any((root / marker).exists() for marker in markers):
+            return name
+    if not any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()):
+        raise ValueError(
+            f"{root} holds no data set: neither Stanford Cars (cars_train/, devkit/), CUB-200-2011 "
+            "(images.txt, …) or FGVC-Aircraft (data/variants.txt, …) nor one folder of photographs "
+            "a class. For a table of photographs and labels, give its own path."
+        )
+    return "image_folder"
+
+
+def find_data_set(data_dir, split="train", **options):
+    """Lists one part of a data set, whichever of the layouts it has.
+
+    Args:
+        data_dir: Path of a folder, or of a CSV file; see `find_layout`.
+        split: Str, as the loader of that layout takes it: `"train"`, `"test"`, …. Defaults to
+            `"train"`.
+        **options: Other arguments of that loader, such as `level` of `fgvc_aircraft`.
+
+    Returns:
+        `Samples`.
+
+    Raises:
+        FileNotFoundError: As the loader.
+        ValueError: As the loader.
+
+    Example:
+
+    ```python
+    test = cin_keras.data.find_data_set("data/stanford_cars", "test")
+    ```
+    """
+    return LOADERS[find_layout(data_dir)](data_dir, split, **options)
+
+
+def find_splits(
+    data_dir,
+    *,
+    validation_fraction=0.1,
+    test_fraction=0.1,
+    seed=0,
+    split_file=None,
+    **options,
+):
+    """All that a training run needs of a data set, whichever of the layouts it has.
+
+    What the data set divides itself stays so; what it lacks is held out of the training
+    photographs at random, class by class. Of FGVC-Aircraft, as published results have it,
+    `"trainval"` is what there is to train on.
+
+    Args:
+        data_dir: Path of a folder, or of a CSV file; see `find_layout`.
+        validation_fraction: Float in (0, 1), the share of every class to hold out for `"val"`
+            where the data set has none. Defaults to 0.1.
+        test_fraction: Float in (0, 1), likewise for `"test"`. Defaults to 0.1.
+        seed: Int ≥ 0, of the random choice. Defaults to 0.
+        split_file: `None`, or the path of a JSON file: if it is there, the split that it wrote
+            down, whatever was added to the data set since; if not, it is written. Put it beside
+            the run. Defaults to `None`.
+        **options: Other arguments of the layout's loader, such as `level` of `fgvc_aircraft`.
+
+    Returns:
+        Dict with `"train"`, `"val"` and `"test"`, each `Samples` of the same classes.
+
+    Raises:
+        FileNotFoundError: As the loader, or if a photograph of `split_file` is missing.
+        ValueError: As the loader, or if there is nothing to train on.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for i in range(40):
+    ...     path = folder / ("cat" if i % 2 else "dog") / f"{i}.jpg"
+    ...     path.parent.mkdir(exist_ok=True)
+    ...     path.touch()
+    >>> find_splits(folder, split_file=folder / "run" / "split.json")["train"]
+    Samples(2 classes, 32 images, 16–16 a class)
+    """
+    layout = find_layout(data_dir)
+    official = official_splits(layout, data_dir, options)
+    given = {name: LOADERS[layout](data_dir, split, **options) for name, split in official.items()}
+    if "train" not in given:
+        raise ValueError(f"{data_dir} has nothing to train on, only {', '.join(map(repr, given))}")
+    missing = {
+        f"{long}_fraction": 0 if name in given else fraction
+        for name, long, fraction in (
+            ("val", "validation", validation_fraction),
+            ("test", "test", test_fraction),
+        )
+    }
+    root = pathlib.Path(data_dir)
+    root = root.parent if root.is_file() else root
+    if split_file is not None and pathlib.Path(split_file).exists():
+        first, *others = given.values()
+        return split_by_file(first.join(*others), split_file, root)
+    made = split_by_file(given.pop("train"), None, root, seed=seed, **missing)
+    splits = {name: ({**given, **made})[name] for name in ("train", "val", "test")}
+    if split_file is not None:
+        save_split(split_file, splits, root)
+    return splits
+
+
+def official_splits(layout, data_dir, options):
+    """The parts that a data set has of its own.
+
+    Args:
+        layout: What `find_layout` returned.
+        data_dir: Path of the folder, or of the CSV file.
+        options: Dict of other arguments of the layout's loader.
+
+    Returns:
+        Dict from `"train"`, `"val"`, `"test"`, as many as there are, to the loader's own name of
+        that split; `{"train": None}` where all is one.
+    """
+    if layout in ("stanford_cars", "cub_200_2011"):
+        return {"train": "train", "test": "test"}
+    if layout == "fgvc_aircraft":
+        return {"train": "trainval", "test": "test"}
+    if layout == "table":
+        known = {key: options[key] for key in ("split_column", "delimiter") if key in options}
+        names = [n for n in table_splits(data_dir, **known) if n in ("train", "val", "test")]
+    else:
+        names = folder_splits(data_dir)
+    return {name: name for name in names} or {"train": None}

@@ -1,0 +1,147 @@
+"""What the loaders of published data sets share: text files that list photographs, checked."""
+
+import os
+import pathlib
+import re
+
+
+def read_list(path):
+    """A text file of lines such as `17 some value`.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Dict from the first word of a line to the rest of it, both str, in the file's order.
+
+    Raises:
+        ValueError: If a line has one word only, a first word stands twice, or the file is no text;
+            it names the file and line.
+    """
+    values = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        key, _, value = line.partition(" ")
+        if not value.strip():
+            raise ValueError(f"Line {number} of {path} must hold two entries. Received: {line!r}")
+        if key in values:
+            raise ValueError(f"{path} lists {key} more than once, again in line {number}")
+        values[key] = value.strip()
+    return values
+
+
+def read_numbers(path, values, count):
+    """The values of `read_list` as tuples of `count` floats; ValueError names the file and line."""
+    numbers = {}
+    for key, value in values.items():
+        try:
+            numbers[key] = tuple(float(word) for word in value.split())
+        except ValueError:
+            numbers[key] = ()
+        if len(numbers[key]) != count:
+            raise ValueError(f"{path} must give {count} numbers for {key}. Received: {value!r}")
+    return numbers
+
+
+def read_lines(path):
+    """The lines of a text file without the blank ones; ValueError if it is none."""
+    try:
+        text = pathlib.Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error})") from None
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        raise ValueError(f"{path} is empty")
+    return lines
+
+
+def check_photographs(folder, names, annotation_file, others=()):
+    """Every annotation has its photograph, and every photograph one annotation.
+
+    Args:
+        folder: `pathlib.Path`.
+        names: List of str, the photographs' paths in it, with `/`.
+        annotation_file: Path of the file that lists them, for messages.
+        others: Names of photographs that may be there, too; `None` for any. Defaults to none.
+
+    Raises:
+        FileNotFoundError: If the folder or photographs are missing; it names the first.
+        ValueError: If a photograph is listed twice, or one is there that is not listed.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"Missing folder: {folder}")
+    if len(set(names)) != len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"{annotation_file} lists {twice} more than once")
+    present = set()
+    for parent, _, files in os.walk(folder):
+        inside = pathlib.Path(parent).relative_to(folder).as_posix()
+        present.update(file if inside == "." else f"{inside}/{file}" for file in files)
+    absent = [name for name in names if name not in present]
+    if absent:
+        raise FileNotFoundError(
+            f"{len(absent)} of the {len(names)} photographs that {annotation_file} lists are not "
+            f"in {folder}: {first_few(absent)}"
+        )
+    if others is None:
+        return
+    stray = sorted(
+        name
+        for name in present - set(names) - set(others)
+        if name.lower().endswith((".jpg", ".jpeg")) and not os.path.basename(name).startswith(".")
+    )
+    if stray:
+        raise ValueError(
+            f"{len(stray)} photographs in {folder} are not listed in {annotation_file}: "
+            f"{first_few(stray)}. Remove them, or get the annotations that belong to this folder."
+        )
+
+
+def first_few(names, count=5):
+    """The first names, separated by commas, and an ellipsis if there are more."""
+    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+
+
+def find_folder(data_dir, name, marker, nested):
+    """The folder that holds a data set: `data_dir`, or one of the folders `nested` in it.
+
+    Args:
+        data_dir: Path, as the user gave it.
+        name: Str, of the data set, for messages.
+        marker: Str, path of a file or folder that tells that it is there.
+        nested: Sequence of str, folders in which archives put it.
+
+    Returns:
+        `pathlib.Path`; `data_dir` if the marker is nowhere.
+
+    Raises:
+        FileNotFoundError: If there is no folder `data_dir`.
+    """
+    root = pathlib.Path(data_dir)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"No folder for {name}. Received: data_dir={str(data_dir)!r}. To get the data set: "
+            "cin_keras.data.download"
+        )
+    for candidate in (root, *(root / folder for folder in nested)):
+        if (candidate / marker).exists():
+            return candidate
+    return root
+
+
+def natural_order(text):
+    """A key for `sorted`: "image 2" before "image 10", upper and lower case together.
+
+    Args:
+        text: Str.
+
+    Returns:
+        What to sort by.
+
+    Example:
+
+    >>> sorted(["Image 10", "image 2"], key=natural_order)
+    ['image 2', 'Image 10']
+    """
+    words = re.split(r"(\d+)", text.casefold())
+    return [int(word) if i % 2 else word for i, word in enumerate(words)], text

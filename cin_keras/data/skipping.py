@@ -1,0 +1,239 @@
+"""Images that cannot be decoded: stop at the first, or leave them out and say so."""
+
+import sys
+import threading
+import warnings
+import weakref
+
+import keras
+import numpy as np
+
+from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage
+
+
+class SkippedImages:
+    """The images that a pipeline with `on_error="skip"` has left out so far.
+
+    The first one gives a warning at once. All are listed, each once, at the end of training by
+    the callback `ReportSkipped`; without it when the data set is deleted or the process ends.
+
+    Args:
+        samples: The `Samples` of the pipeline.
+
+    Attributes:
+        reasons: Dict, index of the sample → what is wrong with it.
+
+    Example:
+
+    >>> skipped = SkippedImages(cin_keras.data.Samples(["a.jpg"], [0], ["cat"]))
+    >>> len(skipped), str(skipped)
+    (0, 'No image was left out.')
+    """
+
+    def __init__(self, samples):
+        self.samples = samples
+        self.reasons = {}
+        self._lock = threading.Lock()
+        self._lines = {}  # one a file, although a file may be several samples: line → index
+        # Apart from this object, so that its end can report what nobody has reported.
+        self._unreported = {}
+        weakref.finalize(self, _report, self._unreported, len(samples))
+
+    def __len__(self):
+        """How many samples were left out."""
+        return len(self.reasons)
+
+    def __contains__(self, index):
+        return index in self.reasons
+
+    def __str__(self):
+        return _summary(self._lines, len(self.samples))
+
+    def add(self, index, reason):
+        """Notes sample `index` (int), which is bad because of `reason` (str)."""
+        path = self.samples.paths[index]
+        with self._lock:
+            if index in self.reasons:
+                return
+            first = not self.reasons
+            self.reasons[index] = reason
+            line = f"  {path!r}: {reason}"
+            if line not in self._lines:
+                self._lines[line] = self._unreported[line] = index
+        if first:
+            warnings.warn(
+                f"Left out {path!r} ({reason}). It and any others are listed at the end.",
+                stacklevel=2,
+            )
+
+    def remaining(self):
+        """The `Samples` without those left out, in order: what an evaluation has seen.
+
+        Example:
+
+        ```python
+        data = cin_keras.data.image_dataset(test, on_error="skip")
+        scores = model.predict(data)
+        seen = data.skipped.remaining()  # len(seen) == len(scores)
+        ```
+        """
+        return self.samples.subset([i for i in range(len(self.samples)) if i not in self])
+
+    def report(self):
+        """Lists on standard error those left out that no report has listed yet."""
+        with self._lock:
+            _report(self._unreported, len(self.samples))
+
+
+class ReportSkipped(keras.callbacks.Callback):
+    """Lists at the end of training the images that were left out.
+
+    Args:
+        *datasets: What `pair_dataset` and `image_dataset` returned.
+
+    Raises:
+        TypeError: If one of them is something else.
+
+    Example:
+
+    ```python
+    pairs = cin_keras.data.pair_dataset(samples, on_error="skip")
+    model.fit(pairs, callbacks=[cin_keras.data.ReportSkipped(pairs)])
+    ```
+    """
+
+    # It reads no logs: with this, Keras need not wait for the numbers of every batch.
+    async_safe = True
+
+    def __init__(self, *datasets):
+        super().__init__()
+        for dataset in datasets:
+            if not isinstance(getattr(dataset, "skipped", None), SkippedImages):
+                raise TypeError(
+                    "ReportSkipped needs data sets as pair_dataset or image_dataset returned "
+                    f"them. Received: {dataset!r}"
+                )
+        self.skipped = [dataset.skipped for dataset in datasets]
+
+    def on_train_end(self, logs=None):
+        for skipped in self.skipped:
+            skipped.report()
+
+
+class Reader:
+    """Decodes the samples of a pipeline and does as `on_error` says. Safe in parallel threads.
+
+    Args:
+        samples: `Samples`.
+        on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
+        max_pixels: As for `cin_keras.data.decode`. Defaults to 178,956,970.
+        replacements: With `"skip"`, a function from epoch, position and index to the indices
+            that may stand in for that image, the best first; or `None` to leave it out. Defaults
+            to `None`.
+
+    Attributes:
+        skipped: `SkippedImages`.
+        shortens: Bool, whether images may be left out without another in their place.
+
+    Raises:
+        ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
+    """
+
+    def __init__(self, samples, on_error="raise", max_pixels=MAX_PIXELS, replacements=None):
+        if on_error not in ("raise", "skip"):
+            raise ValueError(
+                f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}"
+            )
+        if not isinstance(max_pixels, (int, np.integer)) or max_pixels < 1:
+            raise ValueError(
+                f"`max_pixels` must be an int of at least 1. Received: max_pixels={max_pixels!r}"
+            )
+        self.samples = samples
+        self.on_error = on_error
+        self.max_pixels = max_pixels
+        self.replacements = replacements
+        self.skipped = SkippedImages(samples)
+        self.shortens = on_error == "skip" and replacements is None
+
+    def __call__(self, epoch, position, index):
+        """The image at a place of an epoch.
+
+        Returns:
+            `(image, index)`: a `PIL.Image.Image` and the number of the sample it shows, which
+            may be another's; or `None` where the image is left out.
+
+        Raises:
+            ValueError: For a bad image with `"raise"`; with `"skip"`, if none is good.
+        """
+        if self.on_error == "raise":
+            return self.samples.read(index, max_pixels=self.max_pixels), index
+        image = self._try(index)
+        if image is not None or self.replacements is None:
+            return None if image is None else (image, index)
+        for other in self.replacements(epoch, position, index):
+            image = self._try(other)
+            if image is not None:
+                return image, other
+        raise ValueError(
+            f"None of the {len(self.samples)} images can be decoded. The first: "
+            f"{self.samples.paths[0]!r} ({self.skipped.reasons[0]})"
+        )
+
+    def _try(self, index):
+        """The image, or `None` if it is bad; a bad one is never read again."""
+        if index in self.skipped:
+            return None
+        try:
+            return self.samples.read(index, max_pixels=self.max_pixels)
+        except UnreadableImage as error:
+            self.skipped.add(index, error.reason)
+            return None
+
+
+def replacements(labels, seed, epoch, position, index, partner=None):
+    """Which samples may stand in for one that cannot be decoded, the best first.
+
+    Others of its class come first, in an order that is a function of seed, epoch and position;
+    then its partner in the pair, if it is of the same class; then all other classes. The two of
+    a pair draw from opposite ends of one order: where both are bad, they get two different
+    photographs as long as their class has two.
+
+    Args:
+        labels: Integers of shape `(samples,)`.
+        seed: Int ≥ 0.
+        epoch: Int ≥ 0.
+        position: Int ≥ 0, the image's place in the epoch; 2 k and 2 k + 1 are a pair.
+        index: Int, the sample.
+        partner: Int, the other sample of the pair, or `None`. Defaults to `None`.
+
+    Returns:
+        An iterator of ints, every sample but `index` once.
+
+    Example:
+
+    >>> list(replacements(np.array([0, 0, 0, 1]), seed=0, epoch=0, position=0, index=0, partner=1))
+    [2, 1, 3]
+    """
+    # A stream of its own (3) beside those of the order, of the pairs and of the crops (2).
+    rng = np.random.default_rng([seed, epoch, position // 2, 3])
+    same_class = labels == labels[index]
+    others = np.flatnonzero(same_class)
+    others = rng.permutation(others[(others != index) & (others != partner)])
+    yield from (others if position % 2 == 0 else others[::-1]).tolist()
+    if partner is not None and partner != index and same_class[partner]:
+        yield int(partner)
+    yield from rng.permutation(np.flatnonzero(~same_class)).tolist()
+
+
+def _summary(lines, total):
+    if not lines:
+        return "No image was left out."
+    first = f"Left out {len(lines)} of {total} images that cannot be decoded:"
+    return "\n".join([first, *sorted(lines, key=lines.get)])
+
+
+def _report(unreported, total):
+    """Prints the lines and forgets them."""
+    if unreported:
+        print("\n" + _summary(unreported, total), file=sys.stderr, flush=True)
+        unreported.clear()

@@ -1,0 +1,209 @@
+"""Splits of a data set: made at random, class by class, and written down to be used again."""
+
+import json
+import os
+import pathlib
+import warnings
+
+from cin_keras.data.listings import first_few
+
+# What people call the parts of a data set, and what this package does.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_name(split):
+    """The package's name for a part of a data set.
+
+    Args:
+        split: Str, `"train"`, `"val"` or `"test"`, or another word for one of them
+            (`"validation"`, `"valid"`, …), in any case.
+
+    Returns:
+        Str, `"train"`, `"val"` or `"test"`.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+
+    >>> split_name("Validation")
+    'val'
+    """
+    name = SPLIT_NAMES.get(split.lower()) if isinstance(split, str) else None
+    if name is None:
+        raise ValueError(f"`split` must be 'train', 'val' or 'test'. Received: split={split!r}")
+    return name
+
+
+def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0):
+    """Splits samples at random into those to train on, to choose a model by and to test it on.
+
+    Args:
+        samples: `Samples`.
+        validation_fraction: Float in [0, 1), the share of every class that goes to `"val"`,
+            rounded, at least one image of a class that has enough. Defaults to 0.1.
+        test_fraction: Float in [0, 1), likewise for `"test"`. Defaults to 0.1.
+        seed: Int ≥ 0. Defaults to 0.
+
+    Returns:
+        Dict of `"train"`, and `"val"` and `"test"` where their fractions are not 0, to `Samples`.
+
+    Raises:
+        ValueError: If a fraction is not in range, both together leave nothing to train on, or no
+            class has enough images.
+
+    Example:
+
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=10, image_size=32)
+    >>> random_splits(samples)["train"]
+    Samples(12 classes, 96 images, 8–8 a class)
+    """
+    for name, fraction in (
+        ("validation_fraction", validation_fraction),
+        ("test_fraction", test_fraction),
+    ):
+        if not 0 <= fraction < 1:
+            raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={fraction!r}")
+    if validation_fraction + test_fraction >= 1:
+        raise ValueError(
+            "`validation_fraction` and `test_fraction` must leave something to train on. Received: "
+            f"validation_fraction={validation_fraction}, test_fraction={test_fraction}"
+        )
+    splits = {"train": samples}
+    if test_fraction:
+        splits["train"], splits["test"] = samples.split(test_fraction, seed)
+    if validation_fraction:
+        # The share of the whole, as a share of what is left.
+        fraction = validation_fraction / (1 - test_fraction)
+        splits["train"], splits["val"] = splits["train"].split(fraction, seed)
+    return splits
+
+
+def save_split(path, splits, data_dir):
+    """Writes down which photograph belongs to which part, as a JSON file.
+
+    The file has the names of the classes and, for every part, the photographs' paths relative to
+    `data_dir`, one a line. It appears whole or not at all.
+
+    Args:
+        path: Path of the file to write; its folder is made if need be.
+        splits: Dict from the part's name (str) to `Samples`, all of the same classes.
+        data_dir: Path of the folder that holds the photographs.
+
+    Raises:
+        ValueError: If the parts have different classes, or a photograph stands in two of them.
+
+    Example:
+
+    >>> import tempfile
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=10, image_size=32)
+    >>> path = tempfile.mkdtemp() + "/split.json"
+    >>> save_split(path, random_splits(samples), ".")
+    >>> load_split(path, samples, ".")["test"]
+    Samples(12 classes, 12 images, 1–1 a class)
+    """
+    class_names = {samples.class_names for samples in splits.values()}
+    if len(class_names) != 1:
+        raise ValueError(
+            "The parts of a split must have the same classes. Received: "
+            + ", ".join(f"{name} with {part!r}" for name, part in splits.items())
+        )
+    content = {"class_names": list(class_names.pop())}
+    part_of = {}
+    for name, samples in splits.items():
+        content[name] = [_relative(path, data_dir) for path in samples.paths]
+        for photograph in content[name]:
+            if part_of.setdefault(photograph, name) != name:
+                raise ValueError(
+                    f"A photograph must belong to one part of a split. Received: {photograph!r} "
+                    f"in {part_of[photograph]!r} and in {name!r}"
+                )
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    try:
+        unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_split(path, samples, data_dir):
+    """The split that `save_split` wrote down, whatever has been added to the data set since.
+
+    Args:
+        path: Path of the JSON file.
+        samples: `Samples`, the whole data set.
+        data_dir: Path of the folder that holds the photographs; it may have moved.
+
+    Returns:
+        Dict from the part's name to `Samples`, with the classes and the order of the file.
+        Photographs that it does not list are left out; a warning names the first.
+
+    Raises:
+        ValueError: If the file is no such file, or a photograph has another class by now.
+        FileNotFoundError: If photographs that it lists are missing; it names the first.
+    """
+    content = _read(path)
+    class_names = content.pop("class_names")
+    where = {_relative(photograph, data_dir): i for i, photograph in enumerate(samples.paths)}
+    listed = [photograph for photographs in content.values() for photograph in photographs]
+    missing = [photograph for photograph in listed if photograph not in where]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(listed)} photographs that {path} lists are not in "
+            f"{data_dir}: {first_few(missing)}. Put them back, or delete {path} for a new split."
+        )
+    new = sorted(set(where) - set(listed))
+    if new:
+        warnings.warn(
+            f"{len(new)} images of {data_dir} are not in the split that {path} wrote down, and are "
+            f"left out: {first_few(new)}. Delete it for a new split with them.",
+            stacklevel=2,
+        )
+    wrong = [p for p in listed if samples.class_names[samples.labels[where[p]]] not in class_names]
+    if wrong:
+        raise ValueError(
+            f"{path} lists {wrong[0]!r}, but not its class, "
+            f"{samples.class_names[samples.labels[where[wrong[0]]]]!r}. Delete it for a new split."
+        )
+    unknown = [name for name in class_names if name not in samples.class_names]
+    if unknown:
+        raise ValueError(
+            f"{path} has {len(unknown)} classes that {data_dir} has not: {first_few(unknown)}. "
+            "Delete it for a new split."
+        )
+    return {
+        name: samples.subset([where[photograph] for photograph in photographs]).filter(class_names)
+        for name, photographs in content.items()
+    }
+
+
+def _read(path):
+    try:
+        content = json.loads(pathlib.Path(path).read_text("utf-8"))
+        parts = {name: value for name, value in content.items() if name != "class_names"}
+        right = parts and all(
+            isinstance(value, list) and value and all(isinstance(item, str) for item in value)
+            for value in content.values()
+        )
+    except (ValueError, AttributeError):
+        right = False
+    if not right or "class_names" not in content:
+        raise ValueError(
+            f"{path} is no split as `save_split` writes it: a JSON file of class names and of "
+            "lists of photographs. Delete it for a new split."
+        )
+    return content
+
+
+def _relative(path, data_dir):
+    return pathlib.PurePath(os.path.relpath(path, data_dir)).as_posix()

@@ -1,0 +1,122 @@
+"""The non-local block: every position looks at all others that resemble it.
+
+Wang et al., "Non-local Neural Networks", CVPR 2018, in the embedded Gaussian form. Where
+self-channel interaction relates channels that complement one another, this relates positions that
+are alike.
+"""
+
+import keras
+from keras import ops
+
+from cin_keras.checks import check_int
+from cin_keras.layers.feature_map import (
+    check_data_format,
+    check_feature_map,
+    positions_by_channels,
+)
+
+
+@keras.saving.register_keras_serializable(package="cin_keras")
+class NonLocalBlock(keras.layers.Layer):
+    """`z = y W_z + x`, `y = softmax_rows(θ(x) φ(x)ᵀ) g(x)`, over the positions of an image.
+
+    `θ`, `φ` and `g` map every position's `channels` numbers linearly to `inner_channels`, `W_z`
+    maps back. The logits and the softmax are computed in float32 whatever the compute dtype. Wang
+    et al., CVPR 2018 (arXiv:1711.07971), equations 1, 4 and 6.
+
+    Args:
+        inner_channels: Int ≥ 1, or `None` for half the channels, as in the paper. Defaults to
+            `None`.
+        data_format: `"channels_last"`, `"channels_first"` or `None` for
+            `keras.config.image_data_format()`. Defaults to `None`.
+        output_initializer: Initializer of `W_z`, of shape `(inner_channels, channels)`. With zeros
+            the block starts as the identity, the paper's way into a pretrained network. Defaults
+            to `"zeros"`.
+        **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)` for
+        channels_first. Batch, height and width may be unknown when the model is built.
+
+    Output shape:
+        That of the input, in the compute dtype.
+
+    Raises:
+        ValueError: For arguments out of range, an input that is not 4-D, or an unknown number of
+            channels.
+
+    Example:
+
+    >>> features = keras.random.normal((2, 7, 7, 16))
+    >>> block = cin_keras.layers.NonLocalBlock()
+    >>> tuple(block(features).shape)
+    (2, 7, 7, 16)
+    >>> tuple(block.attention(features).shape)
+    (2, 49, 49)
+    """
+
+    def __init__(self, inner_channels=None, data_format=None, output_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        if inner_channels is not None:
+            inner_channels = check_int("inner_channels", inner_channels, least=1)
+        self.inner_channels = inner_channels
+        self.data_format = data_format or keras.config.image_data_format()
+        self.channel_axis = check_data_format(self.data_format)
+        self.output_initializer = keras.initializers.get(output_initializer)
+
+    def build(self, input_shape):
+        check_feature_map(self, input_shape)
+        channels = input_shape[self.channel_axis]
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
+        inner = self.inner_channels or max(channels // 2, 1)
+
+        def linear(units, name, inputs, **kwargs):
+            layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs)
+            layer.build((None, None, inputs))
+            return layer
+
+        self.theta = linear(inner, "theta", channels)
+        # A bias of φ adds the same to every logit of a row: the softmax would not see it.
+        self.phi = linear(inner, "phi", channels, use_bias=False)
+        self.g = linear(inner, "g", channels)
+        self.w_z = linear(channels, "w_z", inner, kernel_initializer=self.output_initializer)
+
+    def call(self, inputs):
+        x = positions_by_channels(inputs, self.channel_axis)
+        weights = self._attention(x)
+        y = ops.matmul(ops.cast(weights, self.compute_dtype), self.g(x))
+        z = self.w_z(y)
+        if self.data_format == "channels_first":
+            z = ops.transpose(z, (0, 2, 1))
+        return ops.reshape(z, ops.shape(inputs)) + inputs
+
+    def attention(self, inputs):
+        """How much each position takes from every position.
+
+        Args:
+            inputs: Feature map as for the layer's call.
+
+        Returns:
+            float32 of shape `(batch, positions, positions)`, positions row by row; rows sum to 1.
+        """
+        inputs = ops.convert_to_tensor(inputs)
+        if not self.built:
+            self.build(inputs.shape)
+        check_feature_map(self, inputs.shape)
+        return self._attention(positions_by_channels(inputs, self.channel_axis))
+
+    def _attention(self, x):
+        theta, phi = (ops.cast(embed(x), "float32") for embed in (self.theta, self.phi))
+        return ops.softmax(ops.matmul(theta, ops.transpose(phi, (0, 2, 1))), axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        check_feature_map(self, input_shape)
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "inner_channels": self.inner_channels,
+            "data_format": self.data_format,
+            "output_initializer": keras.initializers.serialize(self.output_initializer),
+        }

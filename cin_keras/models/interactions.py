@@ -1,0 +1,119 @@
+"""What stands between backbone and classifier, by name: the rows of the paper's comparison."""
+
+import keras
+
+from cin_keras.layers import (
+    BilinearPooling,
+    NonLocalBlock,
+    ResidualConvolution,
+    SelfChannelInteraction,
+)
+
+INTERACTIONS = (None, "squeeze_excite", "non_local", "phi", "pos_sci", "sci", "bilinear")
+CONTRASTS = (None, "embedding", "cci")
+# Those that have interaction weights to contrast, and rows of them to compute in blocks.
+SELF_CHANNEL = ("pos_sci", "sci")
+
+
+def build_interaction(
+    name,
+    features,
+    *,
+    pooled=True,
+    scale=1.0,
+    similarity="dot",
+    learnable_scale=False,
+    phi_initializer="zeros",
+    block_rows=None,
+    projection_dim=None,
+):
+    """The layer that `name` stands for; arguments as for `CIN`.
+
+    Args:
+        name: One of `INTERACTIONS`.
+        features: The symbolic feature map that the layer will see.
+        pooled: Bool, whether the layer returns the spatial mean of its map where it has a pooled
+            form. Defaults to `True`.
+        scale: As for `CIN`. Defaults to 1.0.
+        similarity: As for `CIN`. Defaults to `"dot"`.
+        learnable_scale: As for `CIN`. Defaults to `False`.
+        phi_initializer: As for `CIN`. Defaults to `"zeros"`.
+        block_rows: As for `CIN`. Defaults to `None`.
+        projection_dim: As for `CIN`. Defaults to `None`.
+
+    Returns:
+        A layer from the map to a map, `(batch, height, width, channels)`, or a vector an image,
+        `(batch, features)`; `None` for no interaction.
+    """
+    pooling = "avg" if pooled else None
+    if name in SELF_CHANNEL:
+        return SelfChannelInteraction(
+            scale=scale,
+            positive=name == "pos_sci",
+            pooling=pooling,
+            block_rows=block_rows,
+            kernel_initializer=phi_initializer,
+            similarity=similarity,
+            learnable_scale=learnable_scale,
+            name="self_channel_interaction",
+        )
+    if name == "phi":
+        return ResidualConvolution(
+            pooling=pooling, kernel_initializer=phi_initializer, name="residual_convolution"
+        )
+    if name == "squeeze_excite":
+        # Here, because it takes seconds to import.
+        from keras_cv.layers import SqueezeAndExcite2D
+
+        channel_axis = 3 if keras.config.image_data_format() == "channels_last" else 1
+        return SqueezeAndExcite2D(features.shape[channel_axis], name="squeeze_excite")
+    if name == "non_local":
+        return NonLocalBlock(name="non_local")
+    if name == "bilinear":
+        return BilinearPooling(projection_dim, name="bilinear_pooling")
+    return None
+
+
+def check_interaction(interaction, block_rows, projection_dim, second_backbone, weights):
+    """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
+    if interaction not in INTERACTIONS:
+        raise ValueError(
+            f"`interaction` must be one of {', '.join(map(repr, INTERACTIONS))}. "
+            f"Received: interaction={interaction!r}"
+        )
+    users = {
+        "block_rows": (block_rows, SELF_CHANNEL),
+        "projection_dim": (projection_dim, ("bilinear",)),
+        "second_backbone": (second_backbone, ("bilinear",)),
+    }
+    for name, (value, interactions) in users.items():
+        if value is not None and interaction not in interactions:
+            raise ValueError(
+                f"`{name}` is for interaction={' or '.join(map(repr, interactions))}; leave it "
+                f"out. Received: interaction={interaction!r} with {name}={value!r}"
+            )
+    if isinstance(second_backbone, str) and weights not in (None, "imagenet"):
+        raise ValueError(
+            "`weights` is a file for the first backbone; pass `second_backbone` as a Keras model "
+            "that has its weights. Received: "
+            f"weights={str(weights)!r}, second_backbone={second_backbone!r}"
+        )
+
+
+def check_contrast(contrast, interaction, descriptor):
+    """Raises ValueError for an unknown contrast or descriptor, or a contrast that cannot be."""
+    if contrast not in CONTRASTS:
+        raise ValueError(
+            f"`contrast` must be one of {', '.join(map(repr, CONTRASTS))}. "
+            f"Received: contrast={contrast!r}"
+        )
+    if contrast == "cci" and interaction not in SELF_CHANNEL:
+        raise ValueError(
+            "`contrast='cci'` contrasts the interaction weights of 'sci' or 'pos_sci'; with any "
+            "other interaction use contrast='embedding' or None. "
+            f"Received: interaction={interaction!r}"
+        )
+    if descriptor not in ("average", "flatten"):
+        raise ValueError(
+            f"`descriptor` must be 'average' or 'flatten'. Received: descriptor={descriptor!r}"
+        )

@@ -1,0 +1,391 @@
+import errno
+import io
+import os
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from cin_keras.data import Samples, UnreadableImage, decode, image_dataset, pair_dataset
+from cin_keras.data.decoding import MAX_PIXELS
+from tests.data.small_sets import encode
+
+RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), "uint8")
+
+
+def pixels(encoded, **kwargs):
+    image = decode(encoded, **kwargs)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+# === Colours ===
+
+
+def grey_16_bits(values, format, **kwargs):
+    return encode(Image.fromarray(np.array([values], "uint16")), format, **kwargs)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM", "JPEG2000"])
+def test_16_bits_of_grey_are_scaled_not_clipped(format):
+    values = [0, 255, 256, 12_345, 40_000, 65_535]
+    kwargs = {"irreversible": False} if format == "JPEG2000" else {}
+    grey = pixels(grey_16_bits(values, format, **kwargs))
+    expected = [value // 256 for value in values]
+    np.testing.assert_array_equal(grey, np.repeat(expected, 3).reshape(1, -1, 3))
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_16_bits_of_either_byte_order(byte_order, compression):
+    image = Image.fromarray(np.array([[0, 1000, 65_535]], byte_order + "u2"))
+    grey = pixels(encode(image, "TIFF", compression=compression))
+    np.testing.assert_array_equal(grey[0, :, 0], [0, 3, 255])
+
+
+def test_16_bits_where_zero_is_white():
+    grey = pixels(grey_16_bits([0, 1000, 65_535], "TIFF", tiffinfo={262: 0}))
+    np.testing.assert_array_equal(grey[0, :, 0], [255, 252, 0])
+
+
+def test_12_bits_in_a_tiff_fill_the_range():
+    # Two values of 12 bits in three bytes: 0xFFF and 0x800.
+    file = bytearray(grey_16_bits([0, 0], "TIFF"))
+    with Image.open(io.BytesIO(file)) as image:
+        tags = image.tag_v2
+        offset = tags[273][0]
+    file[offset : offset + 3] = b"\xff\xf8\x00"
+    entry = file.index((258).to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    file[entry + 8 : entry + 10] = (12).to_bytes(2, "little")
+    np.testing.assert_array_equal(pixels(bytes(file))[0, :, 0], [255, 128])
+
+
+def test_16_bits_of_colour_and_of_grey_agree():
+    # Pillow writes no 16-bit colour: a PPM of one pixel.
+    colour = b"P6 1 1 65535 " + np.array([40_000] * 3, ">u2").tobytes()
+    difference = pixels(colour).astype(int) - pixels(grey_16_bits([40_000], "PNG"))
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("alpha, expected", [(0, WHITE), (255, RED), (128, (255, 127, 127))])
+def test_transparent_parts_lie_on_white(alpha, expected):
+    for format in ("PNG", "TIFF", "WEBP"):
+        kwargs = {"lossless": True, "exact": True} if format == "WEBP" else {}
+        encoded = encode(Image.new("RGBA", (4, 4), (*RED, alpha)), format, **kwargs)
+        np.testing.assert_allclose(decode(encoded).getpixel((1, 1)), expected, atol=1)
+
+
+def test_transparent_grey_and_transparent_colours_lie_on_white():
+    assert decode(encode(Image.new("LA", (4, 4), (0, 0)), "PNG")).getpixel((1, 1)) == WHITE
+    black = Image.new("RGB", (4, 4), BLACK)
+    assert decode(encode(black, "PNG", transparency=BLACK)).getpixel((1, 1)) == WHITE
+    assert decode(encode(black, "PNG", transparency=RED)).getpixel((1, 1)) == BLACK
+    grey = encode(black.convert("L"), "PNG", transparency=0)
+    assert decode(grey).getpixel((1, 1)) == WHITE
+    grey = pixels(grey_16_bits([7, 8, 40_000], "PNG", transparency=8))
+    np.testing.assert_array_equal(grey[0, :, 0], [0, 255, 156])
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_palettes(format):
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, *BLACK])
+    image.putpixel((1, 0), 1)
+    np.testing.assert_array_equal(pixels(encode(image, format))[0], [RED, BLACK])
+    np.testing.assert_array_equal(pixels(encode(image, format, transparency=1))[0], [RED, WHITE])
+    if format == "PNG":  # half transparent
+        half = pixels(encode(image, format, transparency=bytes([255, 128])))
+        np.testing.assert_allclose(half[0], [RED, (127, 127, 127)], atol=1)
+
+
+def test_cmyk():
+    inks = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    adobe = encode(inks, "JPEG", quality=100)
+    assert b"Adobe" in adobe  # its samples are inverted
+    np.testing.assert_allclose(decode(adobe).getpixel((8, 8)), RED, atol=3)
+    assert decode(encode(inks, "TIFF")).getpixel((8, 8)) == RED
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "YCbCr", "P"])
+def test_other_modes(mode):
+    image = Image.fromarray(NOISE).convert(mode)
+    format = "TIFF" if mode == "YCbCr" else "PNG"
+    np.testing.assert_array_equal(pixels(encode(image, format)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    "mode, message",
+    [("F", "floating-point numbers"), ("I", "32-bit integers"), ("LAB", "its colours are LAB")],
+)
+def test_colours_that_nobody_knows_are_refused(mode, message):
+    with pytest.raises(UnreadableImage, match=f"Cannot decode 'x.tif' .*{message}.*convert it"):
+        decode(encode(Image.new(mode, (3, 2)), "TIFF"), name="x.tif")
+
+
+# === Formats ===
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_the_content_tells_the_format_not_the_name(tmp_path, format):
+    path = tmp_path / "photograph.jpg"
+    image = Image.fromarray(NOISE).quantize(64).convert("RGB")
+    path.write_bytes(encode(image, format, **({"lossless": True} if format == "WEBP" else {})))
+    np.testing.assert_array_equal(pixels(path), np.asarray(image))
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_an_animation_the_first_frame(format):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, WHITE, BLACK)]
+    kwargs = {"lossless": True} if format == "WEBP" else {}
+    encoded = encode(frames[0], format, save_all=True, append_images=frames[1:], **kwargs)
+    assert Image.open(io.BytesIO(encoded)).n_frames == 3
+    assert decode(encoded).getpixel((3, 3)) == RED
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_one_pixel_fills_every_pipeline(format):
+    encoded = encode(Image.new("RGB", (1, 1), (200, 200, 200)), format)
+    assert decode(encoded).size == (1, 1)
+    samples = Samples(["dot"] * 4, [0, 0, 1, 1], ["a", "b"], encoded=[encoded] * 4)
+    (images, _), *_ = image_dataset(samples, 8)
+    ((images_a, _), _), *_ = pair_dataset(samples, 8, 2)
+    for batch in (images, images_a):
+        np.testing.assert_allclose(np.asarray(batch), 200, atol=2)
+
+
+# === Orientation ===
+
+
+def photograph():
+    """20 wide, 30 high, of which every quarter has a colour of its own."""
+    image = np.zeros((30, 20, 3), "uint8")
+    image[:15, :10], image[:15, 10:], image[15:, :10] = RED, (0, 255, 0), (0, 0, 255)
+    return image
+
+
+# How the camera has stored what is upright, by the EXIF orientation that says so.
+STORED = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: np.rot90(x),
+    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda x: np.rot90(x, -1),
+}
+
+
+def turned(orientation, format="PNG", **kwargs):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(STORED.get(orientation, STORED[1])(photograph()), format, exif=exif, **kwargs)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [*STORED, 0, 9])
+def test_a_telephones_photograph_is_upright(orientation, format):
+    kwargs = {"lossless": True} if format == "WEBP" else {}
+    image = decode(turned(orientation, format, **kwargs))
+    np.testing.assert_array_equal(np.asarray(image), photograph())
+    assert image.getexif().get(0x0112, 0) not in range(2, 9)  # nobody turns it again
+
+
+def test_training_evaluation_and_prediction_see_it_upright():
+    samples = Samples(
+        ["a", "b"], [0, 1], ["a", "b"], encoded=[turned(1, "JPEG"), turned(6, "JPEG")]
+    )
+    pairs = pair_dataset(samples, (30, 20), 1, positive_fraction=0.0, augment=None)
+    ((images_a, images_b), _), *_ = pairs
+    (images, _), *_ = image_dataset(samples, (30, 20))
+    for one, other in ((images_a[0], images_b[0]), (images[0], images[1])):
+        np.testing.assert_allclose(np.asarray(one, float), np.asarray(other, float), atol=40)
+        assert np.abs(np.asarray(one, float) - np.asarray(other, float)).mean() < 4
+
+
+def test_broken_exif_costs_no_photograph():
+    encoded = encode(NOISE, "PNG", exif=b"Exif\0\0no TIFF header at all")
+    np.testing.assert_array_equal(pixels(encoded), NOISE)
+    # A whole orientation beside a tag of a type that cannot be written again.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + bytes.fromhex(
+        "0112 0003 00000001 000600009286 0007 7fffffff 00ffffff00000000"
+    )
+    encoded = encode(np.rot90(photograph()), "PNG", exif=exif)
+    np.testing.assert_array_equal(pixels(encoded), photograph())
+
+
+# === Size ===
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded():
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+    assert len(bomb) < 100_000
+    with pytest.raises(
+        UnreadableImage,
+        match=f"'bomb.png' .20000×20000 pixels are more than max_pixels={MAX_PIXELS}.*"
+        "pass `max_pixels=400000000`",
+    ):
+        decode(bomb, name="bomb.png")
+
+
+def test_the_limit_is_the_calls_and_nobody_elses(monkeypatch):
+    encoded = encode(NOISE, "PNG")
+    # Below: Pillow's own limit would refuse the image.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    np.testing.assert_array_equal(pixels(encoded, max_pixels=24 * 24), NOISE)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    with pytest.raises(UnreadableImage, match="24×24 pixels are more than max_pixels=575"):
+        decode(encoded, max_pixels=24 * 24 - 1)
+    samples = Samples(["a"], [0], ["class"], encoded=[encoded])
+    with pytest.raises(UnreadableImage, match="'a' .24×24 pixels.*max_pixels=9,"):
+        samples.read(0, max_pixels=9)
+    with pytest.raises(Exception, match="24×24 pixels are more than max_pixels=9"):
+        next(iter(image_dataset(samples, 8, max_pixels=9)))
+
+
+# === What is no image ===
+
+SAVED_AS_JPG = {
+    "it is a web page .HTML.": b"\n<!DOCTYPE html>\n<html><body>404</body></html>",
+    "it is XML or SVG": b'<?xml version="1.0"?><svg></svg>',
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "it is HEIC; convert it to JPEG": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "it is a video": b"\0\0\0\x18ftypmp42\0\0\0\0",
+    "it is a PDF": b"%PDF-1.7",
+    "it is a ZIP archive": b"PK\x03\x04\x14",
+    "it is compressed by gzip": b"\x1f\x8b\x08",
+    "it begins with nothing but zero bytes": bytes(5000),
+    "it is text": b"Access denied.\n",
+    "in no image format that Pillow knows": b"\xfe\xdc\xba" * 50,
+    "the file is empty": b"",
+    "it begins like PNG but is damaged": encode(NOISE)[:16] + b"\1" + encode(NOISE)[17:],
+}
+
+
+@pytest.mark.parametrize("message", SAVED_AS_JPG)
+def test_what_is_no_image_is_called_by_its_name(tmp_path, message):
+    path = tmp_path / "photograph.jpg"
+    path.write_bytes(SAVED_AS_JPG[message])
+    for source, name in ((path, "photograph.jpg"), (SAVED_AS_JPG[message], "image")):
+        with pytest.raises(
+            UnreadableImage, match=f"^Cannot decode .*{name}' .*{message}"
+        ) as caught:
+            decode(source)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "JPEG2000"])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_truncated_files_are_refused(format, share):
+    encoded = encode(NOISE, format)
+    pixels(encoded)
+    with pytest.raises(UnreadableImage, match="truncated|damaged"):
+        decode(encoded[: int(share * len(encoded))])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 50])
+def test_not_even_the_last_byte_of_a_jpeg_may_be_missing(missing):
+    with pytest.raises(UnreadableImage, match="it is truncated, its end is missing"):
+        decode(encode(NOISE, "JPEG")[:-missing])
+
+
+# === Files ===
+
+
+def test_paths_that_are_no_files(tmp_path):
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")  # which would wait for ever
+    expected = {
+        "folder.jpg": "it is a folder",
+        "link.jpg": "it is a broken link, to '.*gone.jpg'",
+        "loop.jpg": "symbolic links",
+        "pipe.jpg": "it is no regular file",
+        "missing.jpg": "no such file; it may have been moved or deleted",
+        "x" * 300 + ".jpg": "File name too long",
+        "nul\0.jpg": "no file can have such a name",
+    }
+    for name, message in expected.items():
+        with pytest.raises(UnreadableImage, match=message):
+            decode(tmp_path / name)
+
+
+def test_unreadable_permissions(tmp_path, monkeypatch):
+    path = tmp_path / "secret.jpg"
+    path.write_bytes(encode(NOISE, "JPEG"))
+
+    def forbidden(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    if os.geteuid() == 0:  # who may read everything
+        monkeypatch.setattr("builtins.open", forbidden)
+    path.chmod(0)
+    with pytest.raises(UnreadableImage, match="secret.jpg' .its permissions"):
+        decode(path)
+
+
+def test_a_file_that_disappears_after_it_was_listed(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        path.write_bytes(encode(NOISE))
+    dataset = image_dataset(Samples(paths, [0, 1], ["a", "b"]), 8, 1)
+    assert len(list(dataset)) == 2
+    paths[1].unlink()
+    with pytest.raises(Exception, match="Cannot decode .*b.png' .there is no such file"):
+        list(dataset)
+
+
+@pytest.mark.parametrize("name", ["Größe 猫 🚗.jpg", "x" * 250 + ".jpg", b"\xff\xfe.jpg"])
+def test_any_name_will_do(tmp_path, name):
+    path = os.path.join(tmp_path, os.fsdecode(name))
+    with open(path, "wb") as file:
+        file.write(encode(NOISE))
+    samples = Samples([path], [0], ["class"])
+    np.testing.assert_array_equal(np.asarray(samples.read(0)), NOISE)
+    assert len(list(image_dataset(samples, 8))) == 1
+    os.truncate(path, 100)
+    with pytest.raises(Exception, match="Cannot decode .* truncated"):
+        list(image_dataset(samples, 8))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_the_machines_trouble_is_not_the_files(tmp_path, monkeypatch, number):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(NOISE))
+
+    def fail(*args):
+        raise OSError(number, "trouble")
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(OSError, match="trouble"):
+        decode(path)
+
+
+def test_memory_that_runs_out_names_the_file(monkeypatch):
+    def fail(self):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(MemoryError, match="'large.bmp'"):
+        decode(encode(NOISE, "BMP"), name="large.bmp")
+
+
+def test_threads_decode_at_once():
+    encoded = [encode(np.roll(NOISE, shift), "PNG") for shift in range(8)]
+    results = [None] * 8
+
+    def work(i):
+        for _ in range(20):
+            results[i] = pixels(encoded[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for shift, result in enumerate(results):
+        np.testing.assert_array_equal(result, np.roll(NOISE, shift))

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from cin_keras.data import (
+    cub_200_2011,
+    fgvc_aircraft,
+    find_data_set,
+    find_layout,
+    find_splits,
+    image_folder,
+    stanford_cars,
+)
+from tests.data.small_sets import (
+    write_cub_200_2011,
+    write_fgvc_aircraft,
+    write_files,
+    write_stanford_cars,
+)
+
+
+def write_table(root, lines):
+    (root / "table.csv").write_text("path,label,split\n" + "\n".join(lines) + "\n")
+    return root / "table.csv"
+
+
+def test_published_data_sets(tmp_path):
+    cases = [
+        ("stanford_cars", write_stanford_cars, stanford_cars),
+        ("cub_200_2011", write_cub_200_2011, cub_200_2011),
+        ("fgvc_aircraft", write_fgvc_aircraft, fgvc_aircraft),
+    ]
+    for name, write, load in cases:
+        root = write(tmp_path / name)
+        assert find_layout(root) == name
+        for split in ("train", "test"):
+            assert find_data_set(root, split).paths == load(root, split).paths
+    samples = find_data_set(tmp_path / "fgvc_aircraft", "val", level="manufacturer")
+    assert samples.class_names == ("Boeing", "McDonnell Douglas")
+
+
+def test_a_damaged_data_set_is_not_taken_for_something_else(tmp_path):
+    root = write_stanford_cars(tmp_path / "cars")
+    (root / "devkit" / "cars_meta.mat").unlink()
+    with pytest.raises(FileNotFoundError, match="Missing file: .*cars_meta.mat"):
+        find_data_set(root)
+
+
+def test_own_photographs(tmp_path):
+    root = write_files(tmp_path / "own", *[f"{'ab'[i % 2]}/{i}.png" for i in range(40)])
+    assert find_layout(root) == "image_folder"
+    assert find_data_set(root, "test", seed=5).paths == image_folder(root, "test", seed=5).paths
+    write_files(tmp_path, "1.png", "2.png")
+    table = write_table(tmp_path, ["1.png,a,train", "2.png,b,test"])
+    assert find_layout(table) == "table"
+    assert find_data_set(table, "test").labels.tolist() == [1]
+
+
+def test_nothing_to_find(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No data set. Received: data_dir=.*nowhere"):
+        find_layout(tmp_path / "nowhere")
+    write_files(tmp_path, "1.png", ".cache/1.png")
+    with pytest.raises(ValueError, match="holds no data set: neither Stanford Cars .* a class"):
+        find_layout(tmp_path)
+
+
+# === all parts ===
+
+
+def check_whole(splits, *expected):
+    assert list(splits) == ["train", "val", "test"]
+    assert len({part.class_names for part in splits.values()}) == 1
+    paths = [path for part in splits.values() for path in part.paths]
+    assert sorted(paths) == sorted(path for part in expected for path in part.paths)
+
+
+def test_what_a_data_set_lacks_is_held_out(tmp_path):
+    root = write_stanford_cars(tmp_path / "cars")
+    splits = find_splits(root, validation_fraction=0.5)
+    train, test = stanford_cars(root, "train"), stanford_cars(root, "test")
+    check_whole(splits, train, test)
+    assert splits["test"].paths == test.paths
+    rest, held_out = train.split(0.5, seed=0)
+    assert (splits["train"].paths, splits["val"].paths) == (rest.paths, held_out.paths)
+    assert splits["val"].boxes is not None
+
+
+def test_aircraft_trains_on_trainval(tmp_path):
+    root = write_fgvc_aircraft(tmp_path / "aircraft")
+    splits = find_splits(root, level="manufacturer", validation_fraction=0.4)
+    check_whole(splits, *(fgvc_aircraft(root, split) for split in ("trainval", "test")))
+    assert splits["train"].num_classes == 2
+    assert splits["val"].read(0).size == (30, 30)
+
+
+def test_folders_and_tables_keep_their_own_parts(tmp_path):
+    names = [f"{part}/{'ab'[i % 2]}/{part}{i}.png" for part in ("train", "val") for i in range(8)]
+    root = write_files(tmp_path / "own", *names)
+    splits = find_splits(root, test_fraction=0.25)
+    check_whole(splits, image_folder(root, "train"), image_folder(root, "val"))
+    assert splits["val"].paths == image_folder(root, "val").paths
+    assert np.bincount(splits["test"].labels).tolist() == [1, 1]
+    lines = [f"own/{name},{name.split('/')[1]},{name.split('/')[0]}" for name in names]
+    again = find_splits(write_table(tmp_path, lines), test_fraction=0.25)
+    assert sorted(again["val"].paths) == sorted(splits["val"].paths)
+    assert again["test"].labels.tolist() == [0, 1]
+
+
+def test_nothing_to_train_on(tmp_path):
+    root = write_files(tmp_path / "own", "test/a/1.png", "test/b/1.png")
+    with pytest.raises(ValueError, match="has nothing to train on, only 'test'"):
+        find_splits(root)
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_a_split_that_is_written_down(tmp_path, divided):
+    prefix = "train/" if divided else ""
+    names = [f"{prefix}{'ab'[i % 2]}/{i}.png" for i in range(40)]
+    names += ["test/a/1.png", "test/b/1.png"] * divided
+    root, split_file = write_files(tmp_path / "own", *names), tmp_path / "run" / "split.json"
+    first = find_splits(root, split_file=split_file)
+    write_files(root, f"{prefix}a/100.png")
+    with pytest.warns(UserWarning, match=f"1 images of .* left out: {prefix}a/100.png"):
+        again = find_splits(root, split_file=split_file, seed=1)
+    assert [part.paths for part in again.values()] == [part.paths for part in first.values()]
+    assert [list(p.labels) for p in again.values()] == [list(p.labels) for p in first.values()]

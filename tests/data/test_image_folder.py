@@ -1,0 +1,264 @@
+import os
+import pathlib
+import warnings
+
+import numpy as np
+import pytest
+
+from cin_keras.data import image_folder
+from tests.data.small_sets import write_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "photographs"
+
+
+@pytest.fixture(autouse=True)
+def _no_warning_unless_expected():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
+
+
+def names(samples, folder):
+    return [pathlib.Path(path).relative_to(folder).as_posix() for path in samples.paths]
+
+
+def test_one_folder_a_class_in_natural_order(folder):
+    write_files(folder, "b 10/1.png", "b 2/10.JPG", "b 2/2.webp", "b 2/1.jpeg", "A/1.png")
+    samples = image_folder(str(folder))
+    assert samples.class_names == ("A", "b 2", "b 10")
+    assert names(samples, folder) == [
+        "A/1.png",
+        "b 2/1.jpeg",
+        "b 2/2.webp",
+        "b 2/10.JPG",
+        "b 10/1.png",
+    ]
+    assert samples.labels.tolist() == [0, 1, 1, 1, 2]
+    assert repr(samples) == "Samples(3 classes, 5 images, 1–3 a class)"
+    assert samples.read(0).getpixel((0, 0)) == (4, 4, 4)
+
+
+def test_names_of_any_kind(folder):
+    long = "x" * 200
+    write_files(folder, "Čáp černý/füße.png", f"{long}/{long}.png", "鳥/1.png")
+    samples = image_folder(folder)
+    assert set(samples.class_names) == {"Čáp černý", "鳥", long}
+    assert all(samples.read(i).size == (4, 4) for i in range(3))
+
+
+def test_hidden_files_are_ignored(folder):
+    write_files(
+        folder, "cat/1.png", "cat/._1.png", "cat/Thumbs.db", ".git/1.png", "__MACOSX/cat/1.png"
+    )
+    write_files(folder, "dog/1.png", ".DS_Store")
+    assert names(image_folder(folder), folder) == ["cat/1.png", "dog/1.png"]
+
+
+def test_files_that_are_no_images_are_named(folder):
+    write_files(folder, "cat/1.png", "cat/notes.txt", "README.md", "dog/1.png", "dog/1.mov")
+    with pytest.warns(
+        UserWarning,
+        match="3 files in .* no images by their names .*left out: README.md, cat/notes.txt, dog/1.mov",
+    ) as caught:
+        samples = image_folder(folder)
+    assert len(caught) == 1
+    assert names(samples, folder) == ["cat/1.png", "dog/1.png"]
+    assert caught[0].filename == __file__
+
+
+def test_images_without_a_class_are_named(folder):
+    write_files(folder, "cat/1.png", "dog/1.png", "loose.png")
+    with pytest.warns(UserWarning, match="1 images lie in .* itself, .*left out: loose.png"):
+        assert len(image_folder(folder)) == 2
+
+
+def test_empty_classes_are_named(folder):
+    write_files(folder, "cat/1.png", "dog/1.png")
+    (folder / "owl").mkdir()
+    (folder / "yak" / "inner").mkdir(parents=True)
+    with pytest.warns(
+        UserWarning, match="2 folders in .* hold no image and are no classes: owl, yak"
+    ):
+        assert image_folder(folder).class_names == ("cat", "dog")
+
+
+def test_folders_within_a_class(folder):
+    write_files(folder, "cat/2024/1.png", "cat/2023/may/1.png", "cat/9.png", "dog/1.png")
+    with pytest.warns(
+        UserWarning, match="within the folder of a class .* 1 of the 2 .*: cat has 2023/may, 2024"
+    ):
+        samples = image_folder(folder)
+    assert names(samples, folder) == [
+        "cat/9.png",
+        "cat/2023/may/1.png",
+        "cat/2024/1.png",
+        "dog/1.png",
+    ]
+
+
+def test_a_folder_too_many_above_the_classes(folder):
+    write_files(folder, "archive/cat/1.png", "archive/dog/1.png")
+    with pytest.warns(UserWarning, match="within the folder of a class"):
+        with pytest.raises(
+            ValueError,
+            match="one folder with photographs, archive, .*cat, dog. If these are the classes, give .*archive'",
+        ):
+            image_folder(folder)
+
+
+def test_one_class_and_one_image(folder):
+    write_files(folder, "cat/1.png")
+    assert repr(image_folder(folder)) == "Samples(1 class, 1 image, 1–1 a class)"
+
+
+def test_links(folder, tmp_path):
+    write_files(tmp_path / "store", "1.png")
+    write_files(folder, "dog/1.png")
+    (folder / "cat").symlink_to(tmp_path / "store")
+    (folder / "dog" / "2.png").symlink_to(tmp_path / "gone.png")
+    samples = image_folder(folder)
+    assert names(samples, folder) == ["cat/1.png", "dog/1.png", "dog/2.png"]
+    with pytest.raises(ValueError, match="Cannot decode .*dog/2.png"):
+        samples.read(2)
+    (folder / "dog" / "round").symlink_to(folder / "dog")
+    with pytest.raises(ValueError, match="dog/round is a link to a folder that it lies in"):
+        image_folder(folder)
+
+
+def test_nothing_there(folder):
+    with pytest.raises(
+        FileNotFoundError, match="No folder of photographs. Received: data_dir=.*photographs"
+    ):
+        image_folder(folder)
+    folder.mkdir()
+    with pytest.raises(
+        ValueError, match="one folder of photographs a class, .* no folder with a photograph"
+    ):
+        image_folder(folder)
+
+
+# === train, val, test ===
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_divided(folder, val):
+    write_files(
+        folder,
+        "train/cat/1.png",
+        "train/cat/2.png",
+        "train/dog/1.png",
+        f"{val}/dog/3.png",
+        "test/cat/4.png",
+    )
+    assert names(image_folder(folder), folder) == [
+        "train/cat/1.png",
+        "train/cat/2.png",
+        "train/dog/1.png",
+    ]
+    for word in ("val", "validation"):
+        samples = image_folder(folder, word)
+        assert names(samples, folder) == [f"{val}/dog/3.png"]
+        assert (samples.class_names, samples.labels.tolist()) == (("cat", "dog"), [1])
+    assert image_folder(folder, "test").labels.tolist() == [0]
+
+
+def test_classes_that_only_some_parts_have(folder):
+    write_files(folder, "train/b/1.png", "test/a/1.png", "test/b/1.png", "train/c/1.png")
+    for split, labels in (("train", [1, 2]), ("test", [0, 1])):
+        with pytest.warns(UserWarning, match="1 classes of .* have no image in train/: a"):
+            samples = image_folder(folder, split)
+        assert samples.class_names == ("a", "b", "c")
+        assert samples.labels.tolist() == labels
+
+
+def test_a_part_that_is_missing_or_has_no_classes(folder):
+    write_files(folder, "train/cat/1.png", "train/dog/1.png", "test/1.png")
+    assert len(image_folder(folder)) == 2
+    for split in ("val", "test"):
+        with pytest.raises(
+            ValueError, match=f"no folder for '{split}' with one folder a class .*only train/"
+        ):
+            image_folder(folder, split)
+    with pytest.raises(ValueError, match="`split` must be 'train', 'val' or 'test'"):
+        image_folder(folder, "trainval")
+
+
+def test_divided_or_not_is_never_guessed(folder):
+    write_files(folder, "train/cat/1.png", "dog/1.png")
+    with pytest.raises(
+        ValueError, match="or train/, val/ and test/ alone. Received: train/ beside dog/"
+    ):
+        image_folder(folder)
+
+
+def test_a_class_may_be_called_train(folder):
+    write_files(folder, "train/1.png", "bus/1.png")
+    assert image_folder(folder).class_names == ("bus", "train")
+
+
+def test_parts_without_classes(folder):
+    write_files(folder, "train/1.png", "test/2.png")
+    with pytest.raises(
+        ValueError,
+        match="must hold one folder a class. Received: photographs that lie in it directly",
+    ):
+        image_folder(folder)
+
+
+def test_two_names_for_one_part(folder):
+    write_files(folder, "val/cat/1.png", "valid/cat/1.png")
+    with pytest.raises(ValueError, match="val/ and valid/, which mean the same"):
+        image_folder(folder)
+
+
+def test_other_files_beside_the_parts(folder):
+    write_files(folder, "train/cat/1.png", "train/dog/1.png", "annotations/1.xml")
+    assert len(image_folder(folder)) == 2
+
+
+# === a random split ===
+
+
+@pytest.fixture
+def forty(folder):
+    return write_files(folder, *[f"{'cat' if i % 2 else 'dog'}/{i}.png" for i in range(40)])
+
+
+def test_random_parts_make_up_the_whole(forty):
+    parts = [image_folder(forty, split, seed=3) for split in ("train", "val", "test")]
+    assert [np.bincount(part.labels).tolist() for part in parts] == [[16, 16], [2, 2], [2, 2]]
+    assert sorted(p for part in parts for p in part.paths) == sorted(image_folder(forty).paths)
+    assert image_folder(forty, "test", seed=3).paths == parts[2].paths
+    assert image_folder(forty, "test", seed=4).paths != parts[2].paths
+
+
+def test_a_split_that_is_written_down_stays(forty, tmp_path):
+    split_file = tmp_path / "run" / "split.json"
+    first = {s: image_folder(forty, s, split_file=split_file) for s in ("train", "val", "test")}
+    assert split_file.is_file()
+    write_files(forty, "cat/99.png", "owl/1.png", "owl/2.png")
+    for split, samples in first.items():
+        with pytest.warns(
+            UserWarning, match="3 images of .* left out: cat/99.png, owl/1.png, owl/2"
+        ):
+            again = image_folder(forty, split, split_file=split_file, seed=8, test_fraction=0.5)
+        assert again.paths == samples.paths
+        assert again.class_names == ("cat", "dog")
+    os.unlink(first["val"].paths[0])
+    with pytest.raises(FileNotFoundError, match="1 of the 40 photographs"):
+        image_folder(forty, "train", split_file=split_file)
+
+
+def test_arguments_that_do_not_fit(forty, tmp_path):
+    with pytest.raises(ValueError, match="The split has no 'val', but 'train', 'test'"):
+        image_folder(forty, "val", validation_fraction=0)
+    with pytest.raises(ValueError, match="`split` must be 'train', 'val' or 'test'.*split=None"):
+        image_folder(forty, split_file=tmp_path / "split.json")
+    with pytest.raises(ValueError, match="`split` must be .*'trainval'"):
+        image_folder(forty, "trainval")
+    write_files(tmp_path / "divided", "train/cat/1.png")
+    with pytest.raises(ValueError, match="divided into train/ already, and needs no `split_file`"):
+        image_folder(tmp_path / "divided", "train", split_file=tmp_path / "split.json")

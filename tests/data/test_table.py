@@ -1,0 +1,193 @@
+import pytest
+
+from cin_keras.data import from_table
+from cin_keras.data.table import table_splits
+from tests.data.small_sets import write_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_files(tmp_path, *[f"images/{i}.png" for i in range(6)])
+
+
+def write(folder, *lines, name="table.csv"):
+    (folder / name).write_text("\n".join(lines) + "\n", "utf-8")
+    return folder / name
+
+
+def test_names(folder):
+    table = write(
+        folder, "path,label", "images/3.png,b 10", "images/1.png,b 2", "images/2.png,b 10"
+    )
+    samples = from_table(str(table))
+    assert samples.class_names == ("b 2", "b 10")
+    assert samples.labels.tolist() == [1, 0, 1]
+    assert samples.paths == tuple(str(folder / "images" / f"{i}.png") for i in (3, 1, 2))
+    assert samples.read(0).getpixel((0, 0)) == (3, 3, 3)
+    assert samples.boxes is None
+
+
+def test_numbers(folder):
+    table = write(folder, "path,label", "images/3.png,1", "images/1.png,0", "images/2.png,2.0")
+    assert from_table(table).class_names == ("0", "1", "2")
+    assert from_table(table).labels.tolist() == [1, 0, 2]
+    samples = from_table(table, class_names=["cat", "dog", "owl", "yak"])
+    assert samples.class_names == ("cat", "dog", "owl", "yak")
+    assert samples.labels.tolist() == [1, 0, 2]
+
+
+def test_given_names(folder):
+    table = write(folder, "path,label", "images/3.png,owl", "images/1.png,cat")
+    assert from_table(table, class_names=["owl", "yak", "cat"]).labels.tolist() == [0, 2]
+    with pytest.raises(
+        ValueError,
+        match="Line 2 of .*label 'owl', which is none of the 2 class names given: cat, dog",
+    ):
+        from_table(table, class_names=["cat", "dog"])
+
+
+def test_splits(folder):
+    table = write(
+        folder, "path,label,split", "images/0.png,b,train", "images/1.png,a,Validation",
+        "images/2.png,a,train", "images/3.png,b,test", "images/4.png,c,fold 7",
+    )  # fmt: skip
+    for split, expected in (
+        (None, [1, 0]), ("train", [1, 0]), ("val", [0]), ("valid", [0]), ("test", [1]), ("fold 7", [2]),
+    ):  # fmt: skip
+        samples = from_table(table, split)
+        assert samples.labels.tolist() == expected
+        assert samples.class_names == ("a", "b", "c")
+    assert len(from_table(table, split_column=None)) == 5
+    assert table_splits(table) == ("train", "val", "test", "fold 7")
+    with pytest.raises(
+        ValueError, match="no row whose split is 'dev', only fold 7, test, train, val"
+    ):
+        from_table(table, "dev")
+    plain = write(folder, "path,label", "images/0.png,b")
+    assert table_splits(plain) == ()
+    with pytest.raises(
+        ValueError, match="no column 'split' to take a split by; its columns are path, label"
+    ):
+        from_table(plain, "train")
+
+
+def test_columns_quotes_marks_and_other_delimiters(folder):
+    (folder / "a, b.png").write_bytes((folder / "images" / "0.png").read_bytes())
+    content = (
+        '\ufeffid; file ;"species"\r\n1;images/1.png;"heron; grey"\r\n\r\n2;"a, b.png";owl\r\n'
+    )
+    (folder / "t.csv").write_bytes(content.encode())
+    samples = from_table(
+        folder / "t.csv", path_column="file", label_column="species", delimiter=";"
+    )
+    assert samples.class_names == ("heron; grey", "owl")
+    assert samples.paths[1] == str(folder / "a, b.png")
+    with pytest.raises(ValueError, match=r"no column 'path'; .*Try delimiter=';'"):
+        from_table(folder / "t.csv")
+
+
+def test_absolute_paths(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    table = write(elsewhere, "path,label", f"{folder}/images/0.png,a", f"{folder}/images/1.png,b")
+    assert from_table(table).paths[0] == str(folder / "images" / "0.png")
+
+
+COLUMNS = ["x1", "y1", "x2", "y2"]
+
+
+def test_boxes(folder):
+    table = write(
+        folder, "path,label,x1,y1,x2,y2", "images/0.png,a,0,1,2,3", "images/0.png,b,1,1,4,3.5",
+    )  # fmt: skip
+    samples = from_table(table, box_columns=COLUMNS)
+    assert samples.boxes.tolist() == [[0, 1, 2, 3], [1, 1, 4, 3.5]]
+    assert samples.crop_to_boxes().read(1).size == (3, 3)
+    with pytest.raises(ValueError, match="must name four columns"):
+        from_table(table, box_columns=COLUMNS[:3])
+    with pytest.raises(ValueError, match="gives 'images/0.png' two labels, in lines 2 and 3"):
+        from_table(table)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "NaN", "nan", "null", "<NA>"])
+@pytest.mark.parametrize("column", ["path", "label", "split", "x2"])
+def test_empty_cells(folder, column, empty):
+    cells = {
+        "path": "images/1.png",
+        "label": "a",
+        "split": "train",
+        "x1": 0,
+        "y1": 0,
+        "x2": 1,
+        "y2": 1,
+    }
+    table = write(
+        folder,
+        ",".join(cells),
+        ",".join(map(str, {**cells, "path": "images/0.png"}.values())),
+        ",".join(map(str, {**cells, column: empty}.values())),
+    )
+    with pytest.raises(ValueError, match=f"has no {column} in line 3: the cell holds '.*' .1 such"):
+        from_table(table, box_columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        ([], "has no column 'path'"),
+        (["path,label"], "has no rows below its header"),
+        (["file,label", "images/0.png,a"], "no column 'path'; its columns are file, label"),
+        (["path,class", "images/0.png,a"], "no column 'label'"),
+        (["path,label,path", "images/0.png,a,b"], "two columns called 'path'"),
+        (
+            ["path,label", "images/0.png,a", "images/1.png"],
+            "Line 3 of .* has 1 cells, the header 2",
+        ),
+        (["path,label", "images/0.png,a,b"], "Line 2 of .* has 3 cells"),
+        (["path,label", '"images/0.png,a'], "no CSV file in UTF-8"),
+        (["path,label", "images/0.png,0", "images/1.png,2"], "labels up to 2, .* without label 1"),
+        (["path,label", "images/0.png,1", "images/1.png,2"], "labels up to 2, .* without label 0"),
+        (["path,label", "images/0.png,0", "images/1.png,-1"], "0..0. Received: label -1 in line 3"),
+        (["path,label", "images/0.png,0", "images/1.png,99999999"], "without label 1"),
+        (
+            ["path,label", "images/0.png,a", "images/1.png,b", "", "images/0.png,a"],
+            "'images/0.png' more than once, in lines 2 and 5. Remove one",
+        ),
+        (
+            ["path,label", "images/0.png,a", "images/../images/0.png,b"],
+            "two labels, in lines 2 and 3",
+        ),
+        (
+            ["path,label,split", "images/0.png,a,train", "images/0.png,a,test"],
+            "into 'train' and into 'test', in lines 2 and 3",
+        ),
+    ],
+)
+def test_wrong_tables(folder, lines, message):
+    with pytest.raises(ValueError, match=message):
+        from_table(write(folder, *lines))
+
+
+def test_labels_out_of_range(folder):
+    table = write(folder, "path,label", "images/0.png,0", "images/1.png,2")
+    with pytest.raises(ValueError, match="must lie in 0..1. Received: label 2 in line 3"):
+        from_table(table, class_names=["cat", "dog"])
+
+
+@pytest.mark.parametrize("value", ["one", "inf", "1e999"])
+def test_boxes_that_are_no_numbers(folder, value):
+    table = write(folder, "path,label,x1,y1,x2,y2", f"images/0.png,a,0,1,{value},3")
+    with pytest.raises(
+        ValueError, match=f"numbers in the column 'x2'. Received: '{value}' in line 2"
+    ):
+        from_table(table, box_columns=COLUMNS)
+
+
+def test_missing_files(folder):
+    with pytest.raises(FileNotFoundError, match="No such table. Received: path=.*none.csv"):
+        from_table(folder / "none.csv")
+    table = write(folder, "path,label", "images/0.png,a", "images/77.png,b", "images/88.png,b")
+    with pytest.raises(FileNotFoundError, match="2 of the photographs .*77.png, .*88.png$"):
+        from_table(table)
+    (folder / "latin.csv").write_bytes("path,label\nimages/0.png,höhle\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="latin.csv is no CSV file in UTF-8"):
+        from_table(folder / "latin.csv")

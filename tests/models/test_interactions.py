@@ -1,0 +1,237 @@
+"""Every row of the comparison keeps what CIN can do."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import cin_keras
+from cin_keras.models.interactions import INTERACTIONS, SELF_CHANNEL
+from tests import reference
+from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone
+
+ROWS = [
+    *({"interaction": name, "contrast": None} for name in INTERACTIONS),
+    *({"interaction": name, "contrast": "embedding"} for name in INTERACTIONS),
+    *({"interaction": name, "contrast": "cci"} for name in SELF_CHANNEL),
+    {"interaction": "sci", "contrast": "cci", "similarity": "correlation", "learnable_scale": True},
+    {"interaction": "bilinear", "contrast": None, "projection_dim": 3},
+    {"interaction": "phi", "contrast": "embedding", "descriptor": "flatten"},
+    {"interaction": "phi", "contrast": "embedding", "pooled": False},
+]
+
+
+def make(backbone=None, size=8, **kwargs):
+    """A CIN whose weights are mostly above zero, so that every part has a say."""
+    model = cin_keras.CIN(
+        3,
+        backbone=backbone or tiny_backbone(size=size),
+        input_shape=(size, size, 3),
+        **{"embedding_dim": 5, **kwargs},
+    )
+    rng = np.random.default_rng(5)
+    for weight in model.trainable_weights:
+        weight.assign(0.2 + 0.2 * rng.normal(size=weight.shape))
+    return model
+
+
+def described(row):
+    return "-".join(str(value) for value in row.values())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=described)
+def test_a_row_trains_on_pairs_and_is_saved_whole(tmp_path, row):
+    images, labels = pair_batch()
+    model = make(**row)
+    before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    history = model.fit(images, labels, batch_size=4, verbose=0).history
+    assert ("contrastive_loss" in history) == (row["contrast"] is not None)
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        moved = np.abs(ops.convert_to_numpy(weight) - value).max()
+        assert 0 < moved < np.inf, weight.path
+    assert set(model.evaluate(images[0], labels[0], verbose=0, return_dict=True)) == {
+        "loss",
+        "accuracy",
+    }
+    expected = model.predict(images[0], verbose=0)
+    paired = ops.convert_to_numpy(model(images, training=False)["outputs"])
+    reference.assert_close(paired[::2], expected, relative=1e-4, absolute=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(images[0], verbose=0), expected, rtol=1e-5, atol=1e-6)
+    same, config = loaded.get_config(), model.get_config()
+    same.pop("backbone"), config.pop("backbone")
+    assert same == config
+    loaded.fit(images, labels, batch_size=4, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "initializer", ["glorot_uniform", keras.initializers.RandomNormal(stddev=0.3, seed=3)]
+)
+def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
+    model = cin_keras.CIN(
+        3, tiny_backbone(), input_shape=(8, 8, 3), phi_initializer=initializer, dropout=0.1
+    )
+    expected = keras.initializers.get(initializer)((3, 3, 4, 4))
+    kernel = ops.convert_to_numpy(model.interaction.phi.kernel)
+    if initializer == "glorot_uniform":
+        assert 0.1 < np.abs(kernel).max() < np.sqrt(6 / (2 * 9 * 4)) + 1e-6
+    else:
+        np.testing.assert_allclose(kernel, ops.convert_to_numpy(expected), rtol=1e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config()["phi_initializer"] == model.get_config()["phi_initializer"]
+    np.testing.assert_array_equal(ops.convert_to_numpy(loaded.interaction.phi.kernel), kernel)
+
+
+@pytest.mark.parametrize("interaction", INTERACTIONS)
+def test_without_contrast_single_images_train_as_pairs_do(interaction):
+    images, labels = pair_batch()
+    single = tuple(
+        np.stack(part, axis=1).reshape(8, *part[0].shape[1:]) for part in (images, labels)
+    )
+    results = []
+    for batch in ((images, labels), single):
+        model = make(interaction=interaction, contrast=None)
+        model.set_weights([np.cos(np.arange(w.size)).reshape(w.shape) for w in model.get_weights()])
+        model.compile(keras.optimizers.SGD(0.1), loss=model.loss)
+        loss = model.fit(*batch, batch_size=8, shuffle=False, verbose=0).history["loss"][0]
+        results.append((loss, model.get_weights()))
+    (loss_a, weights_a), (loss_b, weights_b) = results
+    assert loss_a == pytest.approx(loss_b, rel=1e-5)
+    for a, b in zip(weights_a, weights_b, strict=True):
+        reference.assert_close(a, b)
+
+
+def test_the_contrast_of_embeddings_compares_z_itself():
+    images, labels = pair_batch()
+    model = make(interaction="sci", contrast="embedding", scale=0.5)
+    phi = [
+        ops.convert_to_numpy(w) for w in (model.interaction.phi.kernel, model.interaction.phi.bias)
+    ]
+    kernel = ops.convert_to_numpy(model.embedding.kernel)
+    features = [ops.convert_to_numpy(model.backbone(x)).astype("float64") for x in images]
+    embeddings = []
+    for pair in zip(*features, strict=True):
+        z = [reference.self_channel_interaction(x, *phi, 0.5).mean(axis=(0, 1)) for x in pair]
+        embeddings.append([v @ kernel / np.linalg.norm(v @ kernel) for v in z])
+    found = ops.convert_to_numpy(model(images, training=False)["embeddings"])
+    reference.assert_close(found, np.array(embeddings))
+    expected = reference.pair_losses(embeddings, labels[0] == labels[1], model.margin).mean()
+    history = model.fit(images, labels, batch_size=4, verbose=0).history
+    assert history["contrastive_loss"][0] == pytest.approx(expected, rel=1e-4)
+    total = history["classification_loss"][0] + model.alpha * expected
+    assert history["loss"][0] == pytest.approx(total, rel=1e-4)
+
+
+def test_bilinear_pooling_takes_two_backbones(tmp_path):
+    images, labels = pair_batch()
+    first = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 2, 2)],
+        name="first",
+    )
+    second = normalized_backbone()
+    model = make(first, interaction="bilinear", contrast=None, second_backbone=second)
+    maps = [ops.convert_to_numpy(b(images[0], training=False)) for b in (first, second)]
+    pooled = np.stack([reference.bilinear_pooling(*pair) for pair in zip(*maps, strict=True)])
+    kernel, bias = model.classifier.get_weights()
+    reference.assert_close(model.predict(images[0], verbose=0), pooled @ kernel + bias)
+    model.fit(images, labels, batch_size=4, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.second_backbone.name == "normalized"
+    np.testing.assert_allclose(
+        loaded.predict(images[0], verbose=0), model.predict(images[0], verbose=0), rtol=1e-5
+    )
+
+
+def test_two_backbones_of_one_name(tmp_path):
+    images, labels = pair_batch(size=32)
+    model = cin_keras.CIN(
+        3,
+        "mobilenet",
+        None,
+        (32, 32, 3),
+        interaction="bilinear",
+        contrast=None,
+        projection_dim=4,
+        second_backbone="mobilenet",
+    )
+    model.fit(images, labels, batch_size=4, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(images[0], verbose=0), model.predict(images[0], verbose=0), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match="a file for the first backbone"):
+        cin_keras.CIN(
+            3,
+            tiny_backbone(),
+            "some.weights.h5",
+            (8, 8, 3),
+            interaction="bilinear",
+            contrast=None,
+            second_backbone="mobilenet",
+        )
+
+
+SERVE = """
+import json, sys
+sys.modules["keras"] = sys.modules["cin_keras"] = None
+import numpy as np, tensorflow as tf
+images = np.load(sys.argv[1])
+served = [tf.saved_model.load(folder) for folder in sys.argv[2:]]
+print(json.dumps([model.serve_uint8(images).numpy().tolist() for model in served]))
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
+)
+def test_every_interaction_is_served_by_tensorflow_alone(tmp_path):
+    images, _ = pair_batch()
+    np.save(tmp_path / "images.npy", images[0])
+    expected, folders = [], []
+    for interaction in INTERACTIONS:
+        model = make(interaction=interaction, contrast=None)
+        folders.append(tmp_path / f"served_{interaction}")
+        model.export(folders[-1], verbose=False)
+        expected.append(model.predict(images[0], verbose=0))
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(tmp_path / "images.npy"), *map(str, folders)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for outputs, of_model in zip(json.loads(done.stdout), expected, strict=True):
+        reference.assert_close(outputs, of_model)
+
+
+@pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "phi", "bilinear"])
+def test_half_precision(interaction):
+    images, labels = pair_batch()
+    model = make(interaction=interaction, contrast="embedding", dtype="mixed_bfloat16")
+    assert np.isfinite(model.fit(images, labels, batch_size=4, verbose=0).history["loss"][0])
+    assert model.predict(images[0], verbose=0).dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"interaction": "se"}, "interaction='se'"),
+        ({"contrast": "triplet"}, "contrast='triplet'"),
+        ({"interaction": "phi"}, r"contrast='cci'.*interaction='phi'"),
+        ({"block_rows": 4, "interaction": "phi", "contrast": None}, "block_rows=4"),
+        ({"projection_dim": 4}, "projection_dim=4"),
+        ({"second_backbone": "mobilenet"}, "second_backbone='mobilenet'"),
+        ({"similarity": "euclid"}, "similarity='euclid'"),
+        ({"projection_dim": 0, "interaction": "bilinear", "contrast": None}, "projection_dim=0"),
+    ],
+)
+def test_choices_that_do_not_fit_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        cin_keras.CIN(3, tiny_backbone(), input_shape=(8, 8, 3), **arguments)
