@@ -1,5 +1,6 @@
 """Data sets as lists of samples, and the `tf.data` pipelines that read them."""
 
+from cin_keras.data.cache import with_cache
 from cin_keras.data.cub_200_2011 import cub_200_2011
 from cin_keras.data.decoding import UnreadableImage, decode
 from cin_keras.data.download import DownloadError, download

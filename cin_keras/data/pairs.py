@@ -9,13 +9,15 @@ import functools
 import keras
 import numpy as np
 
+from cin_keras.data.cache import with_cache
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.images import (
     EpochCounter,
     check_positive,
     check_seed,
+    check_shard,
     finish,
-    read_in_order,
+    read_in_batches,
 )
 from cin_keras.data.skipping import Reader, replacements
 
@@ -27,11 +29,14 @@ def pair_dataset(
     positive_fraction=0.5,
     classes_per_batch=None,
     *,
+    sampling="image",
     seed=0,
     augment="crop",
     start_epoch=0,
     on_error="raise",
     max_pixels=MAX_PIXELS,
+    cache=None,
+    shard=None,
 ):
     """A `tf.data` pipeline of pairs of images, for `CIN.fit`.
 
@@ -51,6 +56,10 @@ def pair_dataset(
         classes_per_batch: `None`, or an int: every batch is drawn from that many classes, equally
             many images of each (the paper's public code has 4 classes × 5 images). Must divide
             `2 * pairs_per_batch`. Defaults to `None`, any classes.
+        sampling: `"image"`, every photograph stands in about one pair an epoch, or `"class"`,
+            every class has about equally many images an epoch, whatever its size: of a large
+            class a part, drawn anew every epoch; those of a small class several times. The
+            length of an epoch is the same. Defaults to `"image"`.
         seed: Int ≥ 0. Defaults to 0.
         augment: `None` (centre crop), `"crop"` (random crop and flip) or `"randaugment"` (both,
             then KerasCV's RandAugment, whose own random numbers `seed` starts but which the
@@ -65,6 +74,12 @@ def pair_dataset(
             `"raise"`.
         max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
             178,956,970.
+        cache: `None`, `"memory"`, or a folder on disk, to decode every image only once; see
+            `cin_keras.data.with_cache`. The pixels are the same. Defaults to `None`.
+        shard: `None`, or `(index, count)`, the part of one of `count` hosts, `index` from 0:
+            every `count`-th batch of the epoch, with the same crops. All have equally many
+            batches; the last ones that do not go round (fewer than `count`) are dropped.
+            Defaults to `None`, the whole epoch.
 
     Returns:
         `tf.data.Dataset` of known length, batches `((images_a, images_b), (labels_a, labels_b))`:
@@ -72,9 +87,10 @@ def pair_dataset(
         `(pairs,)`. Its attribute `skipped` is a `SkippedImages`.
 
     Raises:
-        ValueError: For arguments out of range, fewer samples than one batch needs, or negative
-            pairs asked of a single class. While iterating, an image that cannot be decoded stops
-            the run with an error that names the file (with `"skip"`, if none is good).
+        ValueError: For arguments out of range, fewer samples than one batch (of every shard)
+            needs, or negative pairs asked of a single class. While iterating, an image that cannot
+            be decoded stops the run with an error that names the file (with `"skip"`, if none is
+            good).
 
     Example:
 
@@ -92,7 +108,19 @@ def pair_dataset(
         positive_fraction=positive_fraction,
         classes_per_batch=classes_per_batch,
         seed=seed,
+        sampling=sampling,
     )
+    shard_index, shards = check_shard(shard)
+    if len(sampler) < shards:
+        raise ValueError(
+            f"{shards} shards need at least one batch each; lower `pairs_per_batch` or the number "
+            f"of shards. Received: shard={shard}, {len(sampler)} batches of {pairs_per_batch} pairs"
+        )
+    # The two images of pair k are at the places 2 k and 2 k + 1 of the epoch. A batch is read with
+    # the first image of every pair first: two halves, which need not be copied to be parted.
+    batches = np.arange(2 * pairs_per_batch * len(sampler)).reshape(-1, pairs_per_batch, 2)
+    batches = batches[shard_index::shards][: len(sampler) // shards]
+    positions = batches.transpose(0, 2, 1).reshape(-1)
 
     @functools.lru_cache(maxsize=2)
     def order(epoch):
@@ -102,15 +130,16 @@ def pair_dataset(
         partner = order(epoch)[position ^ 1]
         return replacements(samples.labels, check_seed(seed), epoch, position, index, partner)
 
-    epochs = EpochCounter(order, start_epoch)
-    reader = Reader(samples, on_error, max_pixels, stand_ins)
+    epochs = EpochCounter(order, positions, start_epoch)
+    reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
     images = 2 * pairs_per_batch
-    dataset = read_in_order(
-        reader, epochs, image_size, augment, check_seed(seed), images * len(sampler)
-    )
-    dataset = finish(dataset.batch(images, drop_remainder=True), epochs, augment, check_seed(seed))
+    dataset = read_in_batches(reader, epochs, image_size, augment, check_seed(seed), images)
+    dataset = finish(dataset, epochs, augment, check_seed(seed))
     pairs = dataset.map(
-        lambda images, labels: ((images[0::2], images[1::2]), (labels[0::2], labels[1::2]))
+        lambda images, labels: (
+            (images[:pairs_per_batch], images[pairs_per_batch:]),
+            (labels[:pairs_per_batch], labels[pairs_per_batch:]),
+        )
     )
     pairs.epochs = epochs
     pairs.skipped = reader.skipped
@@ -154,12 +183,15 @@ class SetEpoch(keras.callbacks.Callback):
 class PairSampler:
     """The pairs of every epoch, as indices of samples; a function of seed and epoch alone.
 
+    It holds one small integer a sample, and `epoch` works on a few arrays of that length.
+
     Args:
         labels: Integers of shape `(samples,)`.
         pairs_per_batch: Int ≥ 1. Defaults to 10.
         positive_fraction: Float in [0, 1]. Defaults to 0.5.
         classes_per_batch: `None` or int, as for `pair_dataset`. Defaults to `None`.
         seed: Int ≥ 0. Defaults to 0.
+        sampling: `"image"` or `"class"`, as for `pair_dataset`. Defaults to `"image"`.
 
     Raises:
         ValueError: As for `pair_dataset`.
@@ -178,14 +210,25 @@ class PairSampler:
         positive_fraction=0.5,
         classes_per_batch=None,
         seed=0,
+        sampling="image",
     ):
+        if sampling not in ("image", "class"):
+            raise ValueError(
+                f"`sampling` must be 'image' or 'class'. Received: sampling={sampling!r}"
+            )
         check_positive(pairs_per_batch=pairs_per_batch)
         self.labels = np.asarray(labels)
         self.pairs_per_batch = pairs_per_batch
         self.positive_fraction = positive_fraction
         self.classes_per_batch = classes_per_batch
+        self.sampling = sampling
         self.seed = check_seed(seed)
-        self.classes, counts = np.unique(self.labels, return_counts=True)
+        self.classes, ranks, self._sizes = np.unique(
+            self.labels, return_inverse=True, return_counts=True
+        )
+        # The class of every sample, from 0 without gaps; integers of 16 bits sort fastest.
+        self._class_of = ranks.astype(np.min_scalar_type(len(self.classes)))
+        self._starts = np.cumsum(self._sizes) - self._sizes
         if not 0 <= positive_fraction <= 1:
             raise ValueError(
                 "`positive_fraction` must lie in [0, 1]. "
@@ -204,9 +247,6 @@ class PairSampler:
             )
         if classes_per_batch is not None:
             self._check_classes_per_batch()
-        # Indices by class: those of class k are _by_class[_starts[k]:_starts[k + 1]].
-        self._by_class = np.argsort(self.labels, kind="stable")
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
 
     def _check_classes_per_batch(self):
         images = 2 * self.pairs_per_batch
@@ -245,9 +285,8 @@ class PairSampler:
             return self._few_classes_a_batch(rng)
         pairs = len(self) * self.pairs_per_batch
         positives = self._count_positives(pairs)
-        order = self._shuffled_by_class(rng)
-        positive, rest = self._positive_pairs(order, positives, pairs - positives, rng)
-        negative = self._negative_pairs(rest, pairs - positives, rng)
+        positive, rest = self._positive_pairs(positives, pairs - positives, rng)
+        negative = self._negative_pairs(rest, pairs - positives, positive, rng)
         merged = _merge_evenly(positive, negative)
         return merged.reshape(len(self), self.pairs_per_batch, 2)
 
@@ -255,88 +294,143 @@ class PairSampler:
         return int(np.floor(self.positive_fraction * pairs + 0.5))
 
     def _shuffled_by_class(self, rng):
-        """All indices, those of a class together, shuffled within it."""
-        keys = rng.random(len(self.labels))
-        return self._by_class[np.lexsort([keys, self.labels[self._by_class]])]
+        """All indices, shuffled; those of class k are together, from `_starts[k]` on."""
+        order = rng.permutation(len(self.labels))
+        return order[np.argsort(self._class_of[order], kind="stable")]
 
-    def _positive_pairs(self, order, count, negatives, rng):
-        """`count` positive pairs from `order`, and the indices left over for the negative ones.
+    def _divide(self, total, rng, limit=None):
+        """Divides `total` over the classes, evenly or by their images as `sampling` says.
 
-        Neighbours in `order` are paired; the odd one of a class, if it is needed, goes with
-        another of its class, which is then seen twice, or, alone in its class, with itself.
+        Every class gets its share, rounded down or up at random, and none more than `limit`.
         """
-        sizes = np.diff(self._starts)
-        position = np.arange(len(order)) - np.repeat(self._starts[:-1], sizes)
-        size = np.repeat(sizes, sizes)
+        weights = self._sizes if self.sampling == "image" else np.ones_like(self._sizes)
+        parts = np.zeros(len(weights), np.int64)
+        free = np.ones(len(weights), bool)
+        while limit is not None:
+            too_large = free & (total * weights > limit * weights[free].sum())
+            if not too_large.any():
+                break
+            parts[too_large] = limit
+            total -= limit * np.count_nonzero(too_large)
+            free &= ~too_large
+        # Systematic sampling, in whole numbers: a common random start, then equal steps.
+        order = rng.permutation(np.flatnonzero(free))
+        if order.size:
+            ends = np.cumsum(weights[order])
+            edges = (total * ends + rng.integers(ends[-1])) // ends[-1]
+            parts[order] = np.diff(edges, prepend=0)
+        return parts
+
+    def _positive_pairs(self, count, negatives, rng):
+        """`count` positive pairs, and the indices left over for the negative ones.
+
+        The images of a class, shuffled, are paired with their neighbours; the odd one at the end,
+        if it is needed, goes with the next of its class, which begins again after its last.
+        """
+        order = self._shuffled_by_class(rng)
+        drawn = self._divide(2 * (count + negatives), rng)
+        position = np.arange(drawn.sum()) - np.repeat(np.cumsum(drawn) - drawn, drawn)
+        start, size, in_all = (np.repeat(x, drawn) for x in (self._starts, self._sizes, drawn))
+        index = order[start + position % size]
+
         first = np.flatnonzero(position % 2 == 0)
-        odd = position[first] + 1 == size[first]
-        # The odd one's partner is the class's first, itself where there is no other.
-        partner = np.where(odd, first - position[first], first + 1)
+        odd = position[first] + 1 == in_all[first]
         # The negative pairs take at most one image each of a class: what a large class has
         # beyond that comes first. Then whole neighbours before odd ones, in random order.
-        optional = position[first] >= size[first] - negatives
+        optional = position[first] >= in_all[first] - negatives
         chosen = np.lexsort([rng.random(len(first)), odd, optional])[:count]
-        pairs = np.stack([order[first[chosen]], order[partner[chosen]]], axis=1)
-        used = np.zeros(len(order), bool)
-        used[first[chosen]] = used[partner[chosen]] = True
-        return rng.permutation(pairs), order[~used]
+        first, odd = first[chosen], odd[chosen]
+        partner = (position[first] + 1) % size[first]
+        pairs = np.stack([index[first], order[start[first] + partner]], axis=1)
 
-    def _negative_pairs(self, rest, count, rng):
+        used = np.zeros(len(index), bool)
+        used[first] = used[first[~odd] + 1] = True
+        again = odd & (partner < in_all[first])
+        used[(first - position[first] + partner)[again]] = True
+        return rng.permutation(pairs), index[~used]
+
+    def _negative_pairs(self, rest, count, positive, rng):
         """`count` negative pairs from the indices in `rest`, which are at least twice as many."""
-        labels, rest = self.labels, rng.permutation(rest)
-        a, b = rest[:count], rest[count : 2 * count]
-        for i in np.flatnonzero(labels[a] == labels[b]):
-            other = np.flatnonzero((labels[a] != labels[a[i]]) & (labels[b] != labels[a[i]]))
-            # An earlier swap may have parted the two already.
-            if other.size and labels[a[i]] == labels[b[i]]:
-                j = rng.choice(other)
-                b[i], b[j] = b[j], b[i]
-        clash = np.flatnonzero(labels[a] == labels[b])
-        if clash.size:
-            # One class has more than half: others replace it, those not seen yet first.
-            spare = np.concatenate([rest[2 * count :], rng.permutation(len(labels))])
-            b[clash] = np.resize(spare[labels[spare] != labels[a[clash[0]]]], clash.size)
-        return np.stack([a, b], axis=1)
+        rest = rng.permutation(rest)
+        pairs = rest[: 2 * count].reshape(count, 2)
+        classes = self._class_of[pairs]
+        clash = classes[:, 0] == classes[:, 1]
+        if not clash.any():
+            return pairs
+        # The pairs of one class exchange images with each other, and, where one class has most of
+        # them, with as many pairs without it as there must be to part it.
+        in_clash = np.bincount(classes[clash, 0], minlength=len(self.classes))
+        common = in_clash.argmax()
+        others = np.flatnonzero(~clash & (classes != common).all(axis=1))
+        needed = max(2 * in_clash[common] - in_clash.sum(), 0)
+        among = np.concatenate([np.flatnonzero(clash), rng.permutation(others)[:needed]])
+        images = rng.permutation(pairs[among].reshape(-1))
+        shuffled_classes = rng.permutation(len(self.classes))
+        images = images[np.argsort(shuffled_classes[self._class_of[images]], kind="stable")]
+        # Half a turn around the images, class by class, never meets the same class, unless one
+        # has more than half of them.
+        pairs[among] = images.reshape(2, -1).T
+        if needed > len(others):
+            # Then others replace it, those not seen yet first.
+            classes = self._class_of[pairs]
+            clash = np.flatnonzero(classes[:, 0] == classes[:, 1])
+            spare = rng.permutation(np.flatnonzero(self._class_of != common))
+            seen = np.zeros(len(self.labels), bool)
+            seen[positive] = seen[pairs] = True
+            spare = spare[np.argsort(seen[spare], kind="stable")]
+            pairs[clash, 1] = np.resize(spare, len(clash))
+        return pairs
 
     def _few_classes_a_batch(self, rng):
         """Batches of `classes_per_batch` classes × equally many images."""
-        batches = len(self)
+        classes = self._classes_of_batches(rng)
         size = 2 * self.pairs_per_batch // self.classes_per_batch
-        chunks = self._chunks_per_class(batches * self.classes_per_batch, rng)
+        # The classes of all batches, sorted: their images follow one another, and begin again
+        # where a class has been used up.
+        by_class = np.argsort(classes, axis=None, kind="stable")
+        label = classes.reshape(-1)[by_class]
+        earlier = np.arange(len(label)) - np.searchsorted(label, label)
+        position = earlier[:, None] * size + np.arange(size)
+        images = np.empty((len(label), size), np.int64)
         order = self._shuffled_by_class(rng)
-        drawn = [[] for _ in range(batches)]
-        for k in rng.permutation(len(self.classes)):
-            members = order[self._starts[k] : self._starts[k + 1]]
-            # No class has more chunks than there are batches. Its chunks go to those that have
-            # the fewest so far, so that in the end all have `classes_per_batch`.
-            fewest = np.lexsort([rng.random(batches), [len(batch) for batch in drawn]])
-            parts = np.resize(members, (chunks[k], size))
-            for batch, chunk in zip(fewest[: chunks[k]], parts, strict=True):
-                drawn[batch].append(chunk)
-        epoch, positives = [], 0
-        for i, batch in enumerate(drawn):
-            wanted = self._count_positives((i + 1) * self.pairs_per_batch) - positives
-            count = min(self._feasible_positives(), key=lambda p: abs(p - wanted))
-            positives += count
-            epoch.append(self._pairs_of_few_classes(batch, count, rng))
-        return np.array(epoch)
+        images[by_class] = order[self._starts[label, None] + position % self._sizes[label, None]]
+        images = images.reshape(len(self), self.classes_per_batch, size)
 
-    def _chunks_per_class(self, total, rng):
-        """How many chunks of each class, in proportion to its images, rounded at random."""
-        limit = len(self)
-        counts = np.diff(self._starts)
-        share = np.minimum(total * counts / counts.sum(), limit)
-        while share.sum() < total - 1e-9:
-            free = share < limit
-            share[free] += (total - share.sum()) * counts[free] / counts[free].sum()
-            share = np.minimum(share, limit)
-        # Systematic sampling: every class gets the floor or the ceiling of its share.
-        order = rng.permutation(len(share))
-        edges = np.floor(np.concatenate([[0], np.cumsum(share[order])]) + rng.random())
-        edges[-1] = edges[0] + total
-        chunks = np.empty(len(share), int)
-        chunks[order] = np.diff(edges).astype(int)
-        return chunks
+        positives = self._positives_of_batches()
+        epoch = np.empty((len(self), self.pairs_per_batch, 2), np.int64)
+        for count in np.unique(positives):
+            batches = positives == count
+            epoch[batches] = self._pairs_of_few_classes(images[batches], count)
+        return epoch
+
+    def _classes_of_batches(self, rng):
+        """Different classes for every batch: shape `(batches, classes_per_batch)`, shuffled."""
+        batches = len(self)
+        # No class is more often there than there are batches.
+        times = self._divide(batches * self.classes_per_batch, rng, limit=batches)
+        shuffled = rng.permutation(len(self.classes))
+        rows = np.repeat(shuffled, times[shuffled]).reshape(self.classes_per_batch, batches)
+        # Each row gives every batch one class, in random order. The class at a row's beginning may
+        # stand at the end of the row above: it goes to batches that do not have it yet.
+        above = np.full(batches, -1)
+        for row in rows:
+            begins = np.count_nonzero(row == row[0])
+            places = rng.permutation(batches)
+            places = places[np.argsort(above[places] == row[0], kind="stable")]
+            places[begins:] = rng.permutation(places[begins:])
+            row[places] = row.copy()
+            above = row
+        return rng.permuted(rows.T, axis=1)
+
+    def _positives_of_batches(self):
+        """How many pairs of each batch are positive, such that the sum is right on the way."""
+        feasible = self._feasible_positives()
+        positives, total = np.empty(len(self), np.int64), 0
+        for i in range(len(self)):
+            wanted = self._count_positives((i + 1) * self.pairs_per_batch) - total
+            positives[i] = min(feasible, key=lambda count: abs(count - wanted))
+            total += int(positives[i])
+        return positives
 
     def _positives_per_class(self, positives):
         """`positives` pairs spread over the classes of a batch."""
@@ -353,19 +447,25 @@ class PairSampler:
                 feasible.append(positives)
         return feasible
 
-    def _pairs_of_few_classes(self, chunks, positives, rng):
-        """The pairs of one batch from its chunks, `(classes, images)`."""
+    def _pairs_of_few_classes(self, images, positives):
+        """The pairs of batches with `positives` positive ones each.
+
+        Args:
+            images: Indices of shape `(batches, classes, images)`.
+            positives: Int.
+
+        Returns:
+            Integers of shape `(batches, pairs, 2)`.
+        """
         pairs, rest = [], []
-        per_class = self._positives_per_class(positives)
-        # Neighbours in a chunk are different images even where a small class repeats in it.
-        for chunk, count in zip(rng.permutation(chunks), per_class, strict=True):
-            pairs.extend(chunk[: 2 * count].reshape(count, 2))
-            rest.append(chunk[2 * count :])
+        # Neighbours are different images even where a small class repeats.
+        for k, count in enumerate(self._positives_per_class(positives)):
+            pairs.append(images[:, k, : 2 * count].reshape(len(images), count, 2))
+            rest.append(images[:, k, 2 * count :])
         # Half a turn around the rest, class by class, never meets the same class.
-        rest = np.concatenate(rest)
-        half = len(rest) // 2
-        pairs.extend(np.stack([rest[:half], rest[half:]], axis=1))
-        return np.array(pairs)
+        rest = np.concatenate(rest, axis=1)
+        pairs.append(rest.reshape(len(rest), 2, -1).transpose(0, 2, 1))
+        return np.concatenate(pairs, axis=1)
 
 
 def _merge_evenly(a, b):

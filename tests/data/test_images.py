@@ -138,6 +138,32 @@ def test_a_shuffled_pass_depends_on_seed_and_epoch_alone():
             np.testing.assert_array_equal(received, expected)
 
 
+# === Shards ===
+
+
+@pytest.mark.parametrize("shards", [2, 3, 7])
+def test_shards_of_an_evaluation_see_every_image_once(shards):
+    samples = coloured_samples([0, 1, 2, 0, 1, 1, 0])
+    parts = [image_dataset(samples, 8, 2, shard=(i, shards)) for i in range(shards)]
+    seen = []
+    for part in parts:
+        images, labels = contents(part)
+        assert len(part) == len(list(part)) == -(-len(labels) // 2)
+        assert len(labels) in (7 // shards, 7 // shards + 1)
+        seen += zip(images[:, 0, 0, 1].tolist(), labels.tolist(), strict=True)
+    assert sorted(seen) == list(enumerate([0, 1, 2, 0, 1, 1, 0]))
+
+
+def test_shards_of_training_are_equally_long_and_part_of_the_epoch():
+    images, labels = contents(shuffled(start_epoch=2))
+    for shards in (2, 5):
+        for i in range(shards):
+            part, part_labels = contents(shuffled(start_epoch=2, shard=(i, shards)))
+            chosen = np.arange(i, 12, shards)[: 12 // shards]
+            np.testing.assert_array_equal(part, images[chosen])
+            np.testing.assert_array_equal(part_labels, labels[chosen])
+
+
 # === RandAugment ===
 
 
@@ -177,6 +203,9 @@ def test_a_broken_image_is_named_while_iterating(tmp_path, augment):
         ),
         ({"batch_size": 0}, "`batch_size` must be an int of at least 1.*batch_size=0"),
         ({"batch_size": None}, "`batch_size` must be an int of at least 1.*batch_size=None"),
+        ({"shard": (3, 3)}, r"`shard` must be None or .index, count.*shard=\(3, 3\)"),
+        ({"shard": (0, 2)}, "2 shards need at least one image each.*1 images"),
+        ({"cache": ""}, "`cache` must be None, 'memory' or the path of a folder.*cache=''"),
         ({"augment": "cutmix"}, "`augment` must be None, 'crop' or 'randaugment'.*'cutmix'"),
         ({"seed": -1}, "`seed` must be an int of at least 0.*seed=-1"),
         ({"start_epoch": 0.5}, "`start_epoch` must be an int of at least 0.*start_epoch=0.5"),

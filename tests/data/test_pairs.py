@@ -97,6 +97,14 @@ def test_a_class_meets_many_others():
     assert partners.sum(0).min() >= 5
 
 
+def test_a_class_of_exactly_half_the_images_meets_all_others_once():
+    labels = shuffled_labels([50, 30, 15, 5])
+    for number in range(5):
+        epoch = PairSampler(labels, 5, positive_fraction=0).epoch(number).reshape(-1, 2)
+        assert (labels[epoch[:, 0]] != labels[epoch[:, 1]]).all()
+        assert (usage(epoch, 100) == 1).all()
+
+
 # === Few classes in a batch ===
 
 # Images of each class, pairs in a batch, share of positive pairs, classes in a batch.
@@ -143,6 +151,84 @@ def test_few_classes_are_mixed_anew_in_every_batch():
     sampler = PairSampler(labels, 10, classes_per_batch=4)
     mixes = {tuple(np.unique(labels[batch])) for n in range(5) for batch in sampler.epoch(n)}
     assert len(mixes) > 10
+
+
+# === Many images ===
+
+
+def long_tail(images=60_000, classes=3_000):
+    """The sizes of classes of which the largest has a fifth of the images, and most have few."""
+    sizes = np.maximum(1, images / 5 / np.arange(1, classes + 1) ** 1.2).astype(int)
+    sizes[1] += images - sizes.sum()
+    return shuffled_labels(sizes)
+
+
+@pytest.mark.parametrize("sampling", ["image", "class"])
+@pytest.mark.parametrize("classes_per_batch", [None, 4])
+def test_a_long_tail_of_classes(classes_per_batch, sampling):
+    labels = long_tail()
+    sizes = np.bincount(labels)
+    sampler = PairSampler(labels, 10, 0.5, classes_per_batch, sampling=sampling)
+    for number in range(2):
+        epoch = sampler.epoch(number)
+        assert epoch.shape == (3000, 10, 2)
+        of_class = labels[epoch]
+        positive = of_class[..., 0] == of_class[..., 1]
+        assert abs(positive.sum() - 15_000) <= 1
+        same_image = epoch[..., 0] == epoch[..., 1]
+        assert (sizes[of_class[same_image]] == 1).all()
+        assert positive[same_image].all()
+        if classes_per_batch:
+            in_order = np.sort(of_class.reshape(3000, 20))
+            np.testing.assert_array_equal(in_order[:, ::5], in_order[:, 4::5])
+            assert (np.diff(in_order[:, ::5]) > 0).all()
+        seen = np.bincount(epoch.ravel(), minlength=len(labels))
+        of_classes = np.bincount(labels, weights=seen)
+        if sampling == "image":
+            many = sizes >= 100
+            np.testing.assert_allclose(of_classes[many], sizes[many], rtol=0.06)
+            assert seen[many[labels]].max() <= 2
+        else:
+            # 20 images of each on average, and a chunk of 5 or a partner more or less.
+            assert np.abs(of_classes - 20).max() <= 5
+            assert seen[sizes[labels] > 25].max() <= 2
+
+
+def test_the_sampler_holds_little_more_than_the_labels():
+    sampler = PairSampler(long_tail().astype("int32"), 10)
+    arrays = [value for value in vars(sampler).values() if isinstance(value, np.ndarray)]
+    assert all(array.dtype.kind in "iu" for array in arrays)
+    assert sum(array.nbytes for array in arrays) < 8 * 60_000
+
+
+# === Sampling by class ===
+
+
+@pytest.mark.parametrize("classes_per_batch", [None, 2])
+def test_sampling_by_class_shows_every_class_equally_often(classes_per_batch):
+    sizes = [40, 17, 8, 4, 2, 1]
+    labels = shuffled_labels(sizes)
+    sampler = PairSampler(labels, 4, 0.5, classes_per_batch, seed=2, sampling="class")
+    assert len(sampler) == 72 // 8, "as many batches as by image"
+    seen = np.zeros(72)
+    for number in range(300):
+        epoch = sampler.epoch(number)
+        assert epoch.shape == (9, 4, 2)
+        first, second = labels[epoch].reshape(-1, 2).T
+        assert (first == second).sum() == 18
+        same = (epoch[..., 0] == epoch[..., 1]).ravel()
+        assert (labels[epoch[..., 0].ravel()[same]] == 5).all()
+        seen += usage(epoch, 72) / 300
+    for label, size in enumerate(sizes):
+        # 72 places for 6 classes, and for the images of a class alike.
+        np.testing.assert_allclose(seen[labels == label].sum(), 12, rtol=0.1)
+        np.testing.assert_allclose(seen[labels == label], 12 / size, rtol=0.5)
+
+
+def test_the_data_set_samples_by_class():
+    labels = [0] * 7 + [1] * 6 + [2] * 10
+    sampler = PairSampler(labels, 2, seed=5, sampling="class")
+    assert order(make(sampling="class")) == sampler.epoch(0).tolist()
 
 
 # === Order ===
@@ -222,6 +308,33 @@ def test_one_image_twice_is_cropped_twice():
     (images_a, images_b), (labels_a, labels_b) = next(iter(pairs))
     assert labels_a[0] == labels_b[0]
     assert not np.array_equal(images_a, images_b)
+
+
+# === Shards ===
+
+
+def batches_of(dataset):
+    return [tuple(np.asarray(x).tobytes() for x in (a, b, *labels)) for (a, b), labels in dataset]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+@pytest.mark.parametrize("classes_per_batch", [None, 2])
+def test_shards_are_every_nth_batch_of_the_epoch(shards, classes_per_batch):
+    arguments = {"augment": "crop", "start_epoch": 3, "classes_per_batch": classes_per_batch}
+    whole = batches_of(make(**arguments))
+    parts = [make(shard=(i, shards), **arguments) for i in range(shards)]
+    assert [len(part) for part in parts] == [5 // shards] * shards
+    found = [batches_of(part) for part in parts]
+    # One batch of each in turn gives the epoch, crops included, but for what does not go round.
+    in_turn = [batch for turn in zip(*found, strict=True) for batch in turn]
+    assert in_turn == whole[: 5 // shards * shards]
+
+
+def test_every_host_of_a_sharded_epoch_can_set_it():
+    part = make(shard=(1, 2))
+    order(part)
+    SetEpoch(part).on_epoch_begin(4)
+    assert order(part) == expected_orders([4])[0][1:4:2]
 
 
 # === Training ===
@@ -304,6 +417,13 @@ def test_set_epoch_refuses_a_derived_data_set(dataset):
         ({"seed": -1}, "`seed` must be an int of at least 0.*seed=-1"),
         ({"seed": "one"}, "`seed` must be an int of at least 0.*seed='one'"),
         ({"start_epoch": -1}, "`start_epoch` must be an int of at least 0"),
+        ({"sampling": "classes"}, "`sampling` must be 'image' or 'class'.*sampling='classes'"),
+        *(
+            ({"shard": shard}, "`shard` must be None or .index, count., two ints")
+            for shard in (1, (0,), (2, 2), (-1, 2), (0, 0), (0.0, 2), "01")
+        ),
+        ({"shard": (0, 6)}, "6 shards need at least one batch each.*5 batches of 2 pairs"),
+        ({"cache": True}, "`cache` must be None, 'memory' or the path of a folder.*cache=True"),
         ({"augment": "flip"}, "`augment` must be None, 'crop' or 'randaugment'.*'flip'"),
     ],
 )
