@@ -8,6 +8,7 @@ them, evaluation the centre.
 import numpy as np
 from PIL import Image
 
+from cin_keras.data.batches import Batches
 from cin_keras.data.cache import with_cache
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.skipping import Reader, replacements
@@ -106,6 +107,7 @@ def image_dataset(
     )
     dataset = read_in_batches(reader, epochs, image_size, augment, rng_seed, batch_size)
     dataset = finish(dataset, epochs, augment, rng_seed)
+    dataset.batches = Batches(reader, epochs, batch_size)
     dataset.skipped = reader.skipped
     return dataset
 
@@ -147,6 +149,10 @@ class EpochCounter:
             int64 of shape `(images, 3)`: epoch, position in the epoch, and index of the sample.
         """
         epoch, self.epoch = self.epoch, self.epoch + 1
+        return self.places(epoch)
+
+    def places(self, epoch):
+        """The places of an epoch (int), as `__call__` returns them, without taking it."""
         indices = np.asarray(self.order(epoch))[self.positions]
         return np.stack([np.full_like(indices, epoch), self.positions, indices], axis=1)
 

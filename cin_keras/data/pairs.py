@@ -9,6 +9,7 @@ import functools
 import keras
 import numpy as np
 
+from cin_keras.data.batches import Batches
 from cin_keras.data.cache import with_cache
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.images import (
@@ -142,6 +143,7 @@ def pair_dataset(
         )
     )
     pairs.epochs = epochs
+    pairs.batches = Batches(reader, epochs, images)
     pairs.skipped = reader.skipped
     return pairs
 
