@@ -82,11 +82,16 @@ class SaveTrainingState(keras.callbacks.Callback):
                     f"SaveHistory do. Received: {type(callback).__name__}"
                 )
         self._on_disk = None  # the epoch before which the file's state is
+        self._random = None  # random numbers to go on with
 
     def on_train_begin(self, logs=None):
         self._first_epoch = True
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self._random is not None:
+            # Not before: as `fit` begins, Keras draws some on PyTorch.
+            _set_random_state(self._random)
+            self._random = None
         # With this file a run that ends within its first epoch is resumed like any other.
         if self._first_epoch and self._on_disk != epoch and self.model.built:
             self._write(epoch, [callback.get_state() for callback in self.callbacks])
@@ -96,7 +101,9 @@ class SaveTrainingState(keras.callbacks.Callback):
         self._write(epoch + 1, [callback.get_state(epoch, logs) for callback in self.callbacks])
 
     def restore(self, model):
-        """Puts the state in the file into the model, the callbacks and the random numbers.
+        """Puts the state in the file into the model and the callbacks.
+
+        The random numbers follow when the first epoch of `fit` begins.
 
         Args:
             model: The model, built and compiled, and with the same layers frozen, as in the run.
@@ -115,7 +122,7 @@ class SaveTrainingState(keras.callbacks.Callback):
         self._check(description, model)
         for variable, array in zip(_variables(model), arrays):
             variable.assign(array)
-        _set_random_state(description["random"])
+        self._random = description["random"]
         next_epoch = description["next_epoch"]
         for callback, entry in zip(self.callbacks, description["callbacks"]):
             callback.set_state(entry["state"], next_epoch - 1 if next_epoch else None, model)
@@ -185,7 +192,7 @@ class SaveTrainingState(keras.callbacks.Callback):
                     _array(file.read(_member(i)), **entry)
                     for i, entry in enumerate(description["variables"])
                 ]
-        except (zipfile.BadZipFile, EOFError, KeyError) as error:
+        except (zipfile.BadZipFile, EOFError, KeyError, OSError) as error:
             raise ValueError(
                 f"The training state {path!r} is damaged, or no training state: start the run "
                 "without resuming it."
@@ -306,7 +313,10 @@ def _random_state():
     if keras.backend.backend() == "torch":
         import torch
 
-        state["torch"] = torch.get_rng_state().tolist()
+        # Dropout without a seed draws from these.
+        state["torch"] = [torch.get_rng_state().tolist()]
+        if torch.cuda.is_available():
+            state["torch"] += [numbers.tolist() for numbers in torch.cuda.get_rng_state_all()]
     return state
 
 
@@ -319,7 +329,10 @@ def _set_random_state(state):
     if "torch" in state:
         import torch
 
-        torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
+        cpu, *cuda = (torch.tensor(numbers, dtype=torch.uint8) for numbers in state["torch"])
+        torch.set_rng_state(cpu)
+        if cuda and torch.cuda.device_count() == len(cuda):
+            torch.cuda.set_rng_state_all(cuda)
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.asarray(keys, np.uint32), *rest))
     version, numbers, gauss = state["python"]

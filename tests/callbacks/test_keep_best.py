@@ -1,10 +1,8 @@
-import signal
-
 import keras
 import numpy as np
 import pytest
 
-from cin_keras.callbacks import InterruptBetweenBatches, KeepBest
+from cin_keras.callbacks import KeepBest
 
 
 def small_model():
@@ -54,20 +52,43 @@ def test_mistakes_are_named(tmp_path):
         KeepBest(tmp_path / "best.keras").on_epoch_end(0, {"loss": 1.0})
 
 
-def test_an_interrupt_waits_for_the_end_of_the_batch():
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), InterruptBetweenBatches() as interrupt:
-            interrupt.on_train_batch_end(0)
-            signal.raise_signal(signal.SIGINT)
-            reached = True
-            interrupt.on_train_batch_end(1)
-            reached = False
-        assert reached
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        with pytest.raises(KeyboardInterrupt), InterruptBetweenBatches():
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_a_loss_that_is_not_finite_is_never_the_best(tmp_path):
+    callback = KeepBest(tmp_path / "best.keras")
+    callback.set_model(small_model())
+    for name in ("loss", "val_loss"):
+        for loss in (float("nan"), float("inf")):
+            callback.on_epoch_end(0, {"val_accuracy": 0.5, name: loss})
+    assert callback.best is None and not list(tmp_path.iterdir())
+    callback.on_epoch_end(0, {"val_accuracy": 0.5, "loss": 1.0, "val_loss": 1.0})
+    assert callback.best == 0.5
+
+
+def test_the_state_says_how_an_epoch_will_end(tmp_path):
+    callback = KeepBest(tmp_path / "best.keras")
+    run(callback, [0.1])
+    assert callback.get_state() == {"best": 0.1, "best_epoch": 0}
+    assert callback.get_state(1, {"val_accuracy": 0.3}) == {"best": 0.3, "best_epoch": 1}
+    assert callback.get_state(1, {"val_accuracy": 0.1}) == {"best": 0.1, "best_epoch": 0}
+    assert callback.best == 0.1
+
+
+def test_a_resumed_run_writes_the_best_model_if_it_is_that_of_the_state(tmp_path):
+    model = small_model()
+    model.layers[0].kernel.assign(np.full((2, 1), 7.0))
+    (tmp_path / "best.partial.keras").write_text("half a file")
+    callback = KeepBest(tmp_path / "best.keras")
+    callback.set_state({"best": 0.5, "best_epoch": 3}, 3, model)
+    assert [path.name for path in tmp_path.iterdir()] == ["best.keras"]
+    loaded = keras.saving.load_model(tmp_path / "best.keras")
+    np.testing.assert_array_equal(loaded.get_weights()[0], 7.0)
+    model.layers[0].kernel.assign(np.full((2, 1), 8.0))
+    callback = KeepBest(tmp_path / "best.keras")
+    callback.set_state({"best": 0.5, "best_epoch": 3}, 4, model)
+    assert callback.best == 0.5
+    loaded = keras.saving.load_model(tmp_path / "best.keras")
+    np.testing.assert_array_equal(loaded.get_weights()[0], 7.0)
+    (tmp_path / "best.keras").unlink()
+    with pytest.raises(FileNotFoundError, match="epoch 4, is not at .*best.keras.*put it back"):
+        callback.set_state({"best": 0.5, "best_epoch": 3}, 4, model)
+    callback.set_state({"best": None, "best_epoch": None}, None, model)
+    assert callback.best is None
