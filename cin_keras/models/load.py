@@ -21,7 +21,8 @@ def load_model(filepath, custom_objects=None, compile=True):
         filepath: Path of a `.keras` file.
         custom_objects: Dict from names to the classes and functions that a backbone of your own
             needs, if they are not registered. Defaults to `None`.
-        compile: Bool, whether to compile the model as it was. Defaults to `True`.
+        compile: Bool, whether to compile the model as it was, with the optimizer's state, or
+            else as a new CIN is. Defaults to `True`.
 
     Returns:
         `CIN`.
@@ -44,7 +45,9 @@ def load_model(filepath, custom_objects=None, compile=True):
             path, custom_objects=custom_objects, compile=compile, safe_mode=True
         )
     except Exception as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        # Keras puts the cause at the end of what it says of the class.
+        cause = str(error).rpartition("Exception encountered: ")[2].strip()
+        first_line = (cause.splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{str(path)!r} cannot be loaded: {first_line}") from error
 
 

@@ -147,7 +147,9 @@ def main(folder, seed, kills):
     rng = random.Random(int(seed))
     killed = run = 0
     while killed < int(kills):
-        killed += killed_run(folder / f"killed-{run}", samples, rng, int(kills), longest_wait)
+        killed += killed_run(
+            folder / f"killed-{run}", samples, rng, int(kills) - killed, longest_wait
+        )
         run += 1
     print(f"{killed} processes killed, {time.monotonic() - begun:.1f} s in all")
 
