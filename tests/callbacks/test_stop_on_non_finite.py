@@ -8,7 +8,8 @@ import pytest
 from cin_keras.callbacks import NonFiniteLoss, StopOnNonFinite
 from cin_keras.data import Samples, SetEpoch, image_dataset, pair_dataset
 from tests.data.small_sets import encode
-from tests.models.networks import tiny_cin
+from tests.models.networks import pair_batch, tiny_cin
+from tests.models.test_training_loop import counted_host_reads
 
 BACKEND = keras.backend.backend()
 
@@ -165,3 +166,19 @@ def test_a_derived_data_set_is_refused():
     images = image_dataset(samples_with_a_bright_one(), 8, 4)
     with pytest.raises(TypeError, match="as pair_dataset or image_dataset returned it.*Received"):
         StopOnNonFinite(images.take(1))
+
+
+@pytest.mark.skipif(
+    BACKEND == "tensorflow", reason="on TensorFlow, Keras' own callbacks read the logs every batch"
+)
+def test_training_waits_for_no_batch():
+    images, labels = pair_batch(pairs=24)
+    model = tiny_cin()
+    model.fit(images, labels, batch_size=4, verbose=0)
+    counts = []
+    for batches in (2, 6):
+        part = [tuple(side[: 4 * batches] for side in pair) for pair in (images, labels)]
+        with counted_host_reads() as reads:
+            model.fit(*part, batch_size=4, verbose=0, callbacks=[StopOnNonFinite()])
+        counts.append(len(reads))
+    assert counts[0] == counts[1], counts
