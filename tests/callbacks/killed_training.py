@@ -45,7 +45,6 @@ def train(folder, samples, pipe):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(1)
     pairs = cin_keras.data.pair_dataset(samples, SIZE, pairs_per_batch=4)
-    images = cin_keras.data.image_dataset(samples, SIZE, batch_size=24)
     model = tiny_cin(
         samples.num_classes, normalized_backbone(SIZE), size=SIZE, dropout=0.3, randomize=False
     )
@@ -55,12 +54,13 @@ def train(folder, samples, pipe):
         loss=cin_keras.losses.SoftmaxCrossentropy(),
         metrics=["accuracy"],
     )
-    keep_best, history = KeepBest(folder / "model.keras"), SaveHistory(folder / "history.csv")
+    # Without validation, which would be compiled in every process.
+    keep_best = KeepBest(folder / "model.keras", monitor="accuracy")
+    history = SaveHistory(folder / "history.csv")
     state = SaveTrainingState(folder / "state.zip", {"seed": 1}, [keep_best, history])
     initial_epoch = state.restore(model) if state.filepath.exists() else 0
     model.fit(
         pairs,
-        validation_data=images,
         epochs=EPOCHS,
         initial_epoch=initial_epoch,
         shuffle=False,
