@@ -8,8 +8,10 @@ them, evaluation the centre.
 import numpy as np
 from PIL import Image
 
+from cin_keras.data.batches import Batches
 from cin_keras.data.cache import with_cache
 from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.data.rand_augment import rand_augment
 from cin_keras.data.skipping import Reader, replacements
 
 RESIZE_RATIO = 512 / 448
@@ -105,7 +107,8 @@ def image_dataset(
         with_cache(samples, cache), on_error, max_pixels, stand_ins if shuffle else None
     )
     dataset = read_in_batches(reader, epochs, image_size, augment, rng_seed, batch_size)
-    dataset = finish(dataset, epochs, augment, rng_seed)
+    dataset = finish(dataset, epochs)
+    dataset.batches = Batches(reader, epochs, batch_size)
     dataset.skipped = reader.skipped
     return dataset
 
@@ -147,6 +150,10 @@ class EpochCounter:
             int64 of shape `(images, 3)`: epoch, position in the epoch, and index of the sample.
         """
         epoch, self.epoch = self.epoch, self.epoch + 1
+        return self.places(epoch)
+
+    def places(self, epoch):
+        """The places of an epoch (int), as `__call__` returns them, without taking it."""
         indices = np.asarray(self.order(epoch))[self.positions]
         return np.stack([np.full_like(indices, epoch), self.positions, indices], axis=1)
 
@@ -193,14 +200,14 @@ def read_in_batches(reader, epochs, image_size, augment, seed, batch_size):
             images[i], labels[i] = read(*place)
         return images, labels
 
+    change = rand_augment(seed) if augment == "randaugment" else lambda images, places: images
+
     def load(places):
         images, labels = tf.numpy_function(
             read_together, [places], (tf.uint8, tf.int32), stateful=False
         )
-        return (
-            tf.ensure_shape(images, (None, height, width, 3)),
-            tf.ensure_shape(labels, (None,)),
-        )
+        images = tf.ensure_shape(images, (None, height, width, 3))
+        return change(images, places), tf.ensure_shape(labels, (None,))
 
     together = min(batch_size, IMAGES_PER_CALL)
     images = places_in_order(epochs, together).map(load, num_parallel_calls=tf.data.AUTOTUNE)
@@ -244,31 +251,13 @@ def crop(image, height, width, rng=None):
     return np.asarray(cropped, "uint8")
 
 
-def finish(dataset, epochs, augment, seed):
-    """Augments batches where asked, prefetches, and attaches the epoch counter."""
+def finish(dataset, epochs):
+    """Prefetches, and attaches the epoch counter."""
     import tensorflow as tf
 
-    if augment == "randaugment":
-        dataset = dataset.map(_rand_augment(seed), num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.epochs = epochs
     return dataset
-
-
-def _rand_augment(seed):
-    import keras_cv
-    import tensorflow as tf
-
-    # Geometry only by a little: the parts that tell classes apart must stay in the picture.
-    layer = keras_cv.layers.RandAugment(
-        value_range=(0, 255), augmentations_per_image=2, magnitude=0.3, seed=seed
-    )
-
-    def augment(images, labels):
-        augmented = layer(tf.cast(images, tf.float32), training=True)
-        return tf.cast(tf.round(tf.clip_by_value(augmented, 0, 255)), tf.uint8), labels
-
-    return augment
 
 
 def check_image_size(image_size):

@@ -9,6 +9,7 @@ import functools
 import keras
 import numpy as np
 
+from cin_keras.data.batches import Batches
 from cin_keras.data.cache import with_cache
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.images import (
@@ -62,8 +63,8 @@ def pair_dataset(
             length of an epoch is the same. Defaults to `"image"`.
         seed: Int ≥ 0. Defaults to 0.
         augment: `None` (centre crop), `"crop"` (random crop and flip) or `"randaugment"` (both,
-            then KerasCV's RandAugment, whose own random numbers `seed` starts but which the
-            number of the epoch does not determine). Defaults to `"crop"`.
+            then KerasCV's RandAugment, on random numbers that follow from seed and epoch as all
+            else does). Defaults to `"crop"`.
         start_epoch: Int ≥ 0, number of the first epoch. Defaults to 0.
         on_error: `"raise"`, or `"skip"` to leave out images that cannot be decoded. Another
             photograph of the same class stands in for one, drawn by seed, epoch and position, not
@@ -134,7 +135,7 @@ def pair_dataset(
     reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
     images = 2 * pairs_per_batch
     dataset = read_in_batches(reader, epochs, image_size, augment, check_seed(seed), images)
-    dataset = finish(dataset, epochs, augment, check_seed(seed))
+    dataset = finish(dataset, epochs)
     pairs = dataset.map(
         lambda images, labels: (
             (images[:pairs_per_batch], images[pairs_per_batch:]),
@@ -142,6 +143,7 @@ def pair_dataset(
         )
     )
     pairs.epochs = epochs
+    pairs.batches = Batches(reader, epochs, images)
     pairs.skipped = reader.skipped
     return pairs
 

@@ -179,6 +179,13 @@ class Reader:
             f"{self.samples.paths[0]!r} ({self.skipped.reasons[0]})"
         )
 
+    def shown(self, epoch, position, index):
+        """The sample that was shown at a place of an epoch (int or `None`), without reading it."""
+        if index not in self.skipped:
+            return index
+        others = self.replacements(epoch, position, index) if self.replacements else ()
+        return next((other for other in others if other not in self.skipped), None)
+
     def _try(self, index):
         """The image, or `None` if it is bad; a bad one is never read again."""
         if index in self.skipped:

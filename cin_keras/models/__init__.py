@@ -2,3 +2,4 @@
 
 from cin_keras.models.backbones import backbone_names
 from cin_keras.models.channel_interaction_network import CIN, TRAINING_RATES
+from cin_keras.models.load import load_model

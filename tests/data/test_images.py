@@ -175,6 +175,28 @@ def test_randaugment_changes_pixels_and_nothing_else():
     assert (images != plain).any((1, 2, 3)).mean() >= 0.6
 
 
+def test_randaugment_is_a_function_of_seed_and_epoch():
+    first = shuffled(augment="randaugment", seed=3)
+    epochs = [contents(first)[0] for _ in range(2)]
+    again = shuffled(augment="randaugment", seed=3, start_epoch=1)
+    np.testing.assert_array_equal(contents(again)[0], epochs[1])
+    other = [
+        contents(shuffled(augment=augment, seed=seed))[0]
+        for augment, seed in (("randaugment", 4), ("crop", 3))
+    ]
+    for images in (epochs[1], *other):
+        assert (images != epochs[0]).any()
+    for i in range(3):
+        part = contents(shuffled(augment="randaugment", seed=3, shard=(i, 3)))[0]
+        np.testing.assert_array_equal(part, epochs[0][i::3])
+
+
+def test_every_image_is_augmented_in_its_own_way():
+    samples = coloured_samples([0] * 64)
+    images = contents(image_dataset(samples, 14, 64, augment="randaugment", seed=1))[0]
+    assert len(np.unique(images, axis=0)) > 20
+
+
 def test_the_package_comes_without_keras_cv():
     code = "import sys, cin_keras; sys.exit('keras_cv' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

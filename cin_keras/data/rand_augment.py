@@ -1,0 +1,102 @@
+"""KerasCV's RandAugment with random numbers that follow from seed, epoch and position alone."""
+
+import numpy as np
+
+
+def rand_augment(seed):
+    """Cubuk et al., CVPR Workshops 2020, as KerasCV has it, repeatable.
+
+    KerasCV's layers draw from generators that count on: an epoch that is repeated would be
+    another. Here the numbers of every image follow from its place.
+
+    Args:
+        seed: Int ≥ 0.
+
+    Returns:
+        Function for a graph of `tf.data`, from uint8 images `(images, height, width, 3)` and
+        their places, int64 `(images, 3)` (epoch, position, index), to uint8 images.
+
+    Example:
+
+    ```python
+    augment = rand_augment(seed=0)
+    dataset = dataset.map(lambda images, places: augment(images, places))
+    ```
+    """
+    import keras_cv
+    import tensorflow as tf
+
+    # Geometry only by a little: the parts that tell classes apart must stay in the picture.
+    layer = keras_cv.layers.RandAugment(
+        value_range=(0, 255), augmentations_per_image=2, magnitude=0.3, seed=0
+    )
+    draws = Draws()
+    for part in (layer, layer._random_choice, *layer.layers):
+        part._random_generator = draws
+        for name, value in list(vars(part).items()):
+            if isinstance(value, keras_cv.core.FactorSampler):
+                setattr(part, name, draws.factor(value))
+    # A stream of its own (4) beside those of the order, the pairs, the crops and the stand-ins.
+    stream = np.random.SeedSequence([seed, 4]).generate_state(2).view("int32")
+
+    def augment_one(inputs):
+        image, place = inputs
+        draws.seed = tf.constant(stream)
+        for number in (place[0], place[1]):
+            draws.seed = tf.random.experimental.stateless_fold_in(draws.seed, number)
+        draws.count = 0
+        augmented = layer(tf.cast(image, tf.float32), training=True)
+        return tf.cast(tf.round(tf.clip_by_value(augmented, 0, 255)), tf.uint8)
+
+    def augment(images, places):
+        augmented = tf.map_fn(augment_one, (images, places), fn_output_signature=tf.uint8)
+        return tf.ensure_shape(augmented, images.shape)
+
+    return augment
+
+
+class Draws:
+    """In place of the `tf.random.Generator` of KerasCV's layers: numbers that follow from a seed.
+
+    Every drawing in the graph is numbered while the graph is built.
+
+    Attributes:
+        seed: int32 tensor of shape `(2,)`.
+        count: Int, drawings so far.
+    """
+
+    seed = None
+    count = 0
+
+    def _next_seed(self):
+        import tensorflow as tf
+
+        self.count += 1
+        return tf.random.experimental.stateless_fold_in(self.seed, self.count)
+
+    def uniform(self, shape, minval=0, maxval=1, dtype="float32"):
+        """As `tf.random.Generator.uniform`."""
+        import tensorflow as tf
+
+        return tf.random.stateless_uniform(shape, self._next_seed(), minval, maxval, dtype)
+
+    def normal(self, shape, mean=0.0, stddev=1.0, dtype="float32"):
+        """As `tf.random.Generator.normal`."""
+        import tensorflow as tf
+
+        return tf.random.stateless_normal(shape, self._next_seed(), mean, stddev, dtype)
+
+    def factor(self, sampler):
+        """What draws as KerasCV's `sampler` does, from here."""
+        import keras_cv
+        import tensorflow as tf
+
+        class Factor(keras_cv.core.FactorSampler):
+            def __call__(factor, shape=(), dtype="float32"):
+                if isinstance(sampler, keras_cv.core.UniformFactorSampler):
+                    return self.uniform(shape, sampler.lower, sampler.upper, dtype)
+                numbers = self.normal(shape, sampler.mean, sampler.stddev, dtype)
+                return tf.clip_by_value(numbers, sampler.min_value, sampler.max_value)
+
+        constant = isinstance(sampler, keras_cv.core.ConstantFactorSampler)
+        return sampler if constant else Factor()
