@@ -72,6 +72,7 @@ def test_rows_are_trained_once_and_the_table_grows(tmp_path):
     assert min(Image.open(folder / "ablation.png").size) > 200
 
 
+@pytest.mark.one_backend
 def test_half_a_line_of_a_killed_process_costs_one_run(tmp_path):
     arguments = ["--rows", "plain", "--seeds", "1"]
     folder = tmp_path / "runs" / "ablation"
@@ -89,6 +90,7 @@ def test_half_a_line_of_a_killed_process_costs_one_run(tmp_path):
     assert len(lines) == 4
 
 
+@pytest.mark.one_backend
 def test_other_settings_in_the_same_folder_are_refused(tmp_path):
     (tmp_path / "runs" / "ablation").mkdir(parents=True)
     settings = {"epochs": 7}
@@ -99,6 +101,7 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path):
     assert json.loads(path.read_text()) == {"settings": settings}
 
 
+@pytest.mark.one_backend
 def test_mistakes_are_named_before_training(tmp_path):
     code, output = run("--rows", "plain", "--freeze-to", "conv_9", folder=tmp_path)
     assert code == 1 and "conv_9" in output and "Traceback" not in output

@@ -14,6 +14,8 @@ import pytest
 
 from tests.data.small_sets import encode
 
+pytestmark = pytest.mark.one_backend
+
 RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "benchmark_data.py"
 SMALL_INDEX = ["--images", "600", "--classes", "30", "--pairs-per-batch", "4", "--rounds", "2"]
 SAMPLERS = ["equal classes", "long tail", "long tail, by class"]

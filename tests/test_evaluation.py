@@ -3,6 +3,8 @@ import pytest
 
 from cin_keras.evaluation import evaluate_predictions
 
+pytestmark = pytest.mark.one_backend
+
 NAMES = [f"class {k}" for k in range(7)]
 
 

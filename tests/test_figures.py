@@ -11,6 +11,8 @@ from PIL import Image
 from cin_keras import figures
 from cin_keras.data.samples import Samples
 
+pytestmark = pytest.mark.one_backend
+
 HAZARDS = ["costs $5 or $7_a^b", "$\\frac{", "Citroën Größe Ωμέγα", "Бронированный", "x" * 300]
 
 

@@ -15,6 +15,8 @@ from cin_keras.data.download import ARCHIVES, Archive, fetch
 from tests.data.small_sets import write_cub_200_2011, write_stanford_cars
 from tests.data.test_unpack import write_archive
 
+pytestmark = pytest.mark.one_backend
+
 CONTENT = os.urandom(200_000)
 SIZE = len(CONTENT)
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -6,6 +6,8 @@ import pytest
 from cin_keras.data import stanford_cars
 from tests.data.small_sets import CLASS_NAMES, write_annotations, write_class_names
 
+pytestmark = pytest.mark.one_backend
+
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "stanford_cars"
 
 
