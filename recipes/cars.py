@@ -20,7 +20,14 @@ from common import check_writable, learning_rate_schedule, positive, small_backb
 
 import cin_keras
 from cin_keras import figures
-from cin_keras.callbacks import InterruptBetweenBatches, KeepBest
+from cin_keras.callbacks import (
+    InterruptBetweenBatches,
+    KeepBest,
+    NonFiniteLoss,
+    SaveHistory,
+    SaveTrainingState,
+    StopOnNonFinite,
+)
 from cin_keras.data import SetEpoch, drawn_cars, image_dataset, pair_dataset, stanford_cars
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
@@ -69,6 +76,7 @@ def parse_arguments():
     add("--seed", "N", "of weights, order and crops (%(default)s)", type=int, default=0)
     add("--output", "DIR", "folder to write (%(default)s)", default="runs/cars")
     add("--limit", "N", "images of each split, for a quick try", type=positive(int))
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output")
     parser.add_argument(
         "--plain", action="store_true", help="only backbone and linear classifier, to compare"
     )
@@ -126,7 +134,14 @@ def keep_earlier_run(folder):
     """Moves the results of an earlier run aside."""
     earlier = [
         path
-        for name in ("model.keras", "saved_model", "history.csv", "metrics.json", "*.png")
+        for name in (
+            "state.zip",
+            "model.keras",
+            "saved_model",
+            "history.csv",
+            "metrics.json",
+            "*.png",
+        )
         for path in folder.glob(name)
     ]
     if earlier:
@@ -137,23 +152,38 @@ def keep_earlier_run(folder):
         print(f"{folder} holds an earlier run: moved to {place}.")
 
 
-def fit(model, train_data, validation_data, args, folder):
-    """Trains, keeping the best model; on Ctrl-C says where it is and stops."""
+def saving_callbacks(model, args, folder):
+    """What writes to the folder while training, and the first epoch: not 0 with `--resume`."""
     keep_best = KeepBest(folder / "model.keras")
-    stop_on_nan = keras.callbacks.TerminateOnNaN()
-    stop_on_nan.async_safe = True  # one batch later will do: training need not wait for the loss
+    history = SaveHistory(folder / "history.csv")
+    settings = {key: value for key, value in vars(args).items() if key not in ("resume", "output")}
+    state = SaveTrainingState(folder / "state.zip", settings, [keep_best, history])
+    first_epoch = 0
+    if args.resume and state.filepath.exists():
+        first_epoch = state.restore(model)
+        print(f"Going on after epoch {first_epoch} of {args.epochs}.")
+    elif args.resume:
+        print(f"No run to go on with in {folder}: starting one.")
+    return state, keep_best, history, first_epoch
+
+
+def fit(model, train_data, validation_data, args, saving):
+    """Trains, keeping the best model; on Ctrl-C says where it is and stops."""
+    state, keep_best, history, first_epoch = saving
     try:
         with InterruptBetweenBatches() as interrupt:
-            history = model.fit(
+            model.fit(
                 train_data,
                 validation_data=validation_data,
                 epochs=args.epochs,
+                initial_epoch=first_epoch,
                 shuffle=False,  # the data set shuffles; Keras warns otherwise
                 callbacks=[
                     SetEpoch(train_data),
+                    StopOnNonFinite(train_data),
+                    state,  # before what it keeps the state of
                     keep_best,
-                    keras.callbacks.CSVLogger(str(folder / "history.csv")),
-                    stop_on_nan,
+                    history,
                     interrupt,
                 ],
             )
@@ -162,10 +192,11 @@ def fit(model, train_data, validation_data, args, folder):
             stop("\nInterrupted before the first epoch ended: there is no model to keep.", 1)
         stop(
             f"\nInterrupted. The best model so far, of epoch {keep_best.best_epoch + 1} with "
-            f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}."
+            f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}. "
+            "The same command with --resume goes on."
         )
-    if keep_best.best is None:
-        sys.exit("The loss is not finite: try a lower --learning-rate.")
+    except (NonFiniteLoss, OSError) as error:
+        stop(f"\nerror: {error}", 1)
     return history.history
 
 
@@ -233,7 +264,7 @@ def prepare(args, photographs, folder):
         train_data = pair_dataset(train, args.image_size, args.pairs_per_batch, seed=args.seed)
     validation_data = image_dataset(validation, args.image_size, images_per_batch)
     model = build_model(args, train.num_classes, len(train_data))
-    return splits, train_data, validation_data, model
+    return splits, train_data, validation_data, model, saving_callbacks(model, args, folder)
 
 
 def main():
@@ -249,13 +280,14 @@ def main():
     settle_defaults(args, drawn=photographs is None)
     folder = pathlib.Path(args.output)
     try:
-        splits, train_data, validation_data, model = prepare(args, photographs, folder)
+        splits, train_data, validation_data, model, saving = prepare(args, photographs, folder)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    keep_earlier_run(folder)
+    if not args.resume:
+        keep_earlier_run(folder)
     train, _, test = splits
-    history = fit(model, train_data, validation_data, args, folder)
-    model = keras.saving.load_model(folder / "model.keras")
+    history = fit(model, train_data, validation_data, args, saving)
+    model = cin_keras.load_model(folder / "model.keras")
     try:
         metrics = write_results(model, history, train, test, args, folder, started)
     except KeyboardInterrupt:
@@ -268,10 +300,11 @@ def main():
         f"\n{metrics['accuracy']:.1%} of {len(test)} test images right "
         f"({metrics['top_5_accuracy']:.1%} within five), {metrics['seconds']} s in all.\n"
         f"{folder}/\n"
-        f"  model.keras            keras.saving.load_model, after import cin_keras\n"
+        f"  model.keras            cin_keras.load_model\n"
         f"  saved_model/           {served}\n"
         f"  metrics.json           accuracy in all and per class, settings, versions\n"
         f"  history.csv            every epoch\n"
+        f"  state.zip              for --resume\n"
         f"  learning_curves.png, confusion_matrix.png, worst_mistakes.png"
     )
 

@@ -92,7 +92,27 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
         process.kill()
     assert process.returncode == 130, output[-3000:]
     assert "Interrupted. The best model so far" in output
-    assert isinstance(keras.saving.load_model(model_file), cin_keras.CIN)
+    assert isinstance(cin_keras.load_model(model_file), cin_keras.CIN)
+    code, output = run(*TINY, "--epochs", "2", "--resume", folder=tmp_path)
+    assert code == 1 and "epochs" in output and "Traceback" not in output, output[-3000:]
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    folder = tmp_path / "runs" / "cars"
+    process = start(*TINY, "--epochs", "3", "--plain", folder=tmp_path)
+    deadline = time.time() + 300
+    while not (folder / "model.keras").exists() and process.poll() is None:
+        assert time.time() < deadline
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    code, output = run(*TINY, "--epochs", "3", "--plain", "--resume", folder=tmp_path)
+    assert code == 0, output[-3000:]
+    assert "Going on after epoch" in output
+    with open(folder / "history.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+    assert json.loads((folder / "metrics.json").read_text())["images"] == 48
+    assert not list(folder.glob("earlier-*")), "what goes on must not be moved aside"
 
 
 @pytest.mark.parametrize(
