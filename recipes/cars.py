@@ -28,6 +28,7 @@ from cin_keras.callbacks import (
     SaveTrainingState,
     StopOnNonFinite,
 )
+from cin_keras.callbacks.whole_file import whole_file
 from cin_keras.data import SetEpoch, drawn_cars, image_dataset, pair_dataset, stanford_cars
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
@@ -153,18 +154,22 @@ def keep_earlier_run(folder):
 
 
 def saving_callbacks(model, args, folder):
-    """What writes to the folder while training, and the first epoch: not 0 with `--resume`."""
+    """What writes to the folder while training, and the epoch to begin with.
+
+    That is 0, and an earlier run is moved aside, unless `--resume` finds one to go on with.
+    """
     keep_best = KeepBest(folder / "model.keras")
     history = SaveHistory(folder / "history.csv")
     settings = {key: value for key, value in vars(args).items() if key not in ("resume", "output")}
     state = SaveTrainingState(folder / "state.zip", settings, [keep_best, history])
-    first_epoch = 0
     if args.resume and state.filepath.exists():
         first_epoch = state.restore(model)
         print(f"Going on after epoch {first_epoch} of {args.epochs}.")
-    elif args.resume:
+        return state, keep_best, history, first_epoch
+    if args.resume:
         print(f"No run to go on with in {folder}: starting one.")
-    return state, keep_best, history, first_epoch
+    keep_earlier_run(folder)
+    return state, keep_best, history, 0
 
 
 def fit(model, train_data, validation_data, args, saving):
@@ -220,9 +225,8 @@ def write_results(model, history, train, test, args, folder, started):
             for name in ("keras", "tensorflow", "numpy", keras.backend.backend())
         },
     }
-    partial = folder / "metrics.json.partial"
-    partial.write_text(json.dumps(metrics, indent=2))
-    partial.rename(folder / "metrics.json")
+    with whole_file(folder / "metrics.json") as partial:
+        partial.write_text(json.dumps(metrics, indent=2))
     figures.learning_curves(history, folder / "learning_curves.png")
     figures.confusion_matrix(
         test.labels, predicted, test.class_names, folder / "confusion_matrix.png"
@@ -283,8 +287,6 @@ def main():
         splits, train_data, validation_data, model, saving = prepare(args, photographs, folder)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    if not args.resume:
-        keep_earlier_run(folder)
     train, _, test = splits
     history = fit(model, train_data, validation_data, args, saving)
     model = cin_keras.load_model(folder / "model.keras")

@@ -44,13 +44,13 @@ def learning_rate_schedule(highest, epochs, steps_per_epoch):
 
 
 def stop(message, status=130):
-    """Prints the message and ends the process at once, after Ctrl-C.
+    """Prints the message and ends the process at once, from within an interrupted `fit`.
 
     Not by `sys.exit`: Python would wait at its end for the threads of the pipeline that was
     interrupted, and these wait for Python, sometimes for ever.
     """
-    print(message, flush=True)
-    sys.stderr.flush()
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
     os._exit(status)
 
 

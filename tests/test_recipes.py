@@ -71,8 +71,11 @@ def test_a_second_run_keeps_the_first(tmp_path):
     folder.mkdir()
     (folder / "metrics.json").write_text("first")
     (folder / "notes.txt").write_text("mine")
-    code, output = run(*TINY, "--epochs", "1", "--plain", "--output", "out", folder=tmp_path)
+    # With nothing to go on with, --resume starts anew, and must not write over it either.
+    arguments = ["--epochs", "1", "--plain", "--output", "out", "--resume"]
+    code, output = run(*TINY, *arguments, folder=tmp_path)
     assert code == 0, output[-3000:]
+    assert "No run to go on with in out" in output
     (kept,) = folder.glob("earlier-*/metrics.json")
     assert kept.read_text() == "first" and (folder / "notes.txt").read_text() == "mine"
     assert json.loads((folder / "metrics.json").read_text())["settings"]["plain"] is True

@@ -95,9 +95,8 @@ def test_only_phi_has_a_rate_of_its_own(interaction):
     assert set(model.optimizer.factors) == {1.0}
 
 
-@pytest.mark.parametrize("part", [slice(20), slice(None)], ids=["in part", "whole"])
-def test_a_frozen_second_backbone_stays_so(tmp_path, part):
-    model = cin_keras.CIN(
+def two_mobilenets():
+    return cin_keras.CIN(
         3,
         "mobilenet",
         None,
@@ -107,6 +106,11 @@ def test_a_frozen_second_backbone_stays_so(tmp_path, part):
         projection_dim=4,
         second_backbone="mobilenet",
     )
+
+
+@pytest.mark.parametrize("part", [slice(20), slice(None)], ids=["in part", "whole"])
+def test_a_frozen_second_backbone_stays_so(tmp_path, part):
+    model = two_mobilenets()
     for layer in model.second_backbone.layers[part]:
         layer.trainable = False
     model.save(tmp_path / "model.keras")
@@ -180,16 +184,7 @@ def test_bilinear_pooling_takes_two_backbones(tmp_path):
 
 def test_two_backbones_of_one_name(tmp_path):
     images, labels = pair_batch(size=32)
-    model = cin_keras.CIN(
-        3,
-        "mobilenet",
-        None,
-        (32, 32, 3),
-        interaction="bilinear",
-        contrast=None,
-        projection_dim=4,
-        second_backbone="mobilenet",
-    )
+    model = two_mobilenets()
     model.fit(images, labels, batch_size=4, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
