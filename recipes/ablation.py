@@ -15,7 +15,14 @@ import time
 
 import keras
 import numpy as np
-from common import check_writable, learning_rate_schedule, positive, small_backbone, stop
+from common import (
+    check_writable,
+    learning_rate_schedule,
+    named_failures,
+    positive,
+    small_backbone,
+    stop,
+)
 
 import cin_keras
 from cin_keras.data import SetEpoch, drawn_cars, find_data_set, image_dataset, pair_dataset
@@ -325,7 +332,8 @@ def main():
         for name, samples in zip(SPLITS, splits):
             print(f"{name:>5}: {samples}")
         results = Results(folder / "results.jsonl", settings_of(args, splits))
-        run(args, *splits, results)
+        with named_failures():
+            run(args, *splits, results)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     except (OSError, ValueError) as error:

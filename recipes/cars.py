@@ -16,14 +16,20 @@ import time
 
 import keras
 import numpy as np
-from common import check_writable, learning_rate_schedule, positive, small_backbone, stop
+from common import (
+    check_writable,
+    learning_rate_schedule,
+    named_failures,
+    positive,
+    small_backbone,
+    stop,
+)
 
 import cin_keras
 from cin_keras import figures
 from cin_keras.callbacks import (
     InterruptBetweenBatches,
     KeepBest,
-    NonFiniteLoss,
     SaveHistory,
     SaveTrainingState,
     StopOnNonFinite,
@@ -200,8 +206,6 @@ def fit(model, train_data, validation_data, args, saving):
             f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}. "
             "The same command with --resume goes on."
         )
-    except (NonFiniteLoss, OSError) as error:
-        stop(f"\nerror: {error}", 1)
     return history.history
 
 
@@ -288,19 +292,21 @@ def main():
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     train, _, test = splits
-    history = fit(model, train_data, validation_data, args, saving)
-    model = cin_keras.load_model(folder / "model.keras")
-    try:
-        metrics = write_results(model, history, train, test, args, folder, started)
-    except KeyboardInterrupt:
-        stop(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
+    with named_failures():
+        history = fit(model, train_data, validation_data, args, saving)
+        model = cin_keras.load_model(folder / "model.keras")
+        try:
+            metrics = write_results(model, history, train, test, args, folder, started)
+        except KeyboardInterrupt:
+            stop(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
 
     served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
     if keras.backend.backend() == "torch":
         served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
     print(
         f"\n{metrics['accuracy']:.1%} of {len(test)} test images right "
-        f"({metrics['top_5_accuracy']:.1%} within five), {metrics['seconds']} s in all.\n"
+        f"({metrics['top_5_accuracy']:.1%} within five), "
+        f"{metrics['seconds']} s since this command began.\n"
         f"{folder}/\n"
         f"  model.keras            cin_keras.load_model\n"
         f"  saved_model/           {served}\n"

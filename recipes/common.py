@@ -1,9 +1,13 @@
 """What the recipes share."""
 
+import contextlib
 import os
+import re
 import sys
 
 import keras
+
+from cin_keras.callbacks import NonFiniteLoss
 
 
 def positive(number):
@@ -52,6 +56,24 @@ def stop(message, status=130):
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
     os._exit(status)
+
+
+@contextlib.contextmanager
+def named_failures():
+    """Ends the process with one sentence where training or evaluation cannot go on.
+
+    That is a full disk, a loss that is not finite, or an image that cannot be decoded, which
+    reaches us as an error of TensorFlow around that of Python.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (NonFiniteLoss, OSError) as error:
+        stop(f"\nerror: {error}", 1)
+    except tf.errors.OpError as error:
+        unreadable = re.search(r"UnreadableImage: (.+)", str(error))
+        stop(f"\nerror: {unreadable[1] if unreadable else error}", 1)
 
 
 def check_writable(folder):

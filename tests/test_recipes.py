@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import cin_keras
+from tests.data.small_sets import write_stanford_cars
 
 RECIPES = pathlib.Path(__file__).parent.parent / "recipes"
 TINY = ["--image-size", "32", "--limit", "48", "--pairs-per-batch", "4"]
@@ -116,6 +117,18 @@ def test_a_killed_run_goes_on(tmp_path):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     assert json.loads((folder / "metrics.json").read_text())["images"] == 48
     assert not list(folder.glob("earlier-*")), "what goes on must not be moved aside"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_damaged_photograph_is_named(tmp_path, split):
+    cars = write_stanford_cars(tmp_path / "cars", train=(1, 2, 3) * 8)
+    photograph = sorted((cars / f"cars_{split}").iterdir())[0]
+    photograph.write_bytes(photograph.read_bytes()[:100])
+    arguments = ["--image-size", "32", "--pairs-per-batch", "2", "--epochs", "1"]
+    arguments += ["--data-dir", str(cars), "--backbone", "small"]
+    code, output = run(*arguments, folder=tmp_path)
+    assert code == 1 and "Traceback" not in output, output[-3000:]
+    assert f"error: Cannot decode '{photograph}'" in output
 
 
 @pytest.mark.parametrize(
