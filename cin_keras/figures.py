@@ -1,5 +1,6 @@
 """Pictures of a training run and of a model's mistakes, written as PNG files."""
 
+import contextlib
 import os
 import pathlib
 
@@ -9,6 +10,8 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from cin_keras.data import UnreadableImage
 
 # Colours of Okabe and Ito, which stay apart for colour-blind readers; the line styles and markers
 # differ too.
@@ -293,8 +296,9 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
         The `pathlib.Path` of the file.
 
     Raises:
-        ValueError: If shapes or ranges are not as above, the classes of `reference` differ, or an
-            image that is to be drawn cannot be decoded.
+        ValueError: If shapes or ranges are not as above, the classes of `reference` differ, or a
+            mistake that is to be drawn cannot be decoded (one of `reference` gives way to the
+            next of its class).
 
     Example:
 
@@ -338,11 +342,19 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
         pairs.append(
             (
                 samples.read(index),
-                reference.read(members[0]) if members.size else None,
+                first_readable(reference, members),
                 [(samples.class_names[label], probabilities[index, label]) for label in labels],
             )
         )
     return save(pair_sheet(pairs, title), path)
+
+
+def first_readable(samples, indices):
+    """The first of these `samples` that can be decoded, as `PIL.Image.Image`, or `None`."""
+    for index in indices:
+        with contextlib.suppress(UnreadableImage):
+            return samples.read(index)
+    return None
 
 
 def order_of_mistakes(labels, predicted_labels, probabilities):

@@ -15,20 +15,16 @@ import time
 
 import keras
 import numpy as np
-from common import (
-    check_writable,
-    learning_rate_schedule,
-    named_failures,
-    positive,
-    small_backbone,
-    stop,
-)
 
 import cin_keras
 from cin_keras.data import SetEpoch, drawn_cars, find_data_set, image_dataset, pair_dataset
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
+from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+from cin_keras.training.failures import accidents_in_one_sentence, check_writable, stop
+from cin_keras.training.options import positive
+from cin_keras.training.run import learning_rate_schedule
 
 # Every row is one line: the arguments of CIN.
 ROWS = {
@@ -332,7 +328,7 @@ def main():
         for name, samples in zip(SPLITS, splits):
             print(f"{name:>5}: {samples}")
         results = Results(folder / "results.jsonl", settings_of(args, splits))
-        with named_failures():
+        with accidents_in_one_sentence():
             run(args, *splits, results)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")

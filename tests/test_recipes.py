@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -13,7 +14,12 @@ import pytest
 from PIL import Image
 
 import cin_keras
-from tests.data.small_sets import write_stanford_cars
+from tests.data.small_sets import (
+    write_cub_200_2011,
+    write_fgvc_aircraft,
+    write_files,
+    write_stanford_cars,
+)
 
 RECIPES = pathlib.Path(__file__).parent.parent / "recipes"
 TINY = ["--image-size", "32", "--limit", "48", "--pairs-per-batch", "4"]
@@ -119,6 +125,66 @@ def test_a_killed_run_goes_on(tmp_path):
     assert not list(folder.glob("earlier-*")), "what goes on must not be moved aside"
 
 
+def run_here(name, *arguments, monkeypatch):
+    """A recipe in this process, which saves starting another; its errors are SystemExit."""
+    monkeypatch.setattr(sys, "argv", [name, *arguments, "--backbone", "small", "--epochs", "1"])
+    runpy.run_path(str(RECIPES / name), run_name="__main__")
+
+
+@pytest.mark.one_backend
+def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--image-size", "32", "--pairs-per-batch", "2", "--plain"]
+    write_cub_200_2011(tmp_path / "birds", classes=(1, 2, 3) * 8, in_train=(1, 1, 1, 0) * 6)
+    run_here("birds.py", "--data-dir", "birds", *small, monkeypatch=monkeypatch)
+    metrics = json.loads((tmp_path / "runs" / "birds" / "metrics.json").read_text())
+    assert metrics["images"] == 6 and metrics["data"] == "birds"
+
+    write_fgvc_aircraft(tmp_path / "aircraft")
+    level = ["--data-dir", "aircraft", "--level", "manufacturer", "--limit", "3"]
+    run_here("aircraft.py", *level, *small, monkeypatch=monkeypatch)
+    metrics = json.loads((tmp_path / "runs" / "aircraft" / "metrics.json").read_text())
+    assert {c["name"] for c in metrics["per_class"]} == {"Boeing", "McDonnell Douglas"}
+
+    names = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(20)]
+    write_files(tmp_path / "pets", *names)
+    for _ in range(2):
+        run_here("folder.py", "pets", "--seed", "1", *small, monkeypatch=monkeypatch)
+    folder = tmp_path / "runs" / "pets"
+    split = json.loads((folder / "split.json").read_text())
+    assert json.loads((folder / "metrics.json").read_text())["images"] == 4
+    assert "pets holds an earlier run" in capsys.readouterr().out and split
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "message"),
+    [
+        ("birds.py", [], "data/CUB_200_2011"),
+        ("aircraft.py", [], "data/fgvc-aircraft-2013b"),
+        ("folder.py", ["nowhere"], "nowhere"),
+        ("cars.py", ["--download"], "Stanford Cars cannot be downloaded for you"),
+    ],
+)
+def test_missing_photographs_end_in_one_sentence(tmp_path, monkeypatch, recipe, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="^error: ") as end:
+        run_here(recipe, *arguments, monkeypatch=monkeypatch)
+    assert message in str(end.value)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", ["cub_200_2011", "fgvc_aircraft"])
+def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(cin_keras.data, "download", lambda *args: asked.append(args))
+    recipe = {"cub_200_2011": "birds.py", "fgvc_aircraft": "aircraft.py"}[name]
+    with pytest.raises(SystemExit):  # nothing came
+        run_here(recipe, "--download", "--data-dir", "there", monkeypatch=monkeypatch)
+    assert asked == [(name, "there")]
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_damaged_photograph_is_named(tmp_path, split):
     cars = write_stanford_cars(tmp_path / "cars", train=(1, 2, 3) * 8)
@@ -156,4 +222,4 @@ def test_help_fits_a_screen(tmp_path):
     code, output = run("--help", folder=tmp_path)
     assert code == 0
     lines = output[output.index("usage:") :].splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert len(lines) <= 25 and max(map(len, lines)) <= 80

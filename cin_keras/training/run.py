@@ -1,0 +1,353 @@
+"""One training run: samples in, a folder with the best model and what it can do out."""
+
+import contextlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import shutil
+import time
+
+import keras
+import numpy as np
+
+import cin_keras
+from cin_keras import figures
+from cin_keras.callbacks import (
+    InterruptBetweenBatches,
+    KeepBest,
+    SaveHistory,
+    SaveTrainingState,
+    StopOnNonFinite,
+)
+from cin_keras.callbacks.whole_file import whole_file
+from cin_keras.data import (
+    ReportSkipped,
+    SetEpoch,
+    find_duplicates,
+    image_dataset,
+    pair_dataset,
+)
+from cin_keras.evaluation import evaluate_predictions
+from cin_keras.models import TRAINING_RATES
+from cin_keras.models.small_backbone import small_backbone
+from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+from cin_keras.training.failures import (
+    accidents_in_one_sentence,
+    check_writable,
+    mistakes_in_one_sentence,
+    stop,
+)
+
+PLAIN = {"interaction": None, "contrast": None}
+RESULTS = ("state.zip", "model.keras", "saved_model", "history.csv", "metrics.json", "*.png")
+
+
+class Run:
+    """A run of `fit` on three sets of samples, with its pipelines, folder and results.
+
+    Args:
+        args: What `settle` returned: the settings.
+        train: `Samples`. Of all three, `args.limit` images are used, if it is set.
+        validation: `Samples`, which choose the best epoch.
+        test: `Samples`, looked at once, at the end.
+
+    Raises:
+        OSError: If `args.output` cannot be written.
+        ValueError: For settings out of range.
+
+    Attributes:
+        folder: `pathlib.Path`, where everything is written.
+        train_data: `tf.data.Dataset` of pairs, or of single images with `args.plain`.
+        validation_data: `tf.data.Dataset` of single images.
+        metrics: Dict, after `evaluate`.
+
+    Example:
+
+    ```python
+    run = Run(args, train, validation, test)
+    model = run.fit(run.build_model())
+    run.evaluate(model)
+    run.export(model)
+    print(run.summary())
+    ```
+    """
+
+    def __init__(self, args, train, validation, test):
+        self.started = time.time()
+        self.args = args
+        self.train, self.validation, self.test = (
+            part.limit(args.limit, seed=args.seed) if args.limit else part
+            for part in (train, validation, test)
+        )
+        self.folder = pathlib.Path(args.output)
+        if args.deterministic:
+            make_deterministic()
+        keras.utils.set_random_seed(args.seed)
+        check_writable(self.folder)
+        for name in ("train", "validation", "test"):
+            print(f"{name:>10}: {getattr(self, name)}")
+        self._report_duplicates()
+        images_per_batch = 2 * args.pairs_per_batch
+        common = {"seed": args.seed, "on_error": args.on_error}
+        if args.plain:
+            self.train_data = image_dataset(
+                self.train,
+                args.image_size,
+                images_per_batch,
+                shuffle=True,
+                augment="crop",
+                **common,
+            )
+        else:
+            self.train_data = pair_dataset(
+                self.train, args.image_size, args.pairs_per_batch, **common
+            )
+        self.validation_data = image_dataset(
+            self.validation, args.image_size, images_per_batch, on_error=args.on_error
+        )
+
+    def _report_duplicates(self):
+        """Says which test images are in training, too: what they show proves nothing."""
+        for name in ("train", "validation"):
+            try:
+                found = find_duplicates(getattr(self, name), self.test)
+            except ValueError as error:
+                if self.args.on_error == "raise":
+                    raise
+                print(f"{name} and test not compared for duplicates: {error}")
+            else:
+                if found:
+                    print(f"{name} and test share images: {found}")
+
+    def build_model(self):
+        """A compiled `CIN` as the settings say.
+
+        Raises:
+            ValueError, OSError: As `CIN`.
+        """
+        args, size = self.args, self.args.image_size
+        policy = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
+        small = args.backbone == "small"
+        model = cin_keras.CIN(
+            self.train.num_classes,
+            backbone=small_backbone(size, dtype=policy) if small else args.backbone,
+            weights=None if args.weights == "none" else args.weights,
+            input_shape=(size, size, 3),
+            feature_layer=args.feature_layer,
+            alpha=args.alpha,
+            dtype=policy,
+            **(PLAIN if args.plain else {}),
+        )
+        rate = learning_rate_schedule(args.learning_rate, args.epochs, len(self.train_data))
+        if small:
+            optimizer = LayerwiseAdamW(rate, rates=TRAINING_RATES)
+        else:
+            optimizer = LayerwiseSGD(rate, rates=TRAINING_RATES, momentum=0.9)
+        model.compile(optimizer, loss=cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy"])
+        return model
+
+    def fit(self, model):
+        """Trains, or goes on training, with everything kept after every epoch.
+
+        Ctrl-C ends the process with a sentence on what there is and how to go on, and so does
+        what stops a run (a full disk, a damaged photograph, a loss that is not finite).
+
+        Args:
+            model: What `build_model` returned.
+
+        Returns:
+            The model of the best epoch on the validation images.
+        """
+        with mistakes_in_one_sentence():
+            state, keep_best, self.history, first_epoch = self._saving_callbacks(model)
+        try:
+            with InterruptBetweenBatches() as interrupt, accidents_in_one_sentence():
+                model.fit(
+                    self.train_data,
+                    validation_data=self.validation_data,
+                    epochs=self.args.epochs,
+                    initial_epoch=first_epoch,
+                    shuffle=False,  # the data set shuffles; Keras warns otherwise
+                    callbacks=[
+                        SetEpoch(self.train_data),
+                        StopOnNonFinite(self.train_data),
+                        state,  # before what it keeps the state of
+                        keep_best,
+                        self.history,
+                        ReportSkipped(self.train_data, self.validation_data),
+                        interrupt,
+                    ],
+                )
+        except KeyboardInterrupt:
+            if keep_best.best is None:
+                stop("\nInterrupted before the first epoch ended: there is no model to keep.", 1)
+            stop(
+                f"\nInterrupted. The best model so far, of epoch {keep_best.best_epoch + 1} with "
+                f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}. "
+                "The same command with --resume goes on."
+            )
+        with accidents_in_one_sentence():
+            return cin_keras.load_model(keep_best.filepath)
+
+    def _saving_callbacks(self, model):
+        """What writes to the folder while training, and the epoch to begin with.
+
+        That is 0, and an earlier run is moved aside, unless `--resume` finds one to go on with.
+        """
+        keep_best = KeepBest(self.folder / "model.keras")
+        history = SaveHistory(self.folder / "history.csv")
+        not_compared = ("resume", "output")
+        settings = {key: value for key, value in vars(self.args).items() if key not in not_compared}
+        state = SaveTrainingState(self.folder / "state.zip", settings, [keep_best, history])
+        if self.args.resume and state.filepath.exists():
+            first_epoch = state.restore(model)
+            print(f"Going on after epoch {first_epoch} of {self.args.epochs}.")
+            return state, keep_best, history, first_epoch
+        if self.args.resume:
+            print(f"No run to go on with in {self.folder}: starting one.")
+        move_aside(self.folder)
+        return state, keep_best, history, 0
+
+    def evaluate(self, model):
+        """Looks at the test images, once, and writes `metrics.json` and the figures.
+
+        Args:
+            model: A trained `CIN`.
+
+        Returns:
+            Dict, what `metrics.json` holds.
+        """
+        args, folder = self.args, self.folder
+        data = image_dataset(
+            self.test, args.image_size, 2 * args.pairs_per_batch, on_error=args.on_error
+        )
+        try:
+            with accidents_in_one_sentence():
+                scores = model.predict(data)
+                data.skipped.report()
+                test = data.skipped.remaining()
+                probabilities = softmax(scores)
+                predicted = probabilities.argmax(axis=1)
+                self.metrics = {
+                    **evaluate_predictions(test.labels, probabilities, test.class_names),
+                    "skipped": {self.test.paths[i]: r for i, r in data.skipped.reasons.items()},
+                    "data": args.data_dir or "drawn cars",
+                    "settings": vars(args),
+                    "seconds": round(time.time() - self.started),
+                    "versions": versions(),
+                }
+                with whole_file(folder / "metrics.json") as partial:
+                    partial.write_text(json.dumps(self.metrics, indent=2))
+                figures.learning_curves(self.history.history, folder / "learning_curves.png")
+                figures.confusion_matrix(
+                    test.labels, predicted, test.class_names, folder / "confusion_matrix.png"
+                )
+                figures.worst_mistakes(
+                    test, predicted, probabilities, self.train, folder / "worst_mistakes.png"
+                )
+        except KeyboardInterrupt:
+            stop(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
+        return self.metrics
+
+    def export(self, model):
+        """Writes the SavedModel, where the backend can: a folder that is whole or not there."""
+        if keras.backend.backend() == "torch":
+            return
+        partial = self.folder / "saved_model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            with accidents_in_one_sentence():
+                model.export(partial, verbose=False)
+                partial.rename(self.folder / "saved_model")
+        except KeyboardInterrupt:
+            stop(f"\nInterrupted. The best model is {self.folder / 'model.keras'}.")
+
+    def summary(self):
+        """Str, what the terminal shows in the end."""
+        served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
+        if keras.backend.backend() == "torch":
+            served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
+        return (
+            f"\n{self.metrics['accuracy']:.1%} of {self.metrics['images']} test images right "
+            f"({self.metrics['top_5_accuracy']:.1%} within five), "
+            f"{self.metrics['seconds']} s since this command began.\n"
+            f"{self.folder}/\n"
+            f"  model.keras            cin_keras.load_model\n"
+            f"  saved_model/           {served}\n"
+            f"  metrics.json           accuracy in all and per class, settings, versions\n"
+            f"  history.csv            every epoch\n"
+            f"  state.zip              for --resume\n"
+            f"  learning_curves.png, confusion_matrix.png, worst_mistakes.png"
+        )
+
+
+def make_deterministic():
+    """Lets TensorFlow give the same bits for the same numbers, in this process.
+
+    Raises:
+        ValueError: On another backend.
+    """
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            f"--deterministic is for the TensorFlow backend. Received: KERAS_BACKEND={backend}"
+        )
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+def learning_rate_schedule(highest, epochs, steps_per_epoch):
+    """Half an epoch of linear rise from zero, then half a cosine down to zero.
+
+    Args:
+        highest: Float > 0.
+        epochs: Int ≥ 1, of the whole run.
+        steps_per_epoch: Int ≥ 1.
+
+    Returns:
+        A Keras learning rate schedule.
+
+    Example:
+
+    >>> schedule = learning_rate_schedule(0.1, epochs=10, steps_per_epoch=100)
+    >>> [round(float(schedule(step)), 3) for step in (0, 25, 50, 1000)]
+    [0.0, 0.05, 0.1, 0.0]
+    """
+    warmup = steps_per_epoch // 2
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(epochs * steps_per_epoch - warmup, 1),
+        warmup_target=highest,
+        warmup_steps=warmup,
+    )
+
+
+def move_aside(folder):
+    """Moves the results of an earlier run in `folder` to a folder in it, and says so."""
+    earlier = [path for name in RESULTS for path in folder.glob(name)]
+    if earlier:
+        place = folder / time.strftime("earlier-%Y%m%d-%H%M%S")
+        place.mkdir()
+        for path in earlier:
+            shutil.move(path, place / path.name)
+        print(f"{folder} holds an earlier run: moved to {place}.")
+
+
+def softmax(scores):
+    """Probabilities `(images, classes)` from logits of the same shape."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def versions():
+    """Dict of what a run depends on."""
+    backend = keras.backend.backend()
+    packages = ("keras", "tensorflow", "numpy", backend)
+    found = {"cin_keras": cin_keras.__version__, "backend": backend}
+    found["python"] = platform.python_version()
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

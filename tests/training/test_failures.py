@@ -1,0 +1,50 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cin_keras.training.failures import check_writable, mistakes_in_one_sentence
+
+pytestmark = pytest.mark.one_backend
+
+
+@pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
+def test_a_mistake_ends_in_one_sentence(error):
+    with pytest.raises(SystemExit, match="^error: Three is none.$"):
+        with mistakes_in_one_sentence():
+            raise error
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        with mistakes_in_one_sentence():
+            raise KeyError("defect")
+
+
+def test_a_folder_under_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        check_writable(tmp_path / "file" / "run")
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_accidents_end_the_process_with_their_sentence():
+    script = """
+import tensorflow as tf
+from cin_keras.training.failures import accidents_in_one_sentence
+def read(x):
+    from cin_keras.data import UnreadableImage
+    raise UnreadableImage("cat.jpg", "the file is empty")
+print("started")
+with accidents_in_one_sentence():
+    next(iter(tf.data.Dataset.range(1).map(lambda x: tf.py_function(read, [x], tf.int64))))
+"""
+    # Without KERAS_BACKEND: the sentence is the same on every backend.
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ}, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stdout == "started\n"
+    assert done.stderr.splitlines()[-1].startswith("error: Cannot decode 'cat.jpg'"), done.stderr
+    assert "Traceback" not in done.stderr.split("error: ")[-1]

@@ -1,0 +1,39 @@
+import pytest
+
+from cin_keras.training import recipe_parser, settle
+
+pytestmark = pytest.mark.one_backend
+SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 10, "pairs_per_batch": 16}
+DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 20, "pairs_per_batch": 8}
+
+
+def parse(*arguments, settings=SETTINGS):
+    parser = recipe_parser("python x.py", "birds", SETTINGS, "a folder", "runs/x", DRAWINGS)
+    return settle(parser.parse_args(arguments), settings)
+
+
+def test_settings_fill_in_what_is_left_open():
+    args = parse()
+    assert (args.backbone, args.image_size, args.epochs) == ("resnet50", 448, 10)
+    assert args.weights == "imagenet" and args.learning_rate == 0.02 and args.output == "runs/x"
+    args = parse("--epochs", "3", settings=DRAWINGS)
+    assert (args.backbone, args.epochs, args.pairs_per_batch) == ("small", 3, 8)
+    assert args.weights == "none" and args.learning_rate == 0.002
+
+
+def test_what_the_command_line_says_counts():
+    args = parse("--backbone", "small", "--learning-rate", "0.5", "--weights", "none")
+    assert (args.backbone, args.learning_rate, args.image_size) == ("small", 0.5, 448)
+    assert args.on_error == "raise" and parse("--on-error", "skip").on_error == "skip"
+
+
+def test_there_are_no_pretrained_weights_for_small():
+    with pytest.raises(ValueError, match="no ImageNet weights for --backbone small"):
+        parse("--backbone", "small", "--weights", "imagenet")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_numbers_must_be_positive(value, capsys):
+    with pytest.raises(SystemExit):
+        parse("--epochs", value)
+    assert f"invalid positive int value: '{value}'" in capsys.readouterr().err
