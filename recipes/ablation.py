@@ -38,13 +38,16 @@ ROWS = {
     "SCI+Cont": {"interaction": "sci", "contrast": "embedding"},
     "CIN": {"interaction": "sci", "contrast": "cci"},
 }
-# What else was tried for SCI.
+# What else was tried, of SCI and of the contrast.
 VARIANTS = {
     "SCI, scale 0.03": {"scale": 0.03},
     "SCI, learned scale": {"learnable_scale": True},
     "SCI, cosine": {"similarity": "cosine", "scale": 10.0},
     "SCI, correlation": {"similarity": "correlation", "scale": 10.0},
     "SCI, φ Glorot": {"phi_initializer": "glorot_uniform"},
+    "CIN, α 0.5": {"contrast": "cci", "alpha": 0.5},
+    "CIN, α 0.1": {"contrast": "cci", "alpha": 0.1},
+    "CIN, β 1": {"contrast": "cci", "margin": 1.0},
 }
 ROWS |= {row: {"interaction": "sci", "contrast": None, **own} for row, own in VARIANTS.items()}
 SPLITS = ("train", "test")
