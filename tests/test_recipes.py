@@ -73,6 +73,7 @@ def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
         assert name in output.split("test images right")[1]
 
 
+@pytest.mark.one_backend
 def test_a_second_run_keeps_the_first(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -89,6 +90,7 @@ def test_a_second_run_keeps_the_first(tmp_path):
     assert "contrastive_loss" not in (folder / "history.csv").read_text()
 
 
+@pytest.mark.one_backend
 def test_an_interruption_keeps_the_best_model(tmp_path):
     process = start(*TINY, "--epochs", "1000", folder=tmp_path)
     model_file = tmp_path / "runs" / "cars" / "model.keras"
@@ -107,6 +109,7 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
     assert code == 1 and "epochs" in output and "Traceback" not in output, output[-3000:]
 
 
+@pytest.mark.one_backend
 def test_a_killed_run_goes_on(tmp_path):
     folder = tmp_path / "runs" / "cars"
     process = start(*TINY, "--epochs", "3", "--plain", folder=tmp_path)
@@ -185,6 +188,7 @@ def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name):
     assert asked == [(name, "there")]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_damaged_photograph_is_named(tmp_path, split):
     cars = write_stanford_cars(tmp_path / "cars", train=(1, 2, 3) * 8)
@@ -197,6 +201,7 @@ def test_a_damaged_photograph_is_named(tmp_path, split):
     assert f"error: Cannot decode '{photograph}'" in output
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -218,6 +223,7 @@ def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
     assert earlier.read_text() == "earlier", "a mistake must not move an earlier run"
 
 
+@pytest.mark.one_backend
 def test_help_fits_a_screen(tmp_path):
     code, output = run("--help", folder=tmp_path)
     assert code == 0

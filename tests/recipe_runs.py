@@ -1,0 +1,37 @@
+"""Runs of a recipe inside the process of the tests, where TensorFlow is imported already."""
+
+import contextlib
+import io
+import runpy
+import sys
+
+import pytest
+
+
+def run_here(recipe, *arguments, folder):
+    """Runs a recipe up to its `sys.exit`; for mistakes, which end a recipe before it trains.
+
+    Args:
+        recipe: Path of the script.
+        arguments: Its command line.
+        folder: Folder in which it runs.
+
+    Returns:
+        Its exit status, and what it printed.
+    """
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(recipe.parent)
+        patch.setattr(sys, "argv", [str(recipe), *arguments])
+        patch.setenv("STANFORD_CARS_DIR", "")
+        patch.setenv("COLUMNS", "80")
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            try:
+                runpy.run_path(str(recipe), run_name="__main__")
+            except SystemExit as end:
+                if isinstance(end.code, str):
+                    print(end.code)
+                    return 1, output.getvalue()
+                return end.code or 0, output.getvalue()
+    return 0, output.getvalue()
