@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+from tests.models.networks import uncompiled
 
 
 def two_layers():
@@ -21,6 +22,7 @@ def changes(optimizer, steps=3):
     keras.utils.set_random_seed(0)
     model = two_layers()
     model.compile(optimizer, loss="mse")
+    uncompiled(model)
     before = [ops.convert_to_numpy(w).copy() for w in model.weights]
     x, y = np.random.default_rng(0).normal(size=(2, 8, 3))
     for _ in range(steps):

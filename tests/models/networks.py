@@ -40,6 +40,15 @@ def tiny_cin(num_classes=3, backbone=None, size=8, randomize=True, **kwargs):
     return model
 
 
+def uncompiled(model):
+    """Spares TensorFlow the tracing, for steps that other tests run compiled.
+
+    On JAX, where single operations are compiled, too, it would take longer.
+    """
+    model.run_eagerly = keras.backend.backend() == "tensorflow"
+    return model
+
+
 def pair_batch(pairs=4, size=8, num_classes=3, seed=0):
     """`((images_a, images_b), (labels_a, labels_b))`; pairs 0, 2, … are positive."""
     rng = np.random.default_rng(seed)

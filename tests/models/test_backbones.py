@@ -7,6 +7,9 @@ import cin_keras
 from cin_keras.models.backbones import build_backbone
 from tests.models.networks import normalized_backbone, tiny_backbone
 
+# The same code on every backend, and long to build.
+ONE_BACKEND = pytest.mark.one_backend
+
 
 def images_of(size):
     return np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype("float32")
@@ -16,10 +19,12 @@ def images_of(size):
     ("name", "layer", "module"),
     [
         ("resnet50", "conv2_block1_out", keras.applications.resnet),
-        ("vgg19", "block2_pool", keras.applications.vgg19),
         ("mobilenet", "conv_pw_2_relu", keras.applications.mobilenet),
-        ("densenet121", "pool1", keras.applications.densenet),
-        ("ResNet50V2", "conv2_block1_out", keras.applications.resnet_v2),
+        pytest.param("vgg19", "block2_pool", keras.applications.vgg19, marks=ONE_BACKEND),
+        pytest.param("densenet121", "pool1", keras.applications.densenet, marks=ONE_BACKEND),
+        pytest.param(
+            "ResNet50V2", "conv2_block1_out", keras.applications.resnet_v2, marks=ONE_BACKEND
+        ),
     ],
 )
 def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module):
@@ -39,10 +44,9 @@ def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module):
     assert features.shape == (None, *expected.shape[1:])
 
 
+@ONE_BACKEND
 @pytest.mark.parametrize("name", ["efficientnetv2-s", "convnext_tiny", "MobileNetV3Small"])
 def test_spellings_and_backbones_that_preprocess_themselves(name):
-    if keras.backend.backend() == "jax":
-        pytest.skip("the same code as on the other backends, and minutes of compilation")
     model, features = build_backbone(name, keras.Input((32, 32, 3)))
     output = ops.convert_to_numpy(model(images_of(32)))
     assert output.shape[1:] == features.shape[1:] and np.isfinite(output).all()

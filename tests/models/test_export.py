@@ -8,31 +8,36 @@ import numpy as np
 import pytest
 
 import cin_keras
-from tests.models.networks import normalized_backbone, pair_batch, tiny_cin
+from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
 SERVE = """
 import json, sys
 sys.modules["keras"] = None
 sys.modules["cin_keras"] = None
 import numpy as np, tensorflow as tf
-served = tf.saved_model.load(sys.argv[1])
-images = np.load(sys.argv[2])
-outputs = {
-    "serve": served.serve(images.astype("float32")),
-    "serve_uint8": served.serve_uint8(images),
-    "one": served.serve(images[:1].astype("float32")),
-    "signature": list(served.signatures["serving_default"](
-        tf.constant(images, tf.float32)).values())[0],
-}
-outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
-outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
-outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
-outputs["stored"] = sum(
-    int(np.prod(shape))
-    for name, shape in tf.train.list_variables(sys.argv[1] + "/variables/variables")
-    if not name.startswith("_CHECKPOINTABLE")
-)
-print(json.dumps(outputs))
+
+def serve(folder, images):
+    served = tf.saved_model.load(folder)
+    outputs = {
+        "serve": served.serve(images.astype("float32")),
+        "serve_uint8": served.serve_uint8(images),
+        "one": served.serve(images[:1].astype("float32")),
+        "signature": list(served.signatures["serving_default"](
+            tf.constant(images, tf.float32)).values())[0],
+    }
+    outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
+    outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
+    outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
+    outputs["stored"] = sum(
+        int(np.prod(shape))
+        for name, shape in tf.train.list_variables(folder + "/variables/variables")
+        if not name.startswith("_CHECKPOINTABLE")
+    )
+    return outputs
+
+
+images = np.load(sys.argv[1])
+print(json.dumps([serve(folder, images) for folder in sys.argv[2:]]))
 """
 
 TO_TENSORFLOW = """
@@ -54,16 +59,16 @@ def run_python(script, *arguments, backend="tensorflow"):
     return done.stdout
 
 
-def serve(folder, images, tmp_path):
-    """What TensorFlow alone, in a process of its own, makes of the images."""
+def serve(folders, images, tmp_path):
+    """What TensorFlow alone, in a process of its own, makes of the images with each model."""
     np.save(tmp_path / "images.npy", images)
-    return json.loads(run_python(SERVE, folder, tmp_path / "images.npy").splitlines()[-1])
+    return json.loads(run_python(SERVE, tmp_path / "images.npy", *folders).splitlines()[-1])
 
 
 def trained_model(**form):
     images, labels = pair_batch()
     model = tiny_cin(backbone=normalized_backbone(), embedding_dim=9, **form)
-    model.fit(images, labels, batch_size=2, verbose=0)
+    uncompiled(model).fit(images, labels, batch_size=2, verbose=0)
     return model, images[0]
 
 
@@ -80,13 +85,15 @@ def check(outputs, expected, model):
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
 )
-@pytest.mark.parametrize("form", [{}, {"pooled": False}, {"block_rows": 4}])
-def test_tensorflow_alone_serves_the_same_numbers(tmp_path, form):
-    model, images = trained_model(**form)
-    model.export(tmp_path / "saved_model", verbose=False)
-    check(
-        serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model
-    )
+def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
+    models, folders = [], []
+    for i, form in enumerate(({}, {"pooled": False}, {"block_rows": 4})):
+        model, images = trained_model(**form)
+        models.append(model)
+        folders.append(tmp_path / f"saved_model_{i}")
+        model.export(folders[-1], verbose=False)
+    for model, outputs in zip(models, serve(folders, images, tmp_path), strict=True):
+        check(outputs, model.predict(images, verbose=0), model)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the detour of the others")
@@ -94,9 +101,8 @@ def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
     model, images = trained_model()
     model.save(tmp_path / "model.keras")
     run_python(TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model")
-    check(
-        serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model
-    )
+    (outputs,) = serve([tmp_path / "saved_model"], images, tmp_path)
+    check(outputs, model.predict(images, verbose=0), model)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="an error of this backend")

@@ -12,10 +12,14 @@ from keras import ops
 import cin_keras
 from cin_keras.models.interactions import INTERACTIONS, SELF_CHANNEL
 from tests import reference
-from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone
+from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone, uncompiled
 
 ROWS = [
-    *({"interaction": name, "contrast": None} for name in INTERACTIONS),
+    # Without contrast, a test of its own trains them on every backend.
+    *(
+        pytest.param({"interaction": name, "contrast": None}, marks=pytest.mark.one_backend)
+        for name in INTERACTIONS
+    ),
     *({"interaction": name, "contrast": "embedding"} for name in INTERACTIONS),
     *({"interaction": name, "contrast": "cci"} for name in SELF_CHANNEL),
     {"interaction": "sci", "contrast": "cci", "similarity": "correlation", "learnable_scale": True},
@@ -61,7 +65,7 @@ def test_a_row_trains_on_pairs_and_is_saved_whole(tmp_path, row):
     paired = ops.convert_to_numpy(model(images, training=False)["outputs"])
     reference.assert_close(paired[::2], expected, relative=1e-4, absolute=1e-5)
     model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded = uncompiled(keras.saving.load_model(tmp_path / "model.keras"))
     np.testing.assert_allclose(loaded.predict(images[0], verbose=0), expected, rtol=1e-5, atol=1e-6)
     same, config = loaded.get_config(), model.get_config()
     same.pop("backbone"), config.pop("backbone")
@@ -108,6 +112,7 @@ def two_mobilenets():
     )
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("part", [slice(20), slice(None)], ids=["in part", "whole"])
 def test_a_frozen_second_backbone_stays_so(tmp_path, part):
     model = two_mobilenets()
@@ -132,7 +137,9 @@ def test_without_contrast_single_images_train_as_pairs_do(interaction):
         model = make(interaction=interaction, contrast=None)
         model.set_weights([np.cos(np.arange(w.size)).reshape(w.shape) for w in model.get_weights()])
         model.compile(keras.optimizers.SGD(0.1), loss=model.loss)
-        loss = model.fit(*batch, batch_size=8, shuffle=False, verbose=0).history["loss"][0]
+        loss = (
+            uncompiled(model).fit(*batch, batch_size=8, shuffle=False, verbose=0).history["loss"][0]
+        )
         results.append((loss, model.get_weights()))
     (loss_a, weights_a), (loss_b, weights_b) = results
     assert loss_a == pytest.approx(loss_b, rel=1e-5)
@@ -182,12 +189,13 @@ def test_bilinear_pooling_takes_two_backbones(tmp_path):
     )
 
 
+@pytest.mark.one_backend
 def test_two_backbones_of_one_name(tmp_path):
     images, labels = pair_batch(size=32)
-    model = two_mobilenets()
+    model = uncompiled(two_mobilenets())
     model.fit(images, labels, batch_size=4, verbose=0)
     model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded = uncompiled(keras.saving.load_model(tmp_path / "model.keras"))
     np.testing.assert_allclose(
         loaded.predict(images[0], verbose=0), model.predict(images[0], verbose=0), rtol=1e-5
     )
@@ -238,7 +246,7 @@ def test_every_interaction_is_served_by_tensorflow_alone(tmp_path):
 @pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "phi", "bilinear"])
 def test_half_precision(interaction):
     images, labels = pair_batch()
-    model = make(interaction=interaction, contrast="embedding", dtype="mixed_bfloat16")
+    model = uncompiled(make(interaction=interaction, contrast="embedding", dtype="mixed_bfloat16"))
     assert np.isfinite(model.fit(images, labels, batch_size=4, verbose=0).history["loss"][0])
     assert model.predict(images[0], verbose=0).dtype == "float32"
 
