@@ -175,6 +175,7 @@ def test_randaugment_changes_pixels_and_nothing_else():
     assert (images != plain).any((1, 2, 3)).mean() >= 0.6
 
 
+@pytest.mark.one_backend
 def test_randaugment_is_a_function_of_seed_and_epoch():
     first = shuffled(augment="randaugment", seed=3)
     epochs = [contents(first)[0] for _ in range(2)]
@@ -197,6 +198,7 @@ def test_every_image_is_augmented_in_its_own_way():
     assert len(np.unique(images, axis=0)) > 20
 
 
+@pytest.mark.one_backend
 def test_the_package_comes_without_keras_cv():
     code = "import sys, cin_keras; sys.exit('keras_cv' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -256,6 +256,7 @@ def test_a_file_that_is_several_samples_is_listed_once_and_read_once(monkeypatch
     assert capsys.readouterr().err.strip() == text
 
 
+@pytest.mark.one_backend
 def test_a_run_without_the_callback_ends_with_the_list():
     code = """
 import warnings

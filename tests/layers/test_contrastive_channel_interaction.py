@@ -73,8 +73,9 @@ def assert_same(layer, other, pair):
         reference.assert_close(gradient_other, gradient)
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3, 5])
-@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1)])
+@pytest.mark.parametrize(
+    ("size", "kernel_size"), [((4, 4), 1), ((4, 4), 3), ((3, 5), 5), ((1, 1), 3)]
+)
 def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size):
     def form(pooling):
         interaction = SelfChannelInteraction(scale=0.5, kernel_size=kernel_size)
@@ -83,9 +84,16 @@ def test_the_pooled_form_has_the_gradients_of_the_long_one(size, kernel_size):
     assert_same(form(None), form("avg"), feature_pair((2, *size, 5)))
 
 
-@pytest.mark.parametrize("descriptor", ["average", "flatten"])
-@pytest.mark.parametrize("pooling", [None, "avg"])
-@pytest.mark.parametrize("block_rows", [2, 100])
+@pytest.mark.parametrize(
+    ("block_rows", "pooling", "descriptor"),
+    [
+        (2, None, "average"),
+        (2, None, "flatten"),
+        (2, "avg", "average"),
+        (2, "avg", "flatten"),
+        (100, "avg", "average"),
+    ],
+)
 def test_blocks_of_rows_change_nothing(block_rows, pooling, descriptor):
     def form(block_rows):
         interaction = SelfChannelInteraction(scale=0.5, block_rows=block_rows)
