@@ -22,7 +22,14 @@ from tests.data.small_sets import (
 )
 
 RECIPES = pathlib.Path(__file__).parent.parent / "recipes"
+SMALL = ["--image-size", "32", "--pairs-per-batch", "2"]
 TINY = ["--image-size", "32", "--limit", "48", "--pairs-per-batch", "4"]
+
+
+def photographs(folder):
+    """The command line for 24 photographs, which are there sooner than the drawings."""
+    cars = write_stanford_cars(folder / "data" / "stanford_cars", train=(1, 2, 3) * 8)
+    return ["--data-dir", str(cars), "--backbone", "small", *SMALL]
 
 
 def start(*arguments, folder):
@@ -81,7 +88,7 @@ def test_a_second_run_keeps_the_first(tmp_path):
     (folder / "notes.txt").write_text("mine")
     # With nothing to go on with, --resume starts anew, and must not write over it either.
     arguments = ["--epochs", "1", "--plain", "--output", "out", "--resume"]
-    code, output = run(*TINY, *arguments, folder=tmp_path)
+    code, output = run(*photographs(tmp_path), *arguments, folder=tmp_path)
     assert code == 0, output[-3000:]
     assert "No run to go on with in out" in output
     (kept,) = folder.glob("earlier-*/metrics.json")
@@ -92,7 +99,8 @@ def test_a_second_run_keeps_the_first(tmp_path):
 
 @pytest.mark.one_backend
 def test_an_interruption_keeps_the_best_model(tmp_path):
-    process = start(*TINY, "--epochs", "1000", folder=tmp_path)
+    arguments = photographs(tmp_path)
+    process = start(*arguments, "--epochs", "1000", folder=tmp_path)
     model_file = tmp_path / "runs" / "cars" / "model.keras"
     deadline = time.time() + 300
     while not model_file.exists() and process.poll() is None and time.time() < deadline:
@@ -105,7 +113,7 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
     assert process.returncode == 130, output[-3000:]
     assert "Interrupted. The best model so far" in output
     assert isinstance(cin_keras.load_model(model_file), cin_keras.CIN)
-    code, output = run(*TINY, "--epochs", "2", "--resume", folder=tmp_path)
+    code, output = run(*arguments, "--epochs", "2", "--resume", folder=tmp_path)
     assert code == 1 and "epochs" in output and "Traceback" not in output, output[-3000:]
 
 
@@ -191,11 +199,10 @@ def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name):
 @pytest.mark.one_backend
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_damaged_photograph_is_named(tmp_path, split):
-    cars = write_stanford_cars(tmp_path / "cars", train=(1, 2, 3) * 8)
-    photograph = sorted((cars / f"cars_{split}").iterdir())[0]
+    arguments = [*photographs(tmp_path), "--epochs", "1"]
+    folder = tmp_path / "data" / "stanford_cars" / f"cars_{split}"
+    photograph = sorted(folder.iterdir())[0]
     photograph.write_bytes(photograph.read_bytes()[:100])
-    arguments = ["--image-size", "32", "--pairs-per-batch", "2", "--epochs", "1"]
-    arguments += ["--data-dir", str(cars), "--backbone", "small"]
     code, output = run(*arguments, folder=tmp_path)
     assert code == 1 and "Traceback" not in output, output[-3000:]
     assert f"error: Cannot decode '{photograph}'" in output
@@ -207,14 +214,18 @@ def test_a_damaged_photograph_is_named(tmp_path, split):
     [
         (["--data-dir", "nowhere"], "No folder for Stanford Cars. Received: data_dir='nowhere'"),
         (["--epochs", "0"], "invalid positive int value: '0'"),
-        (["--backbone", "resnet5", "--limit", "24"], "Received: backbone='resnet5'"),
-        (["--weights", "imagenet"], "There are no ImageNet weights for --backbone small"),
+        (["--backbone", "resnet5", *SMALL], "Received: backbone='resnet5'"),
+        (
+            ["--backbone", "small", "--weights", "imagenet"],
+            "There are no ImageNet weights for --backbone small",
+        ),
         (["--limit", "12"], "lower `pairs_per_batch`. Received: 12 images"),
         (["--output", "file/folder"], "file/folder"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
     (tmp_path / "file").touch()
+    photographs(tmp_path)
     earlier = tmp_path / "runs" / "cars" / "metrics.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("earlier")
