@@ -51,8 +51,10 @@ VARIANTS = {
 }
 ROWS |= {row: {"interaction": "sci", "contrast": None, **own} for row, own in VARIANTS.items()}
 SPLITS = ("train", "test")
-# Bilinear features have length 1, a hundredth of what a spatial mean has.
-RATES = {"bilinear": {"classifier": 100.0}}
+# For descent: bilinear features have length 1, far less than a spatial mean has, so their classifier
+# needs a much higher rate, and the network, which their square root moves strongly, a much lower one.
+RATES = {"bilinear": {"classifier": 500.0}}
+RATE_FACTORS = {"bilinear": 0.05}
 
 
 def parse_arguments():
@@ -83,7 +85,7 @@ def parse_arguments():
     add("--output", "DIR", "folder to write (%(default)s)", default="runs/ablation")
     args = parser.parse_args()
     args.trial_epochs = args.trial_epochs or args.epochs
-    args.learning_rates = args.learning_rates or ([2e-3] if args.backbone == "small" else [0.02])
+    args.learning_rates = args.learning_rates or ([2e-3] if is_small(args) else [0.02])
     return args
 
 
@@ -100,7 +102,7 @@ def build_model(row, args, num_classes):
     size = args.image_size
     model = cin_keras.CIN(
         num_classes,
-        backbone=small_backbone(size) if args.backbone == "small" else args.backbone,
+        backbone=small_backbone(size) if is_small(args) else args.backbone,
         weights=None if args.weights == "none" else args.weights,
         input_shape=(size, size, 3),
         feature_layer=args.feature_layer,
@@ -121,8 +123,8 @@ def train(row, samples, args, learning_rate, epochs, seed):
     model = build_model(row, args, samples.num_classes)
     data = pair_dataset(samples, args.image_size, args.pairs_per_batch, seed=seed)
     schedule = learning_rate_schedule(learning_rate, epochs, len(data))
-    rates = TRAINING_RATES | RATES.get(row, {})
-    if args.backbone == "small":
+    rates = identity(row, args)["rates"]
+    if is_small(args):
         optimizer = LayerwiseAdamW(schedule, rates=rates)
     else:
         optimizer = LayerwiseSGD(schedule, rates=rates, momentum=0.9)
@@ -176,24 +178,32 @@ class Results:
 
 def choose_learning_rate(row, train_samples, args, results):
     """The best on one half of the training images, trained on the other."""
-    if len(args.learning_rates) == 1:
-        return args.learning_rates[0]
-    for rate in args.learning_rates:
-        if not results.find(kind="trial", row=row, learning_rate=rate, **identity(row)):
+    factor = 1 if is_small(args) else RATE_FACTORS.get(row, 1)
+    rates = [round(factor * rate, 6) for rate in args.learning_rates]
+    if len(rates) == 1:
+        return rates[0]
+    for rate in rates:
+        if not results.find(kind="trial", row=row, learning_rate=rate, **identity(row, args)):
             print(f"\n{row}, trial of learning rate {rate:g}")
             part, held_out = train_samples.split(0.5)
             model = train(row, part, args, rate, args.trial_epochs, seed=0)
             scores = evaluate(model, held_out, args)
-            results.add(kind="trial", row=row, learning_rate=rate, **identity(row), **scores)
+            results.add(kind="trial", row=row, learning_rate=rate, **identity(row, args), **scores)
             print(f"{row}, learning rate {rate:g}: {scores['accuracy']:.1%} of held-out images")
-    trials = results.find(kind="trial", row=row, **identity(row))
-    trials = [trial for trial in trials if trial["learning_rate"] in args.learning_rates]
+    trials = results.find(kind="trial", row=row, **identity(row, args))
+    trials = [trial for trial in trials if trial["learning_rate"] in rates]
     return max(trials, key=lambda trial: trial["accuracy"])["learning_rate"]
 
 
-def identity(row):
+def identity(row, args):
     """What a row is: who changes it does not get the results of what it was."""
-    return {"arguments": ROWS[row], "rates": TRAINING_RATES | RATES.get(row, {})}
+    own = {} if is_small(args) else RATES.get(row, {})
+    return {"arguments": ROWS[row], "rates": TRAINING_RATES | own}
+
+
+def is_small(args):
+    """Whether the network is the small one, which AdamW trains from nothing."""
+    return args.backbone == "small"
 
 
 def digest(samples):
@@ -218,7 +228,7 @@ def run(args, train_samples, test_samples, results):
     for seed in range(args.seeds):
         for row in args.rows:
             rate = choose_learning_rate(row, train_samples, args, results)
-            key = dict(kind="run", row=row, seed=seed, learning_rate=rate, **identity(row))
+            key = dict(kind="run", row=row, seed=seed, learning_rate=rate, **identity(row, args))
             if results.find(**key):
                 continue
             print(f"\n{row}, seed {seed}, learning rate {rate:g}")
@@ -257,7 +267,7 @@ def summarize(args, results, speeds):
     table = []
     for row in args.rows:
         rate = choose_learning_rate(row, None, args, results)
-        runs = results.find(kind="run", row=row, learning_rate=rate, **identity(row))
+        runs = results.find(kind="run", row=row, learning_rate=rate, **identity(row, args))
         # Two processes may have made the same run.
         runs = list({r["seed"]: r for r in runs}.values())
         accuracies = np.array([r["accuracy"] for r in runs])
