@@ -109,8 +109,27 @@ class ResidualConvolution(keras.layers.Layer):
         self.channels = channels
 
     def call(self, inputs):
-        values = self.values(inputs, self.pooling)
-        return self.restore(values, self.residual(inputs, values, self.pooling), self.pooling)
+        return self._transform(inputs, self.pooling)
+
+    def long_form(self, inputs):
+        """`Z`, the whole map, also of a layer whose output is the spatial mean.
+
+        Args:
+            inputs: Feature map as for the layer's call.
+
+        Returns:
+            Tensor of the shape of `inputs`, in the compute dtype.
+        """
+        return self._transform(ops.convert_to_tensor(inputs), None)
+
+    def _transform(self, inputs, pooling):
+        values = self.values(inputs, pooling)
+        residual = self.residual(inputs, values, pooling)
+        return self.restore(self.mixed(inputs, values), residual, pooling)
+
+    def mixed(self, inputs, values):
+        """What φ is applied to, given `values = self.values(inputs, ...)`: here, these."""
+        return values
 
     def values(self, inputs, pooling=None):
         """What φ is applied to: `X`, or as much of it as the spatial mean of `Z` needs.

@@ -139,13 +139,16 @@ class SelfChannelInteraction(ResidualConvolution):
             )
 
     def call(self, inputs, return_interaction_weights=False):
+        if not return_interaction_weights:
+            return super().call(inputs)
         values = self.values(inputs, self.pooling)
         residual = self.residual(inputs, values, self.pooling)
-        if return_interaction_weights:
-            weights = self.interaction_weights(inputs)
-            return self.restore(apply_rows(weights, values), residual, self.pooling), weights
-        mixed = self.mix_values(*self.compared(inputs), values)
-        return self.restore(mixed, residual, self.pooling)
+        weights = self.interaction_weights(inputs)
+        return self.restore(apply_rows(weights, values), residual, self.pooling), weights
+
+    def mixed(self, inputs, values):
+        """`W values`, to which φ is applied."""
+        return self.mix_values(*self.compared(inputs), values)
 
     def interaction_weights(self, inputs):
         """`W = softmax_rows(∓scale · S)`, one matrix an image.

@@ -1,0 +1,215 @@
+"""Which part of an image decided between two classes, from the model's own linear head.
+
+The classifier is linear and sees the spatial mean of `Z`. So the difference of two logits is the
+mean of a map: `logit_a − logit_b = mean_l M(l) + b_a − b_b`, with `M(l) = (w_a − w_b) · Z(l)`. For
+one class that is the class activation map (Zhou et al., "Learning Deep Features for Discriminative
+Localization", CVPR 2016, arXiv:1512.04150); fine-grained recognition asks for the difference.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from cin_keras.explain.feature_maps import (
+    backbone_maps,
+    check_model,
+    classifier_weights,
+    in_batches,
+    interacted_map,
+    join,
+    to_array,
+    without_gradients,
+)
+from cin_keras.explain.images import channels_last, check_images
+from cin_keras.layers import BilinearPooling
+from cin_keras.layers.feature_map import positions_by_channels
+
+
+class ClassContrast(NamedTuple):
+    """What decided between two classes, image by image.
+
+    Attributes:
+        maps: float32 `(batch, height, width)` at the feature map's resolution: evidence for the
+            class where positive, for the other one where negative.
+        classes: int `(batch,)`, the classes.
+        others: int `(batch,)`, those they are set against.
+        logits: float32 `(batch, classes)`.
+    """
+
+    maps: np.ndarray
+    classes: np.ndarray
+    others: np.ndarray
+    logits: np.ndarray
+
+
+def class_contrast_map(model, images, classes=None, others=None):
+    """The part of each image that decided between two classes.
+
+    `M(l) = (w_a − w_b) · Z(l)`, with `w` the classifier's weights, in one pass through the model.
+    The spatial mean of `M`, plus `b_a − b_b`, is the difference of the two logits, to the
+    rounding of the model's compute dtype; so no part of the decision is left out, and none is
+    shown that had no share in it. With bilinear pooling, `M` shares out `(w_a − w_b) · v`
+    exactly, too: entry `v_ij = Σ_l f_i(l) f_j(l) / (√|Φ_ij| ‖…‖)` is a sum over positions once
+    root and length are what they are for this image; where products of both signs nearly cancel,
+    its values may be far larger than their mean.
+
+    Args:
+        model: `cin_keras.CIN`, with any interaction, of the pooled or the long form.
+        images: Array or tensor of any dtype, RGB from 0 to 255, of shape
+            `(batch, height, width, 3)`, or `(height, width, 3)`, which counts as a batch of one.
+        classes: Int, or ints of shape `(batch,)`: the class `a`. Defaults to `None`, the
+            predicted class of each image.
+        others: Int, or ints of shape `(batch,)`: the class `b`. Defaults to `None`, the class
+            with the highest score beside `classes`: for predicted ones the runner-up.
+
+    Returns:
+        float32 array of shape `(batch, height, width)`, height and width of the feature map;
+        positive where the image speaks for `classes`, negative where for `others`.
+
+    Raises:
+        TypeError: If the model is no `CIN`, or images or classes are no numbers.
+        ValueError: If images are not as above or not of the model's size, a class does not exist,
+            or an image would be explained by a class against itself.
+
+    Example:
+
+    ```python
+    model = cin_keras.load_model("model.keras")
+    maps = cin_keras.explain.class_contrast_map(model, images)  # (batch, height, width)
+    picture = cin_keras.explain.overlay(images[0], maps[0])
+    ```
+    """
+    return class_contrast(model, images, classes, others).maps
+
+
+def class_contrast(model, images, classes=None, others=None):
+    """As `class_contrast_map`, with the classes that were set against each other.
+
+    Args:
+        model: As for `class_contrast_map`.
+        images: As for `class_contrast_map`.
+        classes: As for `class_contrast_map`. Defaults to `None`.
+        others: As for `class_contrast_map`. Defaults to `None`.
+
+    Returns:
+        `ClassContrast`.
+
+    Raises:
+        TypeError, ValueError: As for `class_contrast_map`.
+    """
+    check_model(model)
+    images = check_images(model, images)
+    classes = check_classes("classes", classes, len(images), model.num_classes)
+    others = check_classes("others", others, len(images), model.num_classes)
+    contrast = _bilinear_contrast if isinstance(model.interaction, BilinearPooling) else _contrast
+    results, start = [], 0
+    with without_gradients():
+        for batch in in_batches(images):
+            part = slice(start, start + len(batch))
+            start = part.stop
+            results.append(
+                contrast(
+                    model,
+                    batch,
+                    None if classes is None else classes[part],
+                    None if others is None else others[part],
+                )
+            )
+    return ClassContrast(*join(results))
+
+
+def _contrast(model, images, classes, others):
+    z = channels_last(model, to_array(interacted_map(model, backbone_maps(model, images))))
+    kernel, bias = classifier_weights(model)
+    logits = z.mean(axis=(1, 2)) @ kernel + bias
+    classes, others = choose_classes(logits, classes, others)
+    difference = (kernel[:, classes] - kernel[:, others]).T
+    maps = np.einsum("nhwc,nc->nhw", z, difference)
+    return maps.astype("float32"), classes, others, logits
+
+
+def _bilinear_contrast(model, images, classes, others):
+    layer = model.interaction
+    maps = backbone_maps(model, images)
+    height, width = channels_last(model, to_array(maps[0])).shape[1:3]
+    pair = maps if len(maps) == 2 else maps * 2
+    pair = [positions_by_channels(x, layer.channel_axis) for x in pair]
+    if layer.projections:
+        pair = [
+            project(ops.cast(x, layer.compute_dtype)) for project, x in zip(layer.projections, pair)
+        ]
+    # In float64: a product that nearly cancels is divided by its own root.
+    a, b = (to_array(x).astype("float64") for x in pair)
+    kernel, bias = classifier_weights(model)
+    products = np.swapaxes(a, 1, 2) @ b
+    root = np.sqrt(np.abs(products))
+    length = np.sqrt(np.sum(root**2, axis=(1, 2), keepdims=True))
+    scale = np.divide(1.0, root * length, out=np.zeros_like(root), where=root * length > 0)
+    pooled = (products * scale).reshape(len(images), -1)
+    logits = pooled @ kernel + bias
+    classes, others = choose_classes(logits, classes, others)
+    difference = (kernel[:, classes] - kernel[:, others]).T.reshape(products.shape)
+    shares = np.sum((a @ (difference * scale)) * b, axis=2) * (height * width)
+    maps = shares.reshape(-1, height, width)
+    return maps.astype("float32"), classes, others, logits.astype("float32")
+
+
+def choose_classes(logits, classes=None, others=None):
+    """The two classes to set against each other, where the caller left them open.
+
+    Args:
+        logits: `(batch, classes)`.
+        classes: Ints `(batch,)`, or `None` for the highest. Defaults to `None`.
+        others: Ints `(batch,)`, or `None` for the highest beside `classes`. Defaults to `None`.
+
+    Returns:
+        `(classes, others)`, ints `(batch,)`.
+
+    Raises:
+        ValueError: If both are one class.
+
+    Example:
+
+    >>> choose_classes(np.array([[1.0, 3.0, 2.0]]))
+    (array([1]), array([2]))
+    """
+    if classes is None:
+        classes = np.argmax(logits, axis=1)
+    if others is None:
+        rest = np.array(logits, "float64")
+        rest[np.arange(len(rest)), classes] = -np.inf
+        others = np.argmax(rest, axis=1)
+    same = np.flatnonzero(classes == others)
+    if same.size:
+        raise ValueError(
+            "`classes` (the predicted ones, if left out) and `others` must differ for every image. "
+            f"Received: class {classes[same[0]]} against itself for image {same[0]} "
+            f"({same.size} such images)"
+        )
+    return classes, others
+
+
+def check_classes(name, classes, batch, num_classes):
+    """Classes as ints of shape `(batch,)`, or `None`; raises for anything else."""
+    if classes is None:
+        return None
+    array = np.asarray(ops.convert_to_numpy(classes) if ops.is_tensor(classes) else classes)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"`{name}` must be a class number, or one an image. "
+            f"Received: {name}={classes!r} of dtype {array.dtype}"
+        )
+    if array.shape not in ((), (batch,)):
+        raise ValueError(
+            f"`{name}` must be one class number, or one for each of {batch} images, shape "
+            f"({batch},). Received: shape={array.shape}"
+        )
+    array = np.broadcast_to(array.astype("int64"), (batch,))
+    wrong = array[(array < 0) | (array >= num_classes)]
+    if wrong.size:
+        raise ValueError(
+            f"`{name}` must lie in 0..{num_classes - 1} ({num_classes} classes). "
+            f"Received: {wrong[0]}"
+        )
+    return array

@@ -1,0 +1,132 @@
+import keras
+import numpy as np
+import pytest
+
+from cin_keras.explain import class_contrast, class_contrast_map
+from tests.explain.networks import SIZE, convolution, explained_cin, images_of
+from tests.reference import assert_close
+
+INTERACTIONS = [None, "phi", "sci", "pos_sci", "non_local", "squeeze_excite", "bilinear"]
+
+
+def logits_of(model, images):
+    """From `predict`, also where it gives probabilities (their logarithms differ by a constant)."""
+    outputs = model.predict(images, verbose=0).astype("float64")
+    return np.log(outputs) if model.classifier_activation == "softmax" else outputs
+
+
+def assert_decomposes(model, images, relative=1e-4):
+    """The maps' means plus the biases' differences are the differences of the logits."""
+    maps, classes, others, own = class_contrast(model, images)
+    logits = logits_of(model, images)
+    rows = np.arange(len(images))
+    differences = logits[rows, classes] - logits[rows, others]
+    bias = keras.ops.convert_to_numpy(model.classifier.bias)
+    means = maps.mean(axis=(1, 2), dtype="float64") + bias[classes] - bias[others]
+    assert_close(means, differences, relative, absolute=relative)
+    assert_close(own[rows, classes] - own[rows, others], differences, relative, absolute=relative)
+    order = np.argsort(-logits, axis=1)
+    np.testing.assert_array_equal(classes, order[:, 0])
+    np.testing.assert_array_equal(others, order[:, 1])
+    return maps
+
+
+@pytest.mark.parametrize("interaction", INTERACTIONS)
+def test_the_map_decomposes_the_difference_of_the_logits(interaction):
+    maps = assert_decomposes(explained_cin(interaction), images_of())
+    assert maps.shape == (3, 4, 4) and maps.dtype == np.float32
+    assert maps.std(axis=(1, 2)).min() > 1e-5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"pooled": False, "contrast": "cci"},
+        {"classifier_activation": "softmax", "block_rows": 4},
+        {"interaction": "bilinear", "projection_dim": 3},
+    ],
+)
+def test_other_forms_of_the_model(arguments):
+    assert_decomposes(explained_cin(**arguments), images_of())
+
+
+def test_two_backbones():
+    model = explained_cin("bilinear", second_backbone=convolution("second", channels=3))
+    assert_decomposes(model, images_of())
+
+
+def test_mixed_precision():
+    images = images_of()
+    maps = assert_decomposes(explained_cin(dtype="mixed_bfloat16"), images, relative=0.05)
+    assert maps.dtype == np.float32
+    assert_close(maps, class_contrast_map(explained_cin(), images), relative=0.1)
+
+
+def test_the_pooled_and_the_long_form_give_one_map():
+    a, b = (class_contrast_map(explained_cin(pooled=p), images_of()) for p in (True, False))
+    assert_close(a, b)
+
+
+def test_chosen_classes():
+    model, images = explained_cin("phi"), images_of()
+    kernel = keras.ops.convert_to_numpy(model.classifier.kernel)
+    z = keras.ops.convert_to_numpy(
+        model.interaction.long_form(model.backbone(images.astype("float32")))
+    )
+    expected = np.zeros((3, 4, 4))
+    for image, (a, b) in enumerate([(0, 1), (2, 1), (3, 1)]):
+        for row in range(4):
+            for column in range(4):
+                expected[image, row, column] = (kernel[:, a] - kernel[:, b]) @ z[image, row, column]
+    assert_close(class_contrast_map(model, images, classes=[0, 2, 3], others=1), expected)
+    swapped = class_contrast_map(model, images, classes=1, others=[0, 2, 3])
+    assert_close(swapped, -expected)
+    logits = logits_of(model, images)
+    logits[:, 2] = -np.inf
+    np.testing.assert_array_equal(
+        class_contrast(model, images, classes=2).others, logits.argmax(axis=1)
+    )
+
+
+def test_a_single_image_and_any_dtype_give_the_row_of_the_batch():
+    model, images = explained_cin(), images_of(20)  # more than one of the batches inside
+    maps = class_contrast_map(model, images)
+    assert_close(class_contrast_map(model, images[17])[0], maps[17])
+    for dtype in ("int64", "float16", "float64"):
+        assert_close(class_contrast_map(model, images[:2].astype(dtype)), maps[:2])
+    tensor = keras.ops.convert_to_tensor(images[:2])
+    assert_close(class_contrast_map(model, tensor), maps[:2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"images": np.zeros((2, SIZE, SIZE, 1))}, ValueError, r"\(8, 8, 3\).*\(2, 8, 8, 1\)"),
+        ({"images": np.zeros((9, SIZE, 3))}, ValueError, r"resize.*\(9, 8, 3\)"),
+        ({"images": np.zeros((0, SIZE, SIZE, 3))}, ValueError, "at least one"),
+        ({"images": np.full((SIZE, SIZE, 3), np.nan)}, ValueError, "finite"),
+        ({"images": np.full((SIZE, SIZE, 3), -1.0)}, ValueError, "0 to 255"),
+        ({"images": np.full((SIZE, SIZE, 3), 256)}, ValueError, "256"),
+        ({"images": "car.jpg"}, TypeError, "array of numbers"),
+        ({"images": [np.zeros((8, 8, 3)), np.zeros((7, 8, 3))]}, ValueError, "one size"),
+        ({"classes": 4}, ValueError, r"0..3.*Received: 4"),
+        ({"classes": -1}, ValueError, "Received: -1"),
+        ({"classes": [0, 1]}, ValueError, r"2 images, shape \(2,\)|each of 3 images"),
+        ({"others": 1.0}, TypeError, "class number"),
+        ({"classes": 2, "others": [1, 2, 0]}, ValueError, "class 2 against itself for image 1"),
+    ],
+)
+def test_mistakes(arguments, error, words):
+    model = test_mistakes.model = getattr(test_mistakes, "model", None) or explained_cin(None)
+    with pytest.raises(error, match=words):
+        class_contrast_map(model, **{"images": images_of(), **arguments})
+
+
+def test_images_scaled_to_one_are_warned_of():
+    with pytest.warns(UserWarning, match="multiply them by 255"):
+        class_contrast_map(explained_cin(None), images_of() / 255)
+
+
+def test_only_a_cin_is_explained():
+    with pytest.raises(TypeError, match="cin_keras.CIN.*Functional"):
+        class_contrast_map(convolution(), images_of())
