@@ -29,7 +29,7 @@ def upsample(maps, size):
     Example:
 
     >>> upsample([[0.0, 1.0]], (1, 4)).tolist()
-    [[-0.0234375, 0.203125, 0.796875, 1.0234375]]
+    [[-0.0703125, 0.203125, 0.796875, 1.0703125]]
     """
     maps = _check_maps(maps)
     size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
