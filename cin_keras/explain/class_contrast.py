@@ -213,3 +213,59 @@ def check_classes(name, classes, batch, num_classes):
             f"Received: {wrong[0]}"
         )
     return array
+
+
+def class_contrast_figure(
+    model, images, path, classes=None, others=None, class_names=None, true_labels=None
+):
+    """Draws what decided: a row an image, evidence for the one class and for the other.
+
+    Both maps of a row have one colour scale, from 0 to the largest evidence in the row.
+
+    Args:
+        model: As for `class_contrast_map`.
+        images: As for `class_contrast_map`.
+        path: Str or path, the PNG file to write; its folder is created.
+        classes: As for `class_contrast_map`. Defaults to `None`.
+        others: As for `class_contrast_map`. Defaults to `None`.
+        class_names: Sequence of str, one a class. Defaults to `None`, the class numbers.
+        true_labels: Ints of shape `(batch,)`, named beside the image. Defaults to `None`.
+
+    Returns:
+        The `pathlib.Path` of the file.
+
+    Raises:
+        TypeError, ValueError: As for `class_contrast_map`, or if the number of names is not that of
+            the classes.
+
+    Example:
+
+    ```python
+    cin_keras.explain.class_contrast_figure(model, images[:4], "contrast.png")
+    ```
+    """
+    from cin_keras.explain.drawing import caption, draw_image, draw_overlay, panels
+    from cin_keras.figures import save
+
+    contrast = class_contrast(model, images, classes, others)
+    images = channels_last(model, check_images(model, images))
+    true_labels = check_classes("true_labels", true_labels, len(images), model.num_classes)
+    if class_names is None:
+        class_names = [f"class {label}" for label in range(model.num_classes)]
+    if len(class_names) != model.num_classes:
+        raise ValueError(
+            f"`class_names` must hold one name for each of {model.num_classes} classes. "
+            f"Received: {len(class_names)} names"
+        )
+    figure, axes = panels(len(images), 3)
+    for row, image in enumerate(images):
+        title = "image" if true_labels is None else f"true: {class_names[true_labels[row]]}"
+        draw_image(axes[row, 0], image, caption(title))
+        map = contrast.maps[row]
+        limits = (0.0, float(np.abs(map).max()))
+        for place, (label, evidence) in enumerate(
+            ((contrast.classes[row], map), (contrast.others[row], -map)), start=1
+        ):
+            title = f"for {class_names[label]}, logit {contrast.logits[row, label]:.1f}"
+            draw_overlay(axes[row, place], image, evidence, caption(title), limits)
+    return save(figure, path)

@@ -1,0 +1,65 @@
+"""What the figures of this package share: panels with an image, a map and its scale."""
+
+import textwrap
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from cin_keras.explain.overlay import overlay, upsample, value_limits
+
+COLOUR_MAP = colormaps["viridis"].with_extremes(bad="white")
+SHARPEST = 480  # pixels: small images are enlarged to this, so that maps over them are smooth
+
+
+def panels(rows, columns):
+    """A figure of equal panels.
+
+    Returns:
+        `(figure, axes)`, axes as an array of shape `(rows, columns)`.
+    """
+    figure = Figure(figsize=(2.3 * columns, 2.95 * rows), dpi=150, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.04)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def caption(text, width=28, lines=3):
+    """A text of any length on a few lines."""
+    return "\n".join(textwrap.wrap(str(text), width, max_lines=lines, placeholder=" …"))
+
+
+def draw_image(axes, image, title):
+    """Shows an image, `(height, width, 3)`, from 0 to 255, alone."""
+    axes.imshow(np.asarray(image, "float32") / 255)
+    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set_axis_off()
+
+
+def draw_overlay(axes, image, map, title, limits=None):
+    """Shows an image with a map over it and the scale of its colours below.
+
+    Args:
+        axes: matplotlib `Axes`.
+        image: `(height, width, 3)`, RGB from 0 to 255.
+        map: `(map_height, map_width)`.
+        title: Str.
+        limits: As for `overlay`. Defaults to `None`.
+    """
+    times = max(1, round(SHARPEST / max(image.shape[:2])))
+    image = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
+    if limits is None:
+        limits = value_limits(upsample(map, image.shape[:2]))
+    low, high = limits
+    axes.imshow(overlay(image, map, limits, opacity=0.6))
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
+    # A map that is the same everywhere has no scale but its one value.
+    high = high if high > low else low + 1
+    scale = ScalarMappable(Normalize(low, high), COLOUR_MAP)
+    bar = axes.figure.colorbar(
+        scale, ax=axes, location="bottom", shrink=0.9, aspect=22, pad=0.02, ticks=[low, high]
+    )
+    bar.ax.set_xticklabels([f"{value:.2g}" for value in (low, high)])
+    bar.ax.tick_params(labelsize=8, length=2)
