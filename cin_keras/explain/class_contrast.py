@@ -266,6 +266,7 @@ def class_contrast_figure(
         for place, (label, evidence) in enumerate(
             ((contrast.classes[row], map), (contrast.others[row], -map)), start=1
         ):
-            title = f"for {class_names[label]}, logit {contrast.logits[row, label]:.1f}"
-            draw_overlay(axes[row, place], image, evidence, caption(title), limits)
+            title = caption(f"for {class_names[label]}")
+            title += f"\nlogit {contrast.logits[row, label]:.1f}"
+            draw_overlay(axes[row, place], image, evidence, title, limits)
     return save(figure, path)

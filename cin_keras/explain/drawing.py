@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from cin_keras.explain.overlay import overlay, upsample, value_limits
+from cin_keras.explain.overlay import overlay, value_limits
 
 COLOUR_MAP = colormaps["viridis"].with_extremes(bad="white")
 SHARPEST = 480  # pixels: small images are enlarged to this, so that maps over them are smooth
@@ -21,11 +21,11 @@ def panels(rows, columns):
         `(figure, axes)`, axes as an array of shape `(rows, columns)`.
     """
     figure = Figure(figsize=(2.3 * columns, 2.95 * rows), dpi=150, layout="constrained")
-    figure.get_layout_engine().set(wspace=0.03, hspace=0.04)
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.06)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def caption(text, width=28, lines=3):
+def caption(text, width=30, lines=4):
     """A text of any length on a few lines."""
     return "\n".join(textwrap.wrap(str(text), width, max_lines=lines, placeholder=" …"))
 
@@ -35,6 +35,8 @@ def draw_image(axes, image, title):
     axes.imshow(np.asarray(image, "float32") / 255)
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.set_axis_off()
+    # As much room below as a scale takes, so that images stand level in a row.
+    draw_scale(axes, (0, 1)).ax.set_visible(False)
 
 
 def draw_overlay(axes, image, map, title, limits=None):
@@ -48,18 +50,23 @@ def draw_overlay(axes, image, map, title, limits=None):
         limits: As for `overlay`. Defaults to `None`.
     """
     times = max(1, round(SHARPEST / max(image.shape[:2])))
-    image = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
-    if limits is None:
-        limits = value_limits(upsample(map, image.shape[:2]))
-    low, high = limits
-    axes.imshow(overlay(image, map, limits, opacity=0.6))
+    # In grey, as the image's own colours would mix with those of the map.
+    grey = np.asarray(image, "float32") @ np.array([0.299, 0.587, 0.114], "float32")
+    grey = np.repeat(np.repeat(grey, times, axis=0), times, axis=1)
+    limits = value_limits(map) if limits is None else limits
+    axes.imshow(overlay(np.stack([grey] * 3, axis=-1), map, limits, opacity=0.6))
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
+    draw_scale(axes, limits)
+
+
+def draw_scale(axes, limits):
+    """The scale of a panel's colours, from the first to the last, below it."""
+    low, high = limits
     # A map that is the same everywhere has no scale but its one value.
-    high = high if high > low else low + 1
-    scale = ScalarMappable(Normalize(low, high), COLOUR_MAP)
-    bar = axes.figure.colorbar(
-        scale, ax=axes, location="bottom", shrink=0.9, aspect=22, pad=0.02, ticks=[low, high]
-    )
-    bar.ax.set_xticklabels([f"{value:.2g}" for value in (low, high)])
+    scale = ScalarMappable(Normalize(low, high if high > low else low + 1), COLOUR_MAP)
+    bar = axes.figure.colorbar(scale, ax=axes, location="bottom", shrink=0.9, aspect=22, pad=0.02)
+    ends = (low, high) if high > low else (low,)
+    bar.set_ticks(ends, labels=[f"{value:.2g}" for value in ends])
     bar.ax.tick_params(labelsize=8, length=2)
+    return bar

@@ -77,8 +77,9 @@ def overlay(image, map, limits=None, opacity=0.5, colour_map="viridis"):
             f"`colour_map` must be one of {', '.join(COLOUR_MAPS)}. "
             f"Received: colour_map={colour_map!r}"
         )
-    values = upsample(_check_maps(map, dimensions=(2,)), image.shape[:2])
-    low, high = value_limits(values) if limits is None else check_limits(limits)
+    map = _check_maps(map, dimensions=(2,))
+    low, high = value_limits(map) if limits is None else check_limits(limits)
+    values = upsample(map, image.shape[:2])
     shares = np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
     colours = colormaps[colour_map](shares)[..., :3] * 255
     return np.round((1 - opacity) * image + opacity * colours).astype("uint8")

@@ -91,7 +91,7 @@ def ranking_figure(model, image, path, channel=None):
     curve = axes["curve"]
     # Of weights that a softmax has made zero, a logarithm would show nothing.
     curve.semilogy(np.arange(1, len(ranking.order) + 1), np.maximum(ranking.weights, 1e-12))
-    curve.set_xlabel("rank")
+    curve.set_xlabel("rank of channel $j$")
     curve.set_title(f"weight $W_{{ij}}$ for $i$ = {ranking.channel}", fontsize=10)
     curve.grid(color="0.9")
     curve.spines[["top", "right"]].set_visible(False)
