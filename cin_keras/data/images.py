@@ -237,18 +237,37 @@ def crop(image, height, width, rng=None):
     if rng is not None:
         offsets = rng.random(2)
         flip = rng.random() < 0.5
-    # The part of the image that the crop shows, in the image's own pixels.
-    box_width, box_height = image.width / RESIZE_RATIO, image.height / RESIZE_RATIO
-    left = offsets[0] * (image.width - box_width)
-    top = offsets[1] * (image.height - box_height)
     cropped = image.resize(
         (width, height),
         Image.Resampling.BILINEAR,
-        box=(left, top, left + box_width, top + box_height),
+        box=crop_box(image.width, image.height, offsets),
     )
     if flip:  # by Pillow, which takes a sixth of NumPy's time
         cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(cropped, "uint8")
+
+
+def crop_box(width, height, offsets=(0.5, 0.5)):
+    """The part of an image that `crop` shows, in the image's own pixels.
+
+    Args:
+        width: Int, the image's width.
+        height: Int, its height.
+        offsets: Floats in [0, 1], where the crop lies along width and height. Defaults to
+            `(0.5, 0.5)`, the centre.
+
+    Returns:
+        Floats: left, top, right, bottom.
+
+    Example:
+
+    >>> crop_box(512, 256)
+    (32.0, 16.0, 480.0, 240.0)
+    """
+    box_width, box_height = width / RESIZE_RATIO, height / RESIZE_RATIO
+    left = offsets[0] * (width - box_width)
+    top = offsets[1] * (height - box_height)
+    return left, top, left + box_width, top + box_height
 
 
 def finish(dataset, epochs):

@@ -12,7 +12,8 @@ def small_backbone(image_size, dtype=None):
 
     Returns:
         `keras.Model` from images `(batch, image_size, image_size, 3)`, 0 to 255, to features
-        `(batch, image_size // 16, image_size // 16, 256)`.
+        `(batch, image_size // 16, image_size // 16, 256)`; the convolutions' outputs are the layers
+        `block_1` to `block_5`, each half the size of the one before.
 
     Example:
 
@@ -26,5 +27,5 @@ def small_backbone(image_size, dtype=None):
             x = keras.layers.MaxPooling2D(dtype=dtype)(x)
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, dtype=dtype)(x)
         x = keras.layers.BatchNormalization(momentum=0.9, dtype=dtype)(x)
-        x = keras.layers.ReLU(dtype=dtype)(x)
+        x = keras.layers.ReLU(dtype=dtype, name=f"block_{block + 1}")(x)
     return keras.Model(images, x, name="small")
