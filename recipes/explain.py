@@ -21,13 +21,14 @@ from cin_keras.training import Run, mistakes_in_one_sentence, recipe_parser, set
 from cin_keras.training.failures import check_writable
 from cin_keras.training.run import softmax, versions
 
-DRAWINGS = {"backbone": "small", "image_size": 96, "epochs": 20, "pairs_per_batch": 8}
+DRAWINGS = {"backbone": "small", "image_size": 96, "epochs": 15, "pairs_per_batch": 8}
 PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 # Maps of 12×12 for drawings of 96×96, in which a lamp has 8 pixels.
 DRAWINGS_FEATURE_LAYER = "block_4"
 DRAWN_SIZE = 1.5  # drawn somewhat larger than the network's size, as photographs are
 PART_RADIUS = 0.1  # of the larger side of the bird's box
 IMAGES_AT_ONCE = 8
+STEPS = 8  # of deletion and insertion
 CONTRAST, GRAD_CAM = "class contrast", "Grad-CAM"
 DIFFERENCE, PAIR, RANDOM = "Grad-CAM of the difference", "pair contrast (CCI)", "random order"
 
@@ -175,7 +176,9 @@ def score(model, test, targets, references, args):
                 ("deletion", scores.deletion_curves),
                 ("insertion", scores.insertion_curves),
             ):
-                values[kind].extend(curves(predict, pictures, method_maps, classes))
+                values[kind].extend(
+                    curves(predict, pictures, method_maps, classes, STEPS, args.seed)
+                )
         bar.update(indices.stop)
     arrays = {name: {k: np.array(v) for k, v in values.items()} for name, values in found.items()}
     return arrays, {name: np.array(values) for name, values in chance.items()}
