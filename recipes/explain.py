@@ -306,7 +306,6 @@ def draw_scores(arrays, summary, path):
     bars.invert_yaxis()
     bars.set_xlim(0, 100)
     bars.set_xlabel("peaks on a part, % (± standard error)")
-    bars.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize=9)
     for panel, kind, share in (
         (panels[0], "deletion", "taken away"),
         (panels[1], "insertion", "put back"),
@@ -321,9 +320,9 @@ def draw_scores(arrays, summary, path):
         panel.set_ylabel("probability of the predicted class")
         panel.set_ylim(0, 1.02)
         panel.grid(color="0.9")
-    panels[0].legend(
-        loc="upper center", bbox_to_anchor=(1.05, -0.16), ncols=3, frameon=False, fontsize=9
-    )
+    # Outside the panels, where nothing can run through it.
+    handles = [*panels[0].lines, *bars.lines[-3:]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     for axes in (bars, *panels):
         axes.spines[["top", "right"]].set_visible(False)
     return save(figure, path)
