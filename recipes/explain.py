@@ -21,9 +21,9 @@ from cin_keras.training import Run, mistakes_in_one_sentence, recipe_parser, set
 from cin_keras.training.failures import check_writable
 from cin_keras.training.run import softmax, versions
 
-DRAWINGS = {"backbone": "small", "image_size": 96, "epochs": 15, "pairs_per_batch": 8}
+DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
 PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
-# Maps of 12×12 for drawings of 96×96, in which a lamp has 8 pixels.
+# Maps of 8×8: of the 4×4 that the last block gives, no cell is as small as a lamp.
 DRAWINGS_FEATURE_LAYER = "block_4"
 DRAWN_SIZE = 1.5  # drawn somewhat larger than the network's size, as photographs are
 PART_RADIUS = 0.1  # of the larger side of the bird's box
