@@ -144,11 +144,13 @@ def channel_figure(model, image, path, channel=None, count=3):
     image = channels_last(model, check_image(model, image))[0]
     figure, axes = panels(1, 3 + count)
     draw_image(axes[0, 0], image, "image")
-    draw_overlay(axes[0, 1], image, maps.before, f"channel {maps.channel} before, $X_i$")
+    title = f"channel {maps.channel} before, $X_i$"
+    draw_overlay(axes[0, 1], image, maps.before, title, parse_math=True)
     for place, (j, weight, map) in enumerate(
         zip(maps.complementary, maps.weights, maps.complementary_maps), start=2
     ):
         title = f"channel {j}, $W_{{ij}}$ = {weight:.2g}"
-        draw_overlay(axes[0, place], image, map, title)
-    draw_overlay(axes[0, -1], image, maps.after, f"channel {maps.channel} after, $Z_i$")
+        draw_overlay(axes[0, place], image, map, title, parse_math=True)
+    title = f"channel {maps.channel} after, $Z_i$"
+    draw_overlay(axes[0, -1], image, maps.after, title, parse_math=True)
     return save(figure, path)

@@ -39,7 +39,7 @@ def draw_image(axes, image, title):
     draw_scale(axes, (0, 1)).ax.set_visible(False)
 
 
-def draw_overlay(axes, image, map, title, limits=None):
+def draw_overlay(axes, image, map, title, limits=None, parse_math=False):
     """Shows an image with a map over it and the scale of its colours below.
 
     Args:
@@ -48,6 +48,7 @@ def draw_overlay(axes, image, map, title, limits=None):
         map: `(map_height, map_width)`.
         title: Str.
         limits: As for `overlay`. Defaults to `None`.
+        parse_math: Bool, whether dollar signs in the title mean mathematics. Defaults to `False`.
     """
     times = max(1, round(SHARPEST / max(image.shape[:2])))
     # In grey, as the image's own colours would mix with those of the map.
@@ -55,7 +56,7 @@ def draw_overlay(axes, image, map, title, limits=None):
     grey = np.repeat(np.repeat(grey, times, axis=0), times, axis=1)
     limits = value_limits(map) if limits is None else limits
     axes.imshow(overlay(np.stack([grey] * 3, axis=-1), map, limits, opacity=0.6))
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, parse_math=parse_math)
     axes.set_axis_off()
     draw_scale(axes, limits)
 

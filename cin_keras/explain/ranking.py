@@ -87,7 +87,8 @@ def ranking_figure(model, image, path, channel=None):
     axes = figure.subplot_mosaic([["image", "maps"], ["own", "maps"], ["curve", "maps"]],
                                  width_ratios=(1, 2.6))  # fmt: skip
     draw_image(axes["image"], image, "image")
-    draw_overlay(axes["own"], image, own, f"channel {ranking.channel}, $X_i$")
+    title = f"channel {ranking.channel}, $X_i$"
+    draw_overlay(axes["own"], image, own, title, parse_math=True)
     curve = axes["curve"]
     # Of weights that a softmax has made zero, a logarithm would show nothing.
     curve.semilogy(np.arange(1, len(ranking.order) + 1), np.maximum(ranking.weights, 1e-12))

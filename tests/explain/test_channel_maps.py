@@ -66,6 +66,7 @@ def test_tiles():
     assert np.isnan(picture[6:, 4:]).all()
 
 
+@pytest.mark.one_backend
 def test_figures(model, image, tmp_path):
     for draw in (channel_figure, ranking_figure):
         path = draw(model, image, tmp_path / "new" / f"{draw.__name__}.png", channel=1)

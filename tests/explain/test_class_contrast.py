@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from cin_keras.explain import class_contrast, class_contrast_map
+from cin_keras.explain import class_contrast, class_contrast_figure, class_contrast_map
 from tests.explain.networks import SIZE, convolution, explained_cin, images_of
 from tests.reference import assert_close
 
@@ -10,8 +11,8 @@ INTERACTIONS = [None, "phi", "sci", "pos_sci", "non_local", "squeeze_excite", "b
 
 
 def logits_of(model, images):
-    """From `predict`, also where it gives probabilities (their logarithms differ by a constant)."""
-    outputs = model.predict(images, verbose=0).astype("float64")
+    """Of the model itself; from probabilities, but for a constant of each image."""
+    outputs = keras.ops.convert_to_numpy(model(images)).astype("float64")
     return np.log(outputs) if model.classifier_activation == "softmax" else outputs
 
 
@@ -62,9 +63,17 @@ def test_mixed_precision():
     assert_close(maps, class_contrast_map(explained_cin(), images), relative=0.1)
 
 
-def test_the_pooled_and_the_long_form_give_one_map():
-    a, b = (class_contrast_map(explained_cin(pooled=p), images_of()) for p in (True, False))
-    assert_close(a, b)
+def test_against_predict():
+    model, images = explained_cin(), images_of()
+    maps, classes, others, _ = class_contrast(model, images)
+    logits = model.predict(images, verbose=0)
+    bias = keras.ops.convert_to_numpy(model.classifier.bias)
+    rows = np.arange(3)
+    assert_close(
+        maps.mean(axis=(1, 2)) + bias[classes] - bias[others],
+        logits[rows, classes] - logits[rows, others],
+    )
+    assert_close(maps, class_contrast_map(explained_cin(pooled=False), images))
 
 
 def test_chosen_classes():
@@ -89,13 +98,26 @@ def test_chosen_classes():
 
 
 def test_a_single_image_and_any_dtype_give_the_row_of_the_batch():
-    model, images = explained_cin(), images_of(20)  # more than one of the batches inside
+    model, images = explained_cin(), images_of()
     maps = class_contrast_map(model, images)
-    assert_close(class_contrast_map(model, images[17])[0], maps[17])
+    assert_close(class_contrast_map(model, images[1])[0], maps[1])
     for dtype in ("int64", "float16", "float64"):
-        assert_close(class_contrast_map(model, images[:2].astype(dtype)), maps[:2])
-    tensor = keras.ops.convert_to_tensor(images[:2])
-    assert_close(class_contrast_map(model, tensor), maps[:2])
+        assert_close(class_contrast_map(model, images.astype(dtype)), maps)
+    assert_close(class_contrast_map(model, keras.ops.convert_to_tensor(images)), maps)
+    assert_close(class_contrast_map(model, keras.ops.convert_to_tensor(images, "bfloat16")), maps,
+                 relative=0.05)  # fmt: skip
+
+
+def test_more_images_than_are_computed_at_once():
+    model, images = explained_cin(None), images_of(20)
+    maps, classes, others, logits = class_contrast(model, images, classes=1)
+    assert maps.shape == (20, 4, 4) and logits.shape == (20, 4)
+    assert_close(class_contrast_map(model, images[17:20], 1, others[17:20]), maps[17:20])
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return explained_cin(None)
 
 
 @pytest.mark.parametrize(
@@ -116,17 +138,26 @@ def test_a_single_image_and_any_dtype_give_the_row_of_the_batch():
         ({"classes": 2, "others": [1, 2, 0]}, ValueError, "class 2 against itself for image 1"),
     ],
 )
-def test_mistakes(arguments, error, words):
-    model = test_mistakes.model = getattr(test_mistakes, "model", None) or explained_cin(None)
+def test_mistakes(plain, arguments, error, words):
     with pytest.raises(error, match=words):
-        class_contrast_map(model, **{"images": images_of(), **arguments})
+        class_contrast_map(plain, **{"images": images_of(), **arguments})
 
 
-def test_images_scaled_to_one_are_warned_of():
+def test_images_scaled_to_one_are_warned_of(plain):
     with pytest.warns(UserWarning, match="multiply them by 255"):
-        class_contrast_map(explained_cin(None), images_of() / 255)
+        class_contrast_map(plain, images_of() / 255)
 
 
 def test_only_a_cin_is_explained():
     with pytest.raises(TypeError, match="cin_keras.CIN.*Functional"):
         class_contrast_map(convolution(), images_of())
+
+
+@pytest.mark.one_backend
+def test_figure(plain, tmp_path):
+    path = tmp_path / "figure.png"
+    names = ["a", "b $x_$", "a name of many words " * 9, ""]
+    class_contrast_figure(plain, images_of(2), path, class_names=names, true_labels=[0, 2])
+    assert min(Image.open(path).size) > 400
+    with pytest.raises(ValueError, match="4 classes. Received: 1 names"):
+        class_contrast_figure(plain, images_of(2), path, class_names=["a"])

@@ -61,9 +61,10 @@ def test_an_image_and_itself():
     assert_close(maps + other_maps, np.zeros((1, 4, 4)), absolute=1e-3)
 
 
+@pytest.mark.one_backend
 def test_figure(tmp_path):
     model, images = explained_cin("sci", "cci", scale=0.05), images_of(3)
-    names = ["a", "b $x$ " * 20, "c"]
+    names = ["a", "b $x_$ " * 20, "c"]
     path = pair_contrast_figure(model, images[0], images[1:], tmp_path / "pair.png", names)
     assert min(Image.open(path).size) > 400
     with pytest.raises(ValueError, match="2 others.*3 names|each of 2 others. Received: 1 names"):
