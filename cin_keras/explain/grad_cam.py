@@ -78,6 +78,8 @@ def _grad_cam(model, images, classes, others):
         choose_classes(sign, classes, others)  # refuses a class against itself
         sign = sign - np.eye(model.num_classes, dtype="float32")[others]
 
+    sign = ops.convert_to_tensor(sign)
+
     def score(x):
         return ops.sum(head(model, (x, *second)) * sign)
 
