@@ -34,9 +34,7 @@ def expected_maps(model, image, other):
     return 16 * shares[0] @ u, -16 * shares[1] @ u, np.linalg.norm(u)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{}, {"pooled": False}, {"descriptor": "flatten", "block_rows": 4}]
-)
+@pytest.mark.parametrize("arguments", [{}, {"descriptor": "flatten", "block_rows": 4}])
 def test_the_maps_decompose_the_distance(arguments):
     model = explained_cin("sci", "cci", scale=0.05, **arguments)
     images = images_of(6)  # more others than are computed at once
