@@ -134,7 +134,7 @@ def _shape_of(model, x):
 
 
 def pair_contrast_figure(model, image, others, path, names=None):
-    """Draws `pair_contrast`: a column for each other image, one colour scale for all.
+    """Draws `pair_contrast`: a column for each other image, with one colour scale a column.
 
     Args:
         model: As for `pair_contrast`.
@@ -172,9 +172,9 @@ def pair_contrast_figure(model, image, others, path, names=None):
     figure, axes = panels(2, len(others) + 1)
     draw_image(axes[0, 0], image, caption(names[0]))
     axes[1, 0].set_axis_off()
-    highest = float(max(contrast.maps.max(), contrast.other_maps.max(), 0))
     for column, other in enumerate(others):
         distance = contrast.distances[column]
+        highest = float(max(contrast.maps[column].max(), contrast.other_maps[column].max(), 0))
         for row, (picture, map, title) in enumerate(
             (
                 (image, contrast.maps[column], f"against the one below\ndistance {distance:.2f}"),
