@@ -236,8 +236,9 @@ def mean_and_error(values):
 
     Example:
 
-    >>> mean_and_error([0.0, 1.0, 1.0, 0.0])
-    (0.5, 0.2886751345948129)
+    >>> mean, error = mean_and_error([0.0, 1.0, 1.0, 0.0])
+    >>> mean, round(error, 4)
+    (0.5, 0.2887)
     """
     values = np.asarray(values, "float64")
     if len(values) < 2:
