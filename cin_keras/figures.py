@@ -53,6 +53,17 @@ def learning_curves(history, path):
     >>> learning_curves(history, tempfile.mkdtemp() + "/curves.png").name
     'curves.png'
     """
+    curves, epochs = checked_curves(history)
+    figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    draw_losses(loss_axes, curves, epochs)
+    draw_accuracies(accuracy_axes, curves, epochs)
+    return save(figure, path)
+
+
+def checked_curves(history):
+    """The numbers of `learning_curves`, key → array, and how many epochs they cover."""
     curves = {
         key: np.asarray(history[key], "float64")
         for key in (*LOSS_STYLES, *ACCURACY_STYLES)
@@ -69,19 +80,25 @@ def learning_curves(history, path):
             "The lists in `history` must have one value an epoch (NaN where there is none). "
             f"Received lengths: {lengths}"
         )
-    figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
-    figure.get_layout_engine().set(wspace=0.06)
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
-    epochs = max(lengths.values())
-    draw_curves(loss_axes, curves, LOSS_STYLES, epochs)
-    loss_axes.set_title("Loss")
+    return curves, max(lengths.values())
+
+
+def draw_losses(axes, curves, epochs):
+    """Draws the losses among `curves`, with a title and, beneath, the legend."""
+    draw_curves(axes, curves, LOSS_STYLES, epochs)
+    axes.set_title("Loss")
+    draw_legend(axes)
+
+
+def draw_accuracies(axes, curves, epochs):
+    """Draws the accuracies among `curves` in %, the best on validation images encircled."""
     percent = {key: 100 * values for key, values in curves.items()}
-    draw_curves(accuracy_axes, percent, ACCURACY_STYLES, epochs)
-    accuracy_axes.set_title("Accuracy in %")
+    draw_curves(axes, percent, ACCURACY_STYLES, epochs)
+    axes.set_title("Accuracy in %")
     validation = percent.get("val_accuracy", np.array([]))
     if np.isfinite(validation).any():
         best = int(np.nanargmax(validation))
-        accuracy_axes.plot(
+        axes.plot(
             best + 1,
             validation[best],
             linestyle="none",
@@ -92,11 +109,13 @@ def learning_curves(history, path):
             markeredgewidth=1.5,
             label=f"best validation: {validation[best]:.2f}% (epoch {best + 1})",
         )
-    for axes in (loss_axes, accuracy_axes):
-        if axes.lines:
-            # Beneath the panel, where no curve can run through it.
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
-    return save(figure, path)
+    draw_legend(axes)
+
+
+def draw_legend(axes):
+    """A legend beneath the panel, where no curve can run through it."""
+    if axes.lines:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
 
 
 def draw_curves(axes, curves, styles, epochs):

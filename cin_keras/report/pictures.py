@@ -1,0 +1,142 @@
+"""The pictures of two classes that are confused: photographs, and where the classes differ."""
+
+import base64
+import contextlib
+import io
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from cin_keras.data import UnreadableImage
+from cin_keras.data.images import crop
+from cin_keras.explain import class_contrast_map, overlay
+from cin_keras.figures import order_of_mistakes
+
+LONGER_SIDE = 320  # pixels
+COLOUR_MAP = "viridis"
+
+
+class Photograph(NamedTuple):
+    """What the model sees of a photograph, and where in it two classes differ.
+
+    Attributes:
+        path: Str, the sample's path.
+        index: Int, which of its samples it is.
+        image: uint8 `(height, width, 3)`, RGB, for the eye: cut as for the model, but larger.
+        contrast: uint8 of the same shape, the contrast map over it; `None` if there is none.
+    """
+
+    path: str
+    index: int
+    image: np.ndarray
+    contrast: np.ndarray | None
+
+
+def photographs_of(pairs, model, image_size, test, predicted, probabilities, train=None):
+    """For each confused pair of classes, a confused photograph and one of the other class.
+
+    The confused one is the test photograph that the model got most wrong. The other is the first
+    training photograph of the class that it was taken for or, without training photographs, the
+    test photograph that is most surely of that class. Files that cannot be read give way to the
+    next. The contrast maps (`cin_keras.explain.class_contrast_map`) are positive, bright, where
+    the photograph speaks for the class taken for, and negative, dark, where for the true one;
+    both of a pair have one scale, whose middle is zero.
+
+    Args:
+        pairs: List of `ConfusedPair`.
+        model: `cin_keras.CIN`, or `None` for no maps.
+        image_size: `(height, width)` in pixels, as the model sees images.
+        test: `Samples`.
+        predicted: Ints `(images,)`, the classes that test images were taken for.
+        probabilities: Floats `(images, classes)`.
+        train: `Samples`, or `None`. Defaults to `None`.
+
+    Returns:
+        List with one `(confused, other)` a pair, each a `Photograph` or, where none can be read,
+        `None`.
+    """
+    wrong = order_of_mistakes(test.labels, predicted, probabilities)
+    found = []
+    for pair in pairs:
+        confused = wrong[(test.labels[wrong] == pair.true) & (predicted[wrong] == pair.taken_for)]
+        found.append(first_photograph(test, confused, image_size))
+        found.append(photograph_of_class(pair.taken_for, image_size, test, probabilities, train))
+    if model is None:
+        shown = [photograph and photograph[0] for photograph in found]
+    else:
+        shown = with_contrast(model, found, pairs)
+    return list(zip(shown[::2], shown[1::2]))
+
+
+def photograph_of_class(label, image_size, test, probabilities, train):
+    """The photograph to stand for a class, as `first_photograph`."""
+    if train is not None:
+        return first_photograph(train, np.flatnonzero(train.labels == label), image_size)
+    members = np.flatnonzero(test.labels == label)
+    surest = members[np.argsort(-probabilities[members, label], kind="stable")]
+    return first_photograph(test, surest, image_size)
+
+
+def first_photograph(samples, indices, image_size):
+    """The first of these `samples` that can be decoded, `None` if none can.
+
+    Returns:
+        `(photograph, seen)`: a `Photograph` without a map, and the same in the size that the
+        model sees, uint8 `(*image_size, 3)`.
+    """
+    scale = LONGER_SIDE / max(image_size)
+    shown_size = [max(1, round(scale * side)) for side in image_size]
+    for index in indices:
+        with contextlib.suppress(UnreadableImage):
+            image = samples.read(index)
+            shown = Photograph(samples.paths[index], int(index), crop(image, *shown_size), None)
+            return shown, crop(image, *image_size)
+    return None
+
+
+def with_contrast(model, found, pairs):
+    """The photographs of `pairs`, two each as from `first_photograph`, with their maps."""
+    places = [i for i, photograph in enumerate(found) if photograph]
+    if not places:
+        return [None] * len(found)
+    maps = class_contrast_map(
+        model,
+        np.stack([found[i][1] for i in places]),
+        classes=np.array([pairs[i // 2].taken_for for i in places]),
+        others=np.array([pairs[i // 2].true for i in places]),
+    )
+    maps = dict(zip(places, maps))
+    shown = []
+    for i, photograph in enumerate(found):
+        if photograph is None:
+            shown.append(None)
+            continue
+        both = [np.abs(maps[j]).max() for j in (i, i ^ 1) if j in maps]
+        largest = float(max(both)) or 1.0
+        # Over grey, every colour is the map's.
+        grey = np.repeat(photograph[0].image.mean(axis=2, keepdims=True), 3, axis=2)
+        picture = overlay(grey, maps[i], limits=(-largest, largest), colour_map=COLOUR_MAP)
+        shown.append(photograph[0]._replace(contrast=picture))
+    return shown
+
+
+def colour_gradient():
+    """The colours of a contrast map, from dark to bright, as a CSS gradient."""
+    colours = (colormaps[COLOUR_MAP](np.linspace(0, 1, 9))[:, :3] * 255).round().astype(int)
+    stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in colours.tolist())
+    return f"linear-gradient(to right, {stops})"
+
+
+def data_uri(image):
+    """An image, uint8 `(height, width, 3)`, as a JPEG inside an address: str.
+
+    Example:
+
+    >>> data_uri(np.zeros((8, 8, 3), "uint8"))[:23]
+    'data:image/jpeg;base64,'
+    """
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

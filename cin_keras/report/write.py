@@ -1,0 +1,183 @@
+"""`report.html`: one file that says what a model was trained on and what it can do."""
+
+import pathlib
+
+from cin_keras.callbacks.whole_file import whole_file
+from cin_keras.data.images import check_image_size
+from cin_keras.evaluation import evaluate_predictions
+from cin_keras.figures import checked_probabilities, confusion_counts, plural
+from cin_keras.models import CIN
+from cin_keras.report.confusions import most_confused_classes, worst_classes
+from cin_keras.report.curves import learning_curves_svg
+from cin_keras.report.page import (
+    accuracy_section,
+    curves_section,
+    data_section,
+    page,
+    pairs_section,
+    repeat_section,
+    worst_section,
+)
+from cin_keras.report.pictures import photographs_of
+
+MOST_PAIRS = 8  # 16 photographs, which the model sees in one batch
+MOST_CLASSES = 20
+CONTRASTS = {"cci": "channel interaction", "embedding": "embeddings alone", None: "none"}
+
+
+def write_report(
+    path,
+    *,
+    model,
+    test,
+    probabilities,
+    metrics,
+    train=None,
+    validation=None,
+    history=None,
+    image_size=None,
+):
+    """Writes a page that a person can read, with everything it shows in the one file.
+
+    What was trained on what; accuracy with a 95 % confidence interval; learning curves; the pairs
+    of classes that are confused most, in photographs, with maps of where they differ; the worst
+    classes; and what it takes to repeat it. All numbers of accuracy come from `test` and
+    `probabilities`. The file appears whole or not at all; any browser shows it, on a telephone,
+    in the dark and on paper, too; it has no script and fetches nothing.
+
+    Args:
+        path: Str or path, the HTML file to write; its folder is created.
+        model: The trained `cin_keras.CIN`; with any other Keras model there are no contrast maps.
+        test: `Samples`, those that the model was tried on.
+        probabilities: Floats in [0, 1] of shape `(images, classes)`, the model's for `test`.
+        metrics: Dict of what else is known, as a recipe's `metrics.json`. Shown are, where they
+            are there, `data` (str, name or folder of the data set), `seconds` (number),
+            `duplicates` (dict, `"train"` or `"validation"` → how many test images are in it, too,
+            or `None` if not compared), `skipped` and `skipped_in_training` (dicts, path of an
+            image that was left out → why), `command` (str), `settings` and `versions` (dicts).
+        train: `Samples` that the model was trained on, or `None` if they are not at hand: then the
+            test images show what a class looks like. Defaults to `None`.
+        validation: `Samples` that chose the best epoch, or `None`. Defaults to `None`.
+        history: As for `cin_keras.figures.learning_curves`, or `None`. Defaults to `None`.
+        image_size: Int or `(height, width)` in pixels, as the model sees images. Defaults to
+            `None`, the model's own; one that takes any size needs it.
+
+    Returns:
+        The `pathlib.Path` of the file.
+
+    Raises:
+        OSError: If the file cannot be written.
+        ValueError: If shapes or ranges are not as above, or the classes of the sets differ.
+
+    Example:
+
+    ```python
+    samples = cin_keras.data.image_folder("photographs/test")
+    model = cin_keras.load_model("model.keras")
+    scores = model.predict(cin_keras.data.image_dataset(samples, image_size=448))
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
+    cin_keras.report.write_report(
+        "report.html", model=model, test=samples, probabilities=probabilities, metrics={}
+    )
+    ```
+    """
+    for name, samples in (("train", train), ("validation", validation)):
+        if samples is not None and samples.class_names != test.class_names:
+            raise ValueError(
+                f"`{name}` must have the classes of `test`, in the same order. "
+                f"Received: {name}={samples!r}, test={test!r}"
+            )
+    scores = evaluate_predictions(test.labels, probabilities, test.class_names)
+    probabilities = checked_probabilities(probabilities, test)
+    predicted = probabilities.argmax(axis=1)
+    counts = confusion_counts(test.labels, predicted, test.num_classes)
+    totals = counts.sum(axis=1)
+    image_size = seen_size(model, image_size)
+    images, right = len(test), int(counts.trace())
+    many_classes = test.num_classes > 5
+
+    pairs = most_confused_classes(counts, MOST_PAIRS)
+    explained = isinstance(model, CIN)
+    photographs = photographs_of(
+        pairs, model if explained else None, image_size, test, predicted, probabilities, train
+    )
+    panels = learning_curves_svg(history) if history else []
+    worst = worst_classes(counts, test.num_classes)
+    splits = {"train": train, "validation": validation, "test": test}
+    skipped = {
+        "training and validation": metrics.get("skipped_in_training"),
+        "test": metrics.get("skipped"),
+    }
+    sections = [
+        accuracy_section(
+            right,
+            images,
+            in_five=round(scores["top_5_accuracy"] * images) if many_classes else None,
+            commonest=int(totals.max()),
+        ),
+        data_section(
+            describe(model, image_size, metrics),
+            {name: samples for name, samples in splits.items() if samples is not None},
+            metrics.get("duplicates", {}),
+            {name: reasons for name, reasons in skipped.items() if reasons is not None},
+        ),
+        curves_section(panels, (history or {}).get("val_accuracy")),
+        pairs_section(
+            pairs,
+            photographs,
+            test.class_names,
+            totals,
+            probabilities,
+            "test" if train is None else "training",
+            None if explained else f"the model is no cin_keras.CIN but a {type(model).__name__}",
+        ),
+        worst_section(worst[:MOST_CLASSES], len(worst), test.class_names),
+        repeat_section(
+            metrics.get("command"), metrics.get("settings", {}), metrics.get("versions", {})
+        ),
+    ]
+    name = pathlib.PurePath(str(metrics.get("data", "test images"))).name
+    subtitle = (
+        f"How well a model tells {plural(test.num_classes, 'class', 'classes')} apart, tried on "
+        f"{plural(images, 'test image')}."
+    )
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        # Names of files may hold what UTF-8 has no code for.
+        partial.write_text(page(f"Report: {name}", subtitle, sections), "utf-8", errors="replace")
+    return path
+
+
+def describe(model, image_size, metrics):
+    """Dict of what the model is and what it saw."""
+    facts = {}
+    if "data" in metrics:
+        facts["data"] = metrics["data"]
+    facts["image size"] = f"{image_size[1]}×{image_size[0]} pixels"
+    if isinstance(model, CIN):
+        facts["model"] = "Channel Interaction Network"
+        facts["backbone"] = model.backbone_name or model.backbone.name
+        if model.second_backbone is not None:
+            facts["second backbone"] = model.second_backbone_name or model.second_backbone.name
+        layer = model.interaction
+        facts["interaction"] = layer.name.replace("_", " ") if layer else "none"
+        facts["contrast in training"] = CONTRASTS[model.contrast_name]
+    else:
+        facts["model"] = model.name
+    facts["parameters"] = f"{model.count_params():,}"
+    if "seconds" in metrics:
+        facts["duration"] = f"{metrics['seconds']} s"
+    return facts
+
+
+def seen_size(model, image_size):
+    """`(height, width)` of the images, from the model where the caller leaves it open."""
+    if image_size is None:
+        image_size = tuple(model.input_shape[1:3])
+        if None in image_size:
+            raise ValueError(
+                "The model takes images of any size: `image_size` must say at which it was tried. "
+                "Received: image_size=None"
+            )
+    return check_image_size(image_size)
