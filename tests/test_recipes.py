@@ -77,7 +77,9 @@ def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
     logits = model.predict(cin_keras.data.image_dataset(test, 32), verbose=0)
     assert np.mean(logits.argmax(axis=1) == test.labels) == pytest.approx(metrics["accuracy"])
     assert (folder / "saved_model").is_dir() == (keras.backend.backend() != "torch")
-    for name in ("model.keras", "saved_model/", "metrics.json", "history.csv"):
+    page = (folder / "report.html").read_text("utf-8")
+    assert "of 48 test images right" in page and "There are no contrast maps" not in page
+    for name in ("report.html", "model.keras", "saved_model/", "metrics.json", "history.csv"):
         assert name in output.split("test images right")[1]
 
 

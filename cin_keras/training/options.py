@@ -1,6 +1,9 @@
 """The options that every recipe has."""
 
 import argparse
+import shlex
+
+import keras
 
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
@@ -35,7 +38,8 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     """The parser of a recipe, to which it may add options of its own.
 
     Args:
-        command: Str, how the recipe is called, such as `"python recipes/birds.py"`.
+        command: Str, how the recipe is called, such as `"python recipes/birds.py"`, with `FOLDER`
+            in it if the data set is no option.
         what: Str, what is told apart, in the plural: `"birds"`.
         settings: Dict, the defaults of `backbone`, `image_size`, `epochs` and `pairs_per_batch`.
         data: Str, help of `--data-dir`, or `None` for no such option. Defaults to `None`.
@@ -98,7 +102,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     switch("--resume", "go on with the run in --output")
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
     switch("--plain", "only backbone and linear classifier, to compare")
-    parser.set_defaults(on_error="raise")
+    parser.set_defaults(on_error="raise", command=command)
     return parser
 
 
@@ -126,3 +130,33 @@ def settle(args, settings):
     if args.learning_rate is None:
         args.learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
     return args
+
+
+def command_line(args):
+    """The command that repeats a run, with every setting spelled out, ready for a shell.
+
+    Args:
+        args: What `settle` returned.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> settings = {"backbone": "small", "image_size": 64, "epochs": 10, "pairs_per_batch": 16}
+    >>> parser = recipe_parser("python recipes/birds.py", "birds", settings, output="my runs")
+    >>> command_line(settle(parser.parse_args(["--plain"]), settings)).split(" --seed 0 ")[1]
+    "--on-error raise --output 'my runs' --plain"
+    """
+    settings = vars(args).copy()
+    command = settings.pop("command")
+    words = [f"KERAS_BACKEND={keras.backend.backend()}"]
+    for word in command.split():
+        words.append(str(settings.pop("data_dir")) if word == "FOLDER" else word)
+    for name, value in settings.items():
+        done = name in ("resume", "download")
+        if not done and value is not None and value is not False:
+            words.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                words.append(str(value))
+    return shlex.join(words)

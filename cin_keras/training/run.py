@@ -32,15 +32,25 @@ from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+from cin_keras.report import write_report
 from cin_keras.training.failures import (
     accidents_in_one_sentence,
     check_writable,
     mistakes_in_one_sentence,
     stop,
 )
+from cin_keras.training.options import command_line
 
 PLAIN = {"interaction": None, "contrast": None}
-RESULTS = ("state.zip", "model.keras", "saved_model", "history.csv", "metrics.json", "*.png")
+RESULTS = (
+    "state.zip",
+    "model.keras",
+    "saved_model",
+    "history.csv",
+    "metrics.json",
+    "report.html",
+    "*.png",
+)
 
 
 class Run:
@@ -109,6 +119,7 @@ class Run:
 
     def _report_duplicates(self):
         """Says which test images are in training, too: what they show proves nothing."""
+        self.duplicates = {}
         for name in ("train", "validation"):
             try:
                 found = find_duplicates(getattr(self, name), self.test)
@@ -116,7 +127,9 @@ class Run:
                 if self.args.on_error == "raise":
                     raise
                 print(f"{name} and test not compared for duplicates: {error}")
+                self.duplicates[name] = None
             else:
+                self.duplicates[name] = [index for _, index in found.pairs]
                 if found:
                     print(f"{name} and test share images: {found}")
 
@@ -197,7 +210,7 @@ class Run:
         """
         keep_best = KeepBest(self.folder / "model.keras")
         history = SaveHistory(self.folder / "history.csv")
-        not_compared = ("resume", "output")
+        not_compared = ("resume", "output", "command")
         settings = {key: value for key, value in vars(self.args).items() if key not in not_compared}
         state = SaveTrainingState(self.folder / "state.zip", settings, [keep_best, history])
         if self.args.resume and state.filepath.exists():
@@ -210,7 +223,7 @@ class Run:
         return state, keep_best, history, 0
 
     def evaluate(self, model):
-        """Looks at the test images, once, and writes `metrics.json` and the figures.
+        """Looks at the test images, once, and writes `metrics.json`, figures and `report.html`.
 
         Args:
             model: A trained `CIN`.
@@ -231,9 +244,18 @@ class Run:
                 predicted = probabilities.argmax(axis=1)
                 self.metrics = {
                     **evaluate_predictions(test.labels, probabilities, test.class_names),
-                    "skipped": {self.test.paths[i]: r for i, r in data.skipped.reasons.items()},
+                    "skipped": paths_with_reasons(data.skipped),
+                    "skipped_in_training": {
+                        **paths_with_reasons(self.train_data.skipped),
+                        **paths_with_reasons(self.validation_data.skipped),
+                    },
+                    "duplicates": {
+                        name: None if found is None else sum(i not in data.skipped for i in found)
+                        for name, found in self.duplicates.items()
+                    },
                     "data": args.data_dir or "drawn cars",
-                    "settings": vars(args),
+                    "command": command_line(args),
+                    "settings": {k: v for k, v in vars(args).items() if k != "command"},
                     "seconds": round(time.time() - self.started),
                     "versions": versions(),
                 }
@@ -245,6 +267,16 @@ class Run:
                 )
                 figures.worst_mistakes(
                     test, predicted, probabilities, self.train, folder / "worst_mistakes.png"
+                )
+                write_report(
+                    folder / "report.html",
+                    model=model,
+                    train=self.train,
+                    validation=self.validation,
+                    test=test,
+                    probabilities=probabilities,
+                    metrics=self.metrics,
+                    history=self.history.history,
                 )
         except KeyboardInterrupt:
             stop(f"\nInterrupted. The best model is {folder / 'model.keras'}.")
@@ -273,6 +305,7 @@ class Run:
             f"({self.metrics['top_5_accuracy']:.1%} within five), "
             f"{self.metrics['seconds']} s since this command began.\n"
             f"{self.folder}/\n"
+            f"  report.html            all of it on a page, for any browser\n"
             f"  model.keras            cin_keras.load_model\n"
             f"  saved_model/           {served}\n"
             f"  metrics.json           accuracy in all and per class, settings, versions\n"
@@ -333,6 +366,11 @@ def move_aside(folder):
         for path in earlier:
             shutil.move(path, place / path.name)
         print(f"{folder} holds an earlier run: moved to {place}.")
+
+
+def paths_with_reasons(skipped):
+    """Dict of the images that a pipeline left out, path → why."""
+    return {skipped.samples.paths[i]: reason for i, reason in skipped.reasons.items()}
 
 
 def softmax(scores):

@@ -1,6 +1,10 @@
+import shlex
+
+import keras
 import pytest
 
 from cin_keras.training import recipe_parser, settle
+from cin_keras.training.options import command_line
 
 pytestmark = pytest.mark.one_backend
 SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 10, "pairs_per_batch": 16}
@@ -37,3 +41,18 @@ def test_numbers_must_be_positive(value, capsys):
     with pytest.raises(SystemExit):
         parse("--epochs", value)
     assert f"invalid positive int value: '{value}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["python x.py", "python x.py FOLDER"])
+def test_the_command_repeats_every_setting(recipe):
+    parser = recipe_parser(recipe, "birds", SETTINGS, output="runs/x")
+    parser.add_argument("data_dir" if "FOLDER" in recipe else "--data-dir")
+    parser.add_argument("--download", action="store_true")
+    data = ["it's mine"] if "FOLDER" in recipe else ["--data-dir", "it's mine"]
+    given = [*data, "--seed", "0", "--alpha", "0", "--plain", "--resume", "--download"]
+    args = settle(parser.parse_args(given), SETTINGS)
+    backend, python, script, *words = shlex.split(command_line(args))
+    assert (backend, python) == (f"KERAS_BACKEND={keras.backend.backend()}", "python")
+    again = vars(settle(parser.parse_args(words), SETTINGS))
+    assert again == {**vars(args), "resume": False, "download": False}
+    assert {"--epochs", "--learning-rate", "--weights"} <= set(words)

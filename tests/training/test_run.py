@@ -1,3 +1,4 @@
+import html
 import json
 
 import keras
@@ -42,6 +43,13 @@ def test_bad_photographs_can_be_skipped(tmp_path, capfd):
     assert "15 test images right" in run.summary()
     saved = json.loads((run.folder / "metrics.json").read_text())
     assert saved["settings"]["on_error"] == "skip" and saved["data"] == "pets"
+    assert saved["duplicates"] == {"train": 15, "validation": 15}
+    assert list(saved["skipped_in_training"]) == [str(bad)]
+    assert "python x.py --data-dir pets" in saved["command"]
+    page = (run.folder / "report.html").read_text("utf-8")
+    assert "of 15 test images right" in page and saved["command"] in html.unescape(page)
+    assert "1 image of training and validation could not be read" in page
+    assert "Best on the validation images" in page and "report.html" in run.summary()
 
 
 @pytest.mark.one_backend
@@ -80,10 +88,12 @@ def test_the_learning_rate_rises_and_falls():
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     move_aside(tmp_path)
     assert not list(tmp_path.iterdir())
-    write_files(tmp_path, "metrics.json", "a.png", "saved_model/graph.pb", "notes.txt", content=b"")
+    names = ["metrics.json", "report.html", "a.png", "saved_model/graph.pb", "notes.txt"]
+    write_files(tmp_path, *names, content=b"")
     move_aside(tmp_path)
     (kept,) = tmp_path.glob("earlier-*")
-    assert sorted(p.name for p in kept.iterdir()) == ["a.png", "metrics.json", "saved_model"]
+    moved = ["a.png", "metrics.json", "report.html", "saved_model"]
+    assert sorted(p.name for p in kept.iterdir()) == moved
     assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, "notes.txt"]
     assert f"moved to {kept}" in capsys.readouterr().out
 
