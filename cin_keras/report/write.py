@@ -72,13 +72,13 @@ def write_report(
     Example:
 
     ```python
+    from cin_keras.report import write_report
+
     samples = cin_keras.data.image_folder("photographs/test")
     model = cin_keras.load_model("model.keras")
     scores = model.predict(cin_keras.data.image_dataset(samples, image_size=448))
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
-    cin_keras.report.write_report(
-        "report.html", model=model, test=samples, probabilities=probabilities, metrics={}
-    )
+    write_report("report.html", model=model, test=samples, probabilities=probabilities, metrics={})
     ```
     """
     for name, samples in (("train", train), ("validation", validation)):
