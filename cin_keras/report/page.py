@@ -81,13 +81,12 @@ def table(caption, columns, rows):
 
     Args:
         caption: Str, as text.
-        columns: List of `(title, kind)`, as text; kind is `"text"`, `"number"` or `"html"`.
+        columns: List of `(title, kind)`, as text; kind is `"text"`, `"name"` or `"number"`.
         rows: List of lists, a cell a column; the first heads its row.
     """
 
     def cell(tag, scope, value, kind):
-        text = value if kind == "html" and not scope else escape(str(value))
-        return f'<{tag}{scope} class="{kind}">{text}</{tag}>'
+        return f'<{tag}{scope} class="{kind}">{escape(str(value))}</{tag}>'
 
     head = "".join(cell("th", ' scope="col"', title, kind) for title, kind in columns)
     body = ""
@@ -172,7 +171,7 @@ def data_section(facts, splits, duplicates, skipped):
     columns = [("split", "text"), ("images", "number"), ("classes", "number")]
     parts = [
         settings(facts),
-        table("Images", [*columns, ("images a class", "number")], rows),
+        table("Images", [*columns, ("a class", "number")], rows),
     ]
     for name, number in duplicates.items():
         if number is None:
@@ -185,11 +184,13 @@ def data_section(facts, splits, duplicates, skipped):
         else:
             text = f"No test image is among those of {name}, too (the same bytes)."
         parts.append(paragraph(text))
+    if skipped and not any(skipped.values()):
+        parts.append(paragraph(f"No image of {' and '.join(skipped)} was left out."))
     for name, reasons in skipped.items():
-        text = f"{plural(len(reasons), 'image')} of {name} could not be read and "
-        text += "was left out." if len(reasons) == 1 else "were left out."
-        parts.append(paragraph(text if reasons else f"No image of {name} was left out."))
         if reasons:
+            text = f"{plural(len(reasons), 'image')} of {name} could not be read and "
+            text += "was left out." if len(reasons) == 1 else "were left out."
+            parts.append(paragraph(text))
             items = "".join(
                 f"<li>{escape(path)}: {escape(reason)}</li>\n" for path, reason in reasons.items()
             )
@@ -331,12 +332,12 @@ def worst_section(results, wrong, class_names):
             ]
         )
     columns = [
-        ("class", "text"),
+        ("class", "name"),
         ("images", "number"),
         ("right", "number"),
         ("accuracy", "number"),
         ("95% interval", "number"),
-        ("taken most often for", "text"),
+        ("taken most often for", "name"),
     ]
     text = f"{len(results)} of {plural(wrong, 'class', 'classes')} with a mistake"
     return section("worst", title, table(text, columns, rows))

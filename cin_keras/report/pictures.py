@@ -116,7 +116,7 @@ def with_contrast(model, found, pairs):
         both = [np.abs(maps[j]).max() for j in (i, i ^ 1) if j in maps]
         largest = float(max(both)) or 1.0
         # Over grey, every colour is the map's.
-        grey = np.repeat(photograph[0].image.mean(axis=2, keepdims=True), 3, axis=2)
+        grey = np.asarray(Image.fromarray(photograph[0].image).convert("L").convert("RGB"))
         picture = overlay(grey, maps[i], limits=(-largest, largest), colour_map=COLOUR_MAP)
         shown.append(photograph[0]._replace(contrast=picture))
     return shown

@@ -47,6 +47,8 @@ th { font-weight: 600; }
 tbody th { font-weight: 400; }
 tr + tr > *, tbody tr > * { border-top: 1px solid var(--line); }
 thead th { color: var(--soft); font-size: 0.9rem; }
+th.name, td.name { min-width: 9rem; }
+tr > :last-child { padding-right: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .settings { columns: 2 18rem; column-gap: 2rem; margin: 0 0 1rem; }
 .settings div { display: flex; gap: 1rem; justify-content: space-between; break-inside: avoid;
@@ -60,7 +62,7 @@ pre { white-space: pre-wrap; background: var(--page); border: 1px solid var(--li
 .pairs { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem; }
 article { border: 1px solid var(--line); border-radius: 0.5rem; padding: 0.9rem; min-width: 0;
   break-inside: avoid; }
-article h3, .photographs { display: grid; grid-template-columns: 1fr 1fr; gap: 0.6rem; }
+article h3, .photographs { display: grid; grid-template-columns: 1fr 1fr; gap: 0.9rem; }
 article small { display: block; color: var(--soft); font-weight: 400; font-size: 0.85rem; }
 article p { font-size: 0.92rem; }
 figure { margin: 0; min-width: 0; }
@@ -68,7 +70,7 @@ figure img { display: block; width: 100%; height: auto; border-radius: 0.3rem; m
   background: var(--line); }
 figcaption { font-size: 0.88rem; line-height: 1.4; }
 .missing { padding: 2rem 0.75rem; border: 1px dashed var(--line); border-radius: 0.3rem; }
-.scale { display: grid; grid-template-columns: 1fr 1fr; gap: 0 0.6rem; font-size: 0.88rem;
+.scale { display: grid; grid-template-columns: 1fr 1fr; gap: 0 0.9rem; font-size: 0.88rem;
   margin-top: 0.6rem; }
 .scale i { grid-column: 1 / -1; height: 0.6rem; border-radius: 0.3rem;
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -82,7 +84,9 @@ footer { padding-bottom: 2rem; font-size: 0.9rem; }
 }
 @media print {
   :root { --page: #ffffff; }
-  body { font-size: 10pt; }
+  html { font-size: 9pt; }
+  h1, h2, h3, h2 + p { break-after: avoid; }
+  .curves, tr { break-inside: avoid; }
   section { border: 0; padding: 0; }
   .bar, .bar i, .bar b { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

@@ -105,7 +105,7 @@ def write_report(
     worst = worst_classes(counts, test.num_classes)
     splits = {"train": train, "validation": validation, "test": test}
     skipped = {
-        "training and validation": metrics.get("skipped_in_training"),
+        "train and validation": metrics.get("skipped_in_training"),
         "test": metrics.get("skipped"),
     }
     sections = [
@@ -167,7 +167,7 @@ def describe(model, image_size, metrics):
         facts["model"] = model.name
     facts["parameters"] = f"{model.count_params():,}"
     if "seconds" in metrics:
-        facts["duration"] = f"{metrics['seconds']} s"
+        facts["last command took"] = f"{metrics['seconds']} s"
     return facts
 
 

@@ -48,7 +48,7 @@ def test_bad_photographs_can_be_skipped(tmp_path, capfd):
     assert "python x.py --data-dir pets" in saved["command"]
     page = (run.folder / "report.html").read_text("utf-8")
     assert "of 15 test images right" in page and saved["command"] in html.unescape(page)
-    assert "1 image of training and validation could not be read" in page
+    assert "1 image of train and validation could not be read" in page
     assert "Best on the validation images" in page and "report.html" in run.summary()
 
 
