@@ -134,7 +134,8 @@ def accuracy_section(right, images, in_five, commonest):
     low, high = wilson_interval(right, images)
     five = ""
     if in_five is not None:
-        five = f"<p><strong>{percent(in_five / images)}</strong> had the true class in the first five</p>"
+        share = percent(in_five / images)
+        five = f"<p><strong>{share}</strong> had the true class in the first five</p>"
     return section(
         "accuracy",
         "Accuracy",
@@ -151,12 +152,13 @@ def accuracy_section(right, images, in_five, commonest):
     )
 
 
-def data_section(facts, splits, duplicates, skipped):
+def data_section(facts, splits, remarks, duplicates, skipped):
     """What was trained on what.
 
     Args:
         facts: Dict from name to value: model, data, and so on.
         splits: Dict from `"train"`, … to `Samples`.
+        remarks: List of str, what else there is to know.
         duplicates: Dict from a split's name to how many test images it has, too, `None` where
             they were not compared.
         skipped: Dict from a set's name to a dict, path → what is wrong with the file.
@@ -169,10 +171,10 @@ def data_section(facts, splits, duplicates, skipped):
         each = f"{few}" if few == many else f"{few}–{many}"
         rows.append([name, len(samples), len(filled), each])
     columns = [("split", "text"), ("images", "number"), ("classes", "number")]
-    parts = [
-        settings(facts),
-        table("Images", [*columns, ("a class", "number")], rows),
-    ]
+    parts = [settings(facts), table("Images", [*columns, ("a class", "number")], rows)]
+    parts += [paragraph(remark) for remark in remarks]
+    if "train" not in splits:
+        parts.append(paragraph("The images that the model was trained on were not at hand."))
     for name, number in duplicates.items():
         if number is None:
             text = f"Whether test images are among those of {name}, too, was not found out."

@@ -36,11 +36,12 @@ section {
 .figures p { margin: 0; }
 .bar { position: relative; height: 0.6rem; border-radius: 0.3rem; background: var(--line); }
 .bar i { position: absolute; top: 0; bottom: 0; border-radius: 0.3rem; background: var(--bar); }
-.bar b { position: absolute; top: -0.15rem; bottom: -0.15rem; width: 0.2rem; margin-left: -0.1rem;
-  background: var(--accent); }
+.bar b { position: absolute; top: -0.15rem; bottom: -0.15rem; width: 0.2rem;
+  margin-left: -0.1rem; background: var(--accent); }
 .figures .bar { margin: 0.5rem 0; max-width: 26rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; overflow-wrap: break-word; margin-bottom: 0.75rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; overflow-wrap: break-word; margin-bottom: 0.75rem;
+  font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 1.5rem 0.35rem 0; }
 th { font-weight: 600; }
@@ -66,8 +67,8 @@ article h3, .photographs { display: grid; grid-template-columns: 1fr 1fr; gap: 0
 article small { display: block; color: var(--soft); font-weight: 400; font-size: 0.85rem; }
 article p { font-size: 0.92rem; }
 figure { margin: 0; min-width: 0; }
-figure img { display: block; width: 100%; height: auto; border-radius: 0.3rem; margin-bottom: 0.4rem;
-  background: var(--line); }
+figure img { display: block; width: 100%; height: auto; border-radius: 0.3rem;
+  margin-bottom: 0.4rem; background: var(--line); }
 figcaption { font-size: 0.88rem; line-height: 1.4; }
 .missing { padding: 2rem 0.75rem; border: 1px dashed var(--line); border-radius: 0.3rem; }
 .scale { display: grid; grid-template-columns: 1fr 1fr; gap: 0 0.9rem; font-size: 0.88rem;

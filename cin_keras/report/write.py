@@ -51,7 +51,8 @@ def write_report(
         test: `Samples`, those that the model was tried on.
         probabilities: Floats in [0, 1] of shape `(images, classes)`, the model's for `test`.
         metrics: Dict of what else is known, as a recipe's `metrics.json`. Shown are, where they
-            are there, `data` (str, name or folder of the data set), `seconds` (number),
+            are there, `data` (str, name or folder of the data set), `part` (str, which of its
+            images these are), `remarks` (list of str), `seconds` (number),
             `duplicates` (dict, `"train"` or `"validation"` → how many test images are in it, too,
             or `None` if not compared), `skipped` and `skipped_in_training` (dicts, path of an
             image that was left out → why), `command` (str), `settings` and `versions` (dicts).
@@ -118,6 +119,7 @@ def write_report(
         data_section(
             describe(model, image_size, metrics),
             {name: samples for name, samples in splits.items() if samples is not None},
+            metrics.get("remarks", []),
             metrics.get("duplicates", {}),
             {name: reasons for name, reasons in skipped.items() if reasons is not None},
         ),
@@ -152,8 +154,9 @@ def write_report(
 def describe(model, image_size, metrics):
     """Dict of what the model is and what it saw."""
     facts = {}
-    if "data" in metrics:
-        facts["data"] = metrics["data"]
+    for name in ("data", "part"):
+        if name in metrics:
+            facts[name] = metrics[name]
     facts["image size"] = f"{image_size[1]}×{image_size[0]} pixels"
     if isinstance(model, CIN):
         facts["model"] = "Channel Interaction Network"

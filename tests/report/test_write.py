@@ -157,9 +157,11 @@ def test_an_evaluation_alone_has_a_page(tmp_path, model):
         model=foreign_model(32),
         test=inputs["test"],
         probabilities=inputs["probabilities"],
-        metrics={},
+        metrics={"part": "the test part", "remarks": ["One class was <left> out."]},
     )
     page = Page(path.read_text("utf-8"))
+    for text in ("partthe test part", "One class was <left> out.", "trained on were not at hand"):
+        assert text in page.by_id["data"]
     assert "no contrast maps: the model is no cin_keras.CIN but a Sequential" in page.by_id["pairs"]
     assert len(page.images) == 8 * 2 and "speaks for the left" not in page.by_id["pairs"]
     assert "Test photograph" in page.by_id["pairs"]
