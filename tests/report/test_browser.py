@@ -62,18 +62,45 @@ def address(report, tmp_path_factory):
         server.shutdown()
 
 
-@pytest.fixture(scope="module", params=SCHEMES)
-def seen(request, chromium, address, tmp_path_factory):
-    """What the browser found, for either width, and its picture, in one colour scheme."""
-    folder = tmp_path_factory.mktemp(request.param)
+def look_at(address, scheme, chromium, folder):
+    """What the browser finds, for either width, and its picture, in one colour scheme."""
     picture = folder / "picture.png"
-    command = [chromium, *FLAGS, *SCHEMES[request.param], f"--user-data-dir={folder / 'user'}"]
+    command = [chromium, *FLAGS, *SCHEMES[scheme], f"--user-data-dir={folder / 'user'}"]
     command += [f"--screenshot={picture}", "--dump-dom", address]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr[-2000:]
     found = re.search(r'<pre id="found">(.*?)</pre>', answer.stdout, re.DOTALL)
     pixels = np.asarray(Image.open(picture).convert("RGB"), float)
-    return request.param, json.loads(html.unescape(found[1])), pixels
+    return json.loads(html.unescape(found[1])), pixels
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_page_in_a_browser(scheme, chromium, address, report, tmp_path):
+    _, page, _ = report
+    looks, pixels = look_at(address, scheme, chromium, tmp_path)
+    assert [look["width"] for look in looks] == [400, 1100]
+    for look in looks:
+        check_all_is_shown(look, page)
+        check_nothing_is_wider_than_the_screen(look)
+        check_pictures_are_drawn(look, page, pixels)
+        check_curves_are_drawn(look, scheme, pixels)
+        check_text_can_be_read(look, scheme)
+
+
+def check_all_is_shown(look, page):
+    assert look["title"] == page.inside["title"][0]
+    shown = "".join(look["text"].split())
+    for name in ("accuracy-value", "accuracy-interval", "command"):
+        assert "".join(page.by_id[name].split()) in shown
+    assert "<script>alert('x')</script>" in shown
+    assert len(look["images"]) == len(page.images)
+    assert all(image["loaded"] == 320 for image in look["images"])
+
+
+def check_nothing_is_wider_than_the_screen(look):
+    assert look["scrollWidth"] <= look["width"] and look["height"] <= 10000
+    for left, _, width, _ in look["curves"] + [image["place"] for image in look["images"]]:
+        assert left >= 0 and width > 100
 
 
 def cut(pixels, place):
@@ -81,52 +108,29 @@ def cut(pixels, place):
     return pixels[top : top + height, left : left + width]
 
 
-def test_the_whole_page_is_shown(seen, report):
-    _, looks, _ = seen
-    _, page, _ = report
-    for look in looks:
-        assert look["title"] == page.inside["title"][0]
-        shown = "".join(look["text"].split())
-        for name in ("accuracy-value", "accuracy-interval", "command"):
-            assert "".join(page.by_id[name].split()) in shown
-        assert "<script>alert('x')</script>" in shown
-        assert len(look["images"]) == len(page.images)
-        assert all(image["loaded"] == 320 for image in look["images"])
+def check_pictures_are_drawn(look, page, pixels):
+    for attributes, image in zip(page.images, look["images"]):
+        file = io.BytesIO(base64.b64decode(attributes["src"].split(",")[1]))
+        drawn = cut(pixels, image["place"])
+        expected = Image.open(file).resize(drawn.shape[1::-1], Image.Resampling.BOX)
+        # Without the border, whose corners are round.
+        difference = np.abs(drawn - np.asarray(expected))[8:-8, 8:-8]
+        assert difference.mean() < 6, attributes["alt"]
 
 
-def test_nothing_is_wider_than_the_screen(seen):
-    _, looks, _ = seen
-    assert [look["width"] for look in looks] == [400, 1100]
-    for look in looks:
-        assert look["scrollWidth"] <= look["width"] and look["height"] <= 10000
-        for left, _, width, _ in look["curves"] + [image["place"] for image in look["images"]]:
-            assert left >= 0 and width > 100
-
-
-def test_pictures_are_drawn(seen, report):
-    _, looks, pixels = seen
-    _, page, _ = report
-    for look in looks:
-        for attributes, image in zip(page.images, look["images"]):
-            file = io.BytesIO(base64.b64decode(attributes["src"].split(",")[1]))
-            drawn = cut(pixels, image["place"])
-            expected = Image.open(file).resize(drawn.shape[1::-1], Image.Resampling.BOX)
-            # Without the border, whose corners are round.
-            difference = np.abs(drawn - np.asarray(expected))[8:-8, 8:-8]
-            assert difference.mean() < 6, attributes["alt"]
-
-
-def test_curves_are_drawn_in_colours_that_show(seen):
-    scheme, looks, pixels = seen
+def check_curves_are_drawn(look, scheme, pixels):
+    """In the colours of the scheme: those of the training and of the validation images."""
     colours = {"light": [(0, 114, 178), (192, 79, 0)], "dark": [(86, 180, 233), (245, 141, 76)]}
-    for look in looks:
-        losses, accuracies = (cut(pixels, place) for place in look["curves"])
-        for colour in colours[scheme]:
-            assert (np.abs(losses - colour).max(axis=2) < 12).sum() > 50
-        assert (np.abs(accuracies - colours[scheme][1]).max(axis=2) < 12).sum() > 50
+    losses, accuracies = (cut(pixels, place) for place in look["curves"])
+    for panel, colour in (
+        (losses, colours[scheme][0]),
+        (losses, colours[scheme][1]),
+        (accuracies, colours[scheme][1]),
+    ):
+        assert (np.abs(panel - colour).max(axis=2) < 12).sum() > 50
 
 
-def test_text_can_be_read(seen):
+def check_text_can_be_read(look, scheme):
     """A contrast of 4.5 between text and background, as WCAG 2.1 asks (success criterion 1.4.3)."""
 
     def luminance(colour):
@@ -134,10 +138,8 @@ def test_text_can_be_read(seen):
         linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
         return linear @ (0.2126, 0.7152, 0.0722)
 
-    scheme, looks, _ = seen
-    for look in looks:
-        assert len(look["colours"]) > 100
-        for text in look["colours"]:
-            low, high = sorted(map(luminance, (text["colour"], text["background"])))
-            assert (high + 0.05) / (low + 0.05) >= 4.5, text
-            assert (luminance(text["background"]) < 0.2) == (scheme == "dark"), text
+    assert len(look["colours"]) > 100
+    for text in look["colours"]:
+        low, high = sorted(map(luminance, (text["colour"], text["background"])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, text
+        assert (luminance(text["background"]) < 0.2) == (scheme == "dark"), text
