@@ -187,7 +187,7 @@ def data_section(facts, splits, remarks, duplicates, skipped):
             text = f"No test image is among those of {name}, too (the same bytes)."
         parts.append(paragraph(text))
     if skipped and not any(skipped.values()):
-        parts.append(paragraph(f"No image of {' and '.join(skipped)} was left out."))
+        parts.append(paragraph("No image was left out as unreadable."))
     for name, reasons in skipped.items():
         if reasons:
             text = f"{plural(len(reasons), 'image')} of {name} could not be read and "
@@ -253,7 +253,7 @@ def pairs_section(pairs, photographs, class_names, totals, probabilities, source
         text += (
             "Beneath each, where in it the two classes differ, by the weights of the model's own "
             "classifier: bright where the photograph speaks for the class on the right, dark "
-            "where it speaks for the one on the left."
+            "where it speaks for the one on the left, each on a scale of its own."
         )
     articles = "\n".join(
         pair_article(pair, shown, class_names, totals, probabilities, source)
@@ -304,8 +304,7 @@ def photograph_figure(photograph, caption, content):
         f'src="{data_uri(picture)}">'
         for picture, text in pictures
     )
-    name = "/".join(pathlib.PurePath(photograph.path).parts[-2:])
-    caption = f"{escape(caption)}<br>{escape(name)}"
+    caption = f"{escape(caption)}<br>{escape(pathlib.PurePath(photograph.path).name)}"
     return f"<figure>{images}<figcaption>{caption}</figcaption></figure>"
 
 

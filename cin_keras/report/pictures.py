@@ -41,8 +41,8 @@ def photographs_of(pairs, model, image_size, test, predicted, probabilities, tra
     training photograph of the class that it was taken for or, without training photographs, the
     test photograph that is most surely of that class. Files that cannot be read give way to the
     next. The contrast maps (`cin_keras.explain.class_contrast_map`) are positive, bright, where
-    the photograph speaks for the class taken for, and negative, dark, where for the true one;
-    both of a pair have one scale, whose middle is zero.
+    the photograph speaks for the class taken for, and negative, dark, where for the true one.
+    Each has a scale of its own, with zero in its middle.
 
     Args:
         pairs: List of `ConfusedPair`.
@@ -107,18 +107,14 @@ def with_contrast(model, found, pairs):
         classes=np.array([pairs[i // 2].taken_for for i in places]),
         others=np.array([pairs[i // 2].true for i in places]),
     )
-    maps = dict(zip(places, maps))
-    shown = []
-    for i, photograph in enumerate(found):
-        if photograph is None:
-            shown.append(None)
-            continue
-        both = [np.abs(maps[j]).max() for j in (i, i ^ 1) if j in maps]
-        largest = float(max(both)) or 1.0
+    shown = [None] * len(found)
+    for i, map in zip(places, maps):
+        photograph = found[i][0]
+        most = float(np.abs(map).max()) or 1.0
         # Over grey, every colour is the map's.
-        grey = np.asarray(Image.fromarray(photograph[0].image).convert("L").convert("RGB"))
-        picture = overlay(grey, maps[i], limits=(-largest, largest), colour_map=COLOUR_MAP)
-        shown.append(photograph[0]._replace(contrast=picture))
+        grey = np.asarray(Image.fromarray(photograph.image).convert("L").convert("RGB"))
+        contrast = overlay(grey, map, limits=(-most, most), colour_map=COLOUR_MAP)
+        shown[i] = photograph._replace(contrast=contrast)
     return shown
 
 

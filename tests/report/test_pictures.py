@@ -49,8 +49,8 @@ def test_the_worst_mistake_beside_the_class_it_was_taken_for(model):
         np.array([pair.taken_for] * 2),
         np.array([pair.true] * 2),
     )
-    most = max(abs(value) for value in maps.ravel())
     for shown, map in zip((left, right), maps):
+        most = max(abs(value) for value in map.ravel())
         grey = shown.image @ np.array([0.299, 0.587, 0.114])  # the luma of ITU-R BT.601
         expected = explain.overlay(np.stack([grey] * 3, axis=2), map, limits=(-most, most))
         np.testing.assert_allclose(shown.contrast, expected, atol=1)

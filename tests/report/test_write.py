@@ -71,7 +71,7 @@ def test_confused_pairs_are_those_of_a_loop(report):
         assert (back is None) == (counts[b].sum() == 0)
         if back:
             assert tuple(map(int, back.groups())) == (counts[b, a], counts[b].sum())
-        index = int(re.search(r"/(\d+)\.png", article)[1])
+        index = int(re.search(r"right(\d+)\.png", article)[1])
         row = inputs["probabilities"][index]
         assert inputs["test"].labels[index] == a and row.argmax() == b
         assert f"{100 * row[a]:.1f}% left, {100 * row[b]:.1f}% right" in article
