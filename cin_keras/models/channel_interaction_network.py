@@ -26,6 +26,7 @@ from cin_keras.models.backbones import (
 from cin_keras.models.export import export_inference
 from cin_keras.models.interactions import build_interaction, check_contrast, check_interaction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
+from cin_keras.models.model_card import check_class_names, check_image_size, check_settings
 from cin_keras.models.pair_batch import (
     check_single_images,
     holds_pairs,
@@ -108,6 +109,13 @@ class CIN(keras.Model):
         second_backbone: For `"bilinear"`, a second network as for `backbone`, whose output has the
             same height and width, or `None` to multiply the one map with itself. A name gets
             `weights="imagenet"` or `None` as the first does. Defaults to `None`.
+        class_names: List of str, all different, the name of every class, or `None`. Defaults to
+            `None`.
+        image_size: Int or `(height, width)`, in pixels, the size at which photographs are shown
+            to a network that takes any size; for a fixed `input_shape` it is that. Defaults to
+            `None`, the input's size if it is fixed.
+        settings: Dict of what JSON can hold, how the model was trained, or `None` for `{}`.
+            Defaults to `None`.
         dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
             float32. Defaults to `None`, the global policy.
 
@@ -130,6 +138,10 @@ class CIN(keras.Model):
         interaction: The layer between backbone and classifier, such as a
             `cin_keras.layers.SelfChannelInteraction`, or `None`.
         contrast: The `ContrastiveChannelInteraction`, in training only, or `None`.
+        class_names: List of str, or `None`. This and the next two can be set at any time and
+            travel inside the `.keras` file and what `export` writes.
+        image_size: `(height, width)`, or `None` if the network takes any size and nobody said.
+        settings: Dict.
 
     Example:
 
@@ -171,6 +183,9 @@ class CIN(keras.Model):
         phi_initializer="zeros",
         projection_dim=None,
         second_backbone=None,
+        class_names=None,
+        image_size=None,
+        settings=None,
         dtype=None,
     ):
         num_classes = check_int("num_classes", num_classes, least=2)
@@ -183,6 +198,10 @@ class CIN(keras.Model):
                 f"Received: classifier_activation={classifier_activation!r}"
             )
         _check_input_shape(input_shape)
+        # Before anything that takes time.
+        check_class_names(class_names, num_classes)
+        check_image_size(image_size, _height_and_width(input_shape))
+        check_settings(settings)
         check_interaction(
             interaction,
             block_rows,
@@ -286,6 +305,9 @@ class CIN(keras.Model):
         self.learnable_scale = learnable_scale
         self.phi_initializer = keras.initializers.get(phi_initializer)
         self.projection_dim = projection_dim
+        self.class_names = class_names
+        self.image_size = image_size
+        self.settings = settings
 
         # Clipping stands in for a warm-up, which needs to know the number of steps.
         self.compile(
@@ -293,6 +315,33 @@ class CIN(keras.Model):
             loss=SoftmaxCrossentropy(from_logits=classifier_activation is None),
             metrics=[accuracy],
         )
+
+    # === What the model file says of itself ===
+
+    @property
+    def class_names(self):
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, class_names):
+        self._class_names = check_class_names(class_names, self.num_classes)
+
+    @property
+    def image_size(self):
+        return self._image_size
+
+    @image_size.setter
+    def image_size(self, image_size):
+        network_size = _height_and_width(self.input_shape[1:])
+        self._image_size = check_image_size(image_size, network_size)
+
+    @property
+    def settings(self):
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings):
+        self._settings = check_settings(settings)
 
     # === Forward ===
 
@@ -465,6 +514,9 @@ class CIN(keras.Model):
             "phi_initializer": keras.initializers.serialize(self.phi_initializer),
             "projection_dim": self.projection_dim,
             "second_backbone": second,
+            "class_names": check_class_names(self.class_names, self.num_classes),
+            "image_size": self.image_size,
+            "settings": check_settings(self.settings),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
             "frozen_layers": _frozen_layers(self),
@@ -523,6 +575,11 @@ def _check_fixed_size(described):
             "`descriptor='flatten'` needs a fixed input size; use 'average' for any size. "
             f"Received: features of shape {tuple(described)}"
         )
+
+
+def _height_and_width(input_shape):
+    channels_last = keras.config.image_data_format() == "channels_last"
+    return input_shape[:2] if channels_last else input_shape[1:]
 
 
 def _check_input_shape(input_shape):

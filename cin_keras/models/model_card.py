@@ -1,0 +1,142 @@
+"""What a model file says of itself, so that it is all a person needs: names, size, settings."""
+
+import json
+import math
+
+
+def check_class_names(class_names, num_classes):
+    """Returns the names as a list of str, or `None`.
+
+    Args:
+        class_names: List or tuple of str, one a class, or `None`.
+        num_classes: Int, how many there must be.
+
+    Raises:
+        ValueError: For another number of names, a name twice, an empty one, or one that is no str.
+
+    Example:
+
+    >>> check_class_names(("cat", "dog"), 2)
+    ['cat', 'dog']
+    """
+    if class_names is None:
+        return None
+    names = list(class_names) if isinstance(class_names, (list, tuple)) else [None]
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(
+            "`class_names` must be a list of str, none of them empty, or None. "
+            f"Received: class_names={_short(class_names)}"
+        )
+    if len(names) != num_classes:
+        raise ValueError(
+            f"`class_names` must hold one name for each of the {num_classes} classes. "
+            f"Received: {len(names)} names, {_short(class_names)}"
+        )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"`class_names` must differ from each other. Received: {twice!r} twice")
+    return [str(name) for name in names]
+
+
+def check_image_size(image_size, network_size):
+    """Returns `(height, width)` in pixels, that of the network for `None`, or `None` if it is free.
+
+    Args:
+        image_size: Int, `(height, width)` or `None`.
+        network_size: `(height, width)`, each an int, or `None` where the network takes any.
+
+    Raises:
+        ValueError: Unless given positive ints that are the network's own where these are fixed.
+
+    Example:
+
+    >>> check_image_size(448, (None, None)), check_image_size(None, (96, 64))
+    ((448, 448), (96, 64))
+    """
+    if image_size is None:
+        return None if None in network_size else tuple(network_size)
+    size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size,) * 2
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size)
+    if len(size) != 2 or not whole:
+        raise ValueError(
+            "`image_size` must be a positive int, (height, width) or None. "
+            f"Received: image_size={image_size!r}"
+        )
+    if any(own not in (None, side) for side, own in zip(size, network_size)):
+        raise ValueError(
+            f"`image_size` must be that of the network's input, {tuple(network_size)}, "
+            f"or None. Received: image_size={image_size!r}"
+        )
+    return size
+
+
+def check_settings(settings):
+    """Returns a copy of a dict that JSON gives back as it is (tuples as lists), `{}` for `None`.
+
+    Raises:
+        ValueError: For what is no dict, or holds what JSON has no form for; the message says where.
+
+    Example:
+
+    >>> check_settings({"epochs": 20, "size": (96, 64)})
+    {'epochs': 20, 'size': [96, 64]}
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ValueError(
+            f"`settings` must be a dict or None. Received: settings={_short(settings)}"
+        )
+    return _plain(settings, "settings")
+
+
+def card(model):
+    """The card of a `CIN` as JSON, for formats that hold text beside a network.
+
+    Args:
+        model: `CIN`.
+
+    Returns:
+        Str, in ASCII: an object of `class_names` (list or null), `image_size` (`[height, width]`
+        or null), `settings` (object) and `name` (the model's).
+
+    Example:
+
+    >>> model = cin_keras.CIN(2, "mobilenet", None, (64, 64, 3), class_names=["cat", "dog"])
+    >>> card(model)[:46]
+    '{"class_names": ["cat", "dog"], "image_size": '
+    """
+    return json.dumps(
+        {
+            "class_names": model.class_names,
+            "image_size": model.image_size,
+            "settings": check_settings(model.settings),
+            "name": model.name,
+        }
+    )
+
+
+def _plain(value, place):
+    """A copy in JSON's types; ValueError, naming the place, if there is none."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"The keys of `{place}` must be str. Received: the key {_short(key)}"
+                )
+        return {key: _plain(item, f"{place}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not finite or not isinstance(value, (str, int, float, bool, type(None))):
+        raise ValueError(
+            f"`{place}` must be something that JSON can hold: a str, finite number, bool, None, "
+            f"list or dict. Received: {_short(value)}"
+        )
+    return value
+
+
+def _short(value):
+    """A value for a message of one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
