@@ -1,6 +1,14 @@
 """Writes the inference path of a model for serving."""
 
+import pathlib
+import warnings
+
 import keras
+
+# Serving reads photographs as evaluation does: here alone the models meet the data.
+from cin_keras.data.graph_cropping import crop_in_graph
+from cin_keras.data.graph_decoding import decode_in_graph
+from cin_keras.models.model_card import card
 
 
 def export_inference(model, filepath, format="tf_saved_model", verbose=None, **kwargs):
@@ -8,34 +16,126 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
 
     Arguments, errors and an example stand with `cin_keras.CIN.export`.
     """
-    inference = keras.Model(model.input, model.output, name=model.name)
-    if format != "tf_saved_model" or "input_signature" in kwargs:
-        inference.export(filepath, format=format, verbose=verbose, **kwargs)
+    if format == "tf_saved_model" and "input_signature" not in kwargs:
+        export_saved_model(model, filepath, verbose, **kwargs)
         return
-    backend = keras.backend.backend()
-    if backend == "torch":
+    inference = keras.Model(model.input, model.output, name=model.name)
+    inference.export(filepath, format=format, verbose=verbose, **kwargs)
+
+
+def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
+    """Writes a SavedModel that needs TensorFlow alone; see `cin_keras.CIN.export`."""
+    if keras.backend.backend() == "torch":
         raise RuntimeError(
             "Keras cannot write a SavedModel on the PyTorch backend. Save the model here, "
             "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
             "keras.saving.load_model('model.keras'), and export it there."
         )
+    import tensorflow as tf
+
     archive = keras.export.ExportArchive()
-    if backend == "jax":
-        archive.track(inference)
-        kwargs["jax2tf_kwargs"] = {
+    network = keras.Model(model.input, [model.output, model.dropout.output], name=model.name)
+    forward = _as_tensorflow(network, archive, jax2tf_kwargs)
+    text = card(model)
+    shape = model.input.shape
+    names = model.class_names or [str(number) for number in range(model.num_classes)]
+    # Names of folders may hold bytes that are no UTF-8.
+    names = tf.constant([name.encode("utf-8", "surrogateescape") for name in names])
+
+    def describe(images):
+        outputs, pooled = forward(images)
+        is_logits = model.classifier_activation is None
+        probabilities = tf.nn.softmax(outputs) if is_logits else outputs
+        return {
+            "class_names": tf.gather(names, tf.argmax(probabilities, axis=1)),
+            "probabilities": probabilities,
+            "embeddings": tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=1),
+        }
+
+    def read(encoded):
+        height, width = model.image_size
+        # Strings and whole numbers are the processor's.
+        with tf.device("/CPU:0"):
+            images = tf.map_fn(
+                lambda one: crop_in_graph(decode_in_graph(*one), height, width),
+                (encoded, tf.range(tf.size(encoded))),
+                fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8),
+            )
+        return tf.cast(tf.ensure_shape(images, (None, height, width, 3)), tf.float32)
+
+    def spec(dtype):
+        return [tf.TensorSpec(shape, dtype, "images")]
+
+    endpoints = {
+        "serve": (lambda images: forward(images)[0], spec(tf.float32)),
+        "serve_uint8": (lambda images: forward(tf.cast(images, tf.float32))[0], spec(tf.uint8)),
+        "serving_default": (describe, spec(tf.float32)),
+        "serving_bytes": (
+            lambda image_bytes: describe(read(image_bytes)),
+            [tf.TensorSpec((None,), tf.string, "image_bytes")],
+        ),
+        "model_card": (lambda: tf.constant(text), []),
+    }
+    if not _reads_photographs(model):
+        del endpoints["serving_bytes"]
+    for name, (function, signature) in endpoints.items():
+        endpoint = tf.function(function, input_signature=signature, autograph=False)
+        endpoint.get_concrete_function()
+        archive.add_endpoint(name, endpoint)
+    archive.write_out(filepath, verbose=True if verbose is None else verbose)
+    extra = pathlib.Path(filepath) / "assets.extra"
+    extra.mkdir(exist_ok=True)
+    (extra / "model_card.json").write_text(text)
+
+
+def _as_tensorflow(network, archive, jax2tf_kwargs):
+    """The network as a function of TensorFlow, its variables in the archive, each once."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(network.input.shape, tf.float32)]
+    if keras.backend.backend() != "jax":
+        # `track` would write every variable twice, as Keras' own and as the endpoints'.
+        archive.add_variable_collection("variables", [v.value for v in network.variables])
+        return tf.function(
+            lambda images: network(images, training=False), signature, autograph=False
+        )
+    from jax.experimental import jax2tf
+
+    archive.track(network)
+    variables = list(archive.variables)
+    trainable = len(network.trainable_variables)
+
+    def stateless(weights, images):
+        outputs, _ = network.stateless_call(
+            weights[:trainable], weights[trainable:], images, training=False
+        )
+        return outputs
+
+    sizes = ("batch", "height", "width", "channels")
+    if keras.config.image_data_format() == "channels_first":
+        sizes = ("batch", "channels", "height", "width")
+    sizes = [name if size is None else str(size) for name, size in zip(sizes, network.input.shape)]
+    converted = jax2tf.convert(
+        stateless,
+        **{
+            "polymorphic_shapes": [None, f"({', '.join(sizes)})"],
             "native_serialization_platforms": ("cpu", "cuda"),
             # Gradients through a graph of unknown height and width cannot be exported.
             "with_gradient": False,
-            **kwargs.get("jax2tf_kwargs", {}),
-        }
-    else:
-        # `track` would write every variable twice, as Keras' own and as the endpoints'.
-        archive.add_variable_collection("variables", [v.value for v in inference.variables])
-    for endpoint, dtype in (("serve", "float32"), ("serve_uint8", "uint8")):
-        archive.add_endpoint(
-            endpoint,
-            lambda images: inference(keras.ops.cast(images, "float32"), training=False),
-            input_signature=[keras.InputSpec(shape=model.input.shape, dtype=dtype)],
-            **kwargs,
+            **(jax2tf_kwargs or {}),
+        },
+    )
+    return tf.function(lambda images: converted(variables, images), signature, autograph=False)
+
+
+def _reads_photographs(model):
+    """Whether the size of photographs is known, and their layout what decoding gives."""
+    if model.image_size is None:
+        warnings.warn(
+            "The network takes images of any size and `model.image_size` is not set, so the "
+            "SavedModel gets no signature `serving_bytes` for JPEG and PNG: set it and export "
+            "again.",
+            stacklevel=5,
         )
-    archive.write_out(filepath, verbose=verbose)
+        return False
+    return keras.config.image_data_format() == "channels_last"
