@@ -38,7 +38,7 @@ def decode_in_graph(encoded, which):
     import tensorflow as tf
 
     # An offset beyond the end must find bytes: a file may break off anywhere.
-    data = tf.concat([tf.io.decode_raw(encoded, tf.uint8), tf.zeros(16, tf.uint8)], axis=0)
+    data = tf.concat([tf.io.decode_raw(encoded, tf.uint8), tf.zeros(32, tf.uint8)], axis=0)
     data = tf.cast(data, tf.int32)
     length = tf.strings.length(encoded)
     jpeg = _starts_with(encoded, b"\xff\xd8\xff")
@@ -53,7 +53,12 @@ def decode_in_graph(encoded, which):
     def read_png():
         header = _read_png_header(encoded, data, length)
         with _check_header(header, which):
-            return _on_white(tf.io.decode_png(encoded)), header
+            image = tf.io.decode_png(encoded, channels=4)
+            # Without any, TensorFlow's alpha of images of 1, 2 and 4 bits means nothing.
+            colours = image[:, :, :3]
+            return tf.cond(
+                header["transparent"], lambda: _on_white(colours, image[:, :, 3:]), lambda: colours
+            ), header
 
     with tf.control_dependencies([_check(jpeg | png, which, "is neither JPEG nor PNG")]):
         image, header = tf.cond(jpeg, read_jpeg, read_png)
@@ -123,6 +128,7 @@ def _read_png_header(encoded, data, length):
             **found,
             "exif": tf.where(kind == b"eXIf", content, found["exif"]),
             "xmp": tf.where(xmp, content, found["xmp"]),
+            "transparent": found["transparent"] | (kind == b"tRNS"),
             "whole": found["whole"] | (kind == b"IEND"),
         }
         return at + 12 + size, found
@@ -131,6 +137,7 @@ def _read_png_header(encoded, data, length):
         **_nothing_found(),
         "width": _big_endian(data, 16, 4),
         "height": _big_endian(data, 20, 4),
+        "transparent": (data[25] == 4) | (data[25] == 6),  # grey and colours with alpha
     }
     return tf.while_loop(more, step, (tf.constant(8), found))[1]
 
@@ -138,13 +145,14 @@ def _read_png_header(encoded, data, length):
 def _nothing_found():
     import tensorflow as tf
 
-    text, number = tf.constant(""), tf.constant(0)
+    text, number, no = tf.constant(""), tf.constant(0), tf.constant(False)
     return {
         "exif": text,
         "xmp": text,
         "height": number,
         "width": number,
-        "whole": tf.constant(False),
+        "transparent": no,
+        "whole": no,
     }
 
 
@@ -238,21 +246,13 @@ def _turn_upright(image, orientation):
 # === Pixels ===
 
 
-def _on_white(image):
-    """uint8 `(height, width, 1 to 4)` as `(height, width, 3)`, with Pillow's rounding."""
+def _on_white(colours, alpha):
+    """uint8 `(height, width, 3)` and `(height, width, 1)` as RGB, with Pillow's rounding."""
     import tensorflow as tf
 
-    shape = tf.shape(image)
-    transparent = shape[2] % 2 == 0
-    colours = tf.cond(transparent, lambda: image[:, :, :-1], lambda: image)
-    colours = tf.broadcast_to(colours, (shape[0], shape[1], 3))
-
-    def composite():
-        alpha = tf.cast(image[:, :, -1:], tf.int32)
-        mixed = (tf.cast(colours, tf.int32) * alpha + 255 * (255 - alpha) + 128) * 128
-        return tf.cast((mixed // 256 + mixed) // 256 // 128, tf.uint8)
-
-    return tf.cond(transparent, composite, lambda: colours)
+    colours, alpha = tf.cast(colours, tf.int32), tf.cast(alpha, tf.int32)
+    mixed = (colours * alpha + 255 * (255 - alpha) + 128) * 128
+    return tf.cast((mixed // 256 + mixed) // 256 // 128, tf.uint8)
 
 
 # === Bytes ===

@@ -52,13 +52,13 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
             "embeddings": tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=1),
         }
 
-    def read(encoded):
+    def read(image_bytes):
         height, width = model.image_size
         # Strings and whole numbers are the processor's.
         with tf.device("/CPU:0"):
             images = tf.map_fn(
                 lambda one: crop_in_graph(decode_in_graph(*one), height, width),
-                (encoded, tf.range(tf.size(encoded))),
+                (image_bytes, tf.range(tf.size(image_bytes))),
                 fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8),
             )
         return tf.cast(tf.ensure_shape(images, (None, height, width, 3)), tf.float32)
@@ -70,14 +70,12 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
         "serve": (lambda images: forward(images)[0], spec(tf.float32)),
         "serve_uint8": (lambda images: forward(tf.cast(images, tf.float32))[0], spec(tf.uint8)),
         "serving_default": (describe, spec(tf.float32)),
-        "serving_bytes": (
-            lambda image_bytes: describe(read(image_bytes)),
-            [tf.TensorSpec((None,), tf.string, "image_bytes")],
-        ),
         "model_card": (lambda: tf.constant(text), []),
     }
-    if not _reads_photographs(model):
-        del endpoints["serving_bytes"]
+    if _reads_photographs(model):
+        signature = [tf.TensorSpec((None,), tf.string, "image_bytes")]
+        read = tf.function(read, signature, autograph=False)
+        endpoints["serving_bytes"] = (lambda image_bytes: describe(read(image_bytes)), signature)
     for name, (function, signature) in endpoints.items():
         endpoint = tf.function(function, input_signature=signature, autograph=False)
         endpoint.get_concrete_function()

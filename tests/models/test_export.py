@@ -6,38 +6,54 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import cin_keras
-from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
+from cin_keras.data.decoding import decode
+from cin_keras.data.images import crop
+from tests.models.networks import normalized_backbone, pair_batch, tiny_cin
+
+no_saved_model = pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
+)
 
 SERVE = """
 import json, sys
 sys.modules["keras"] = None
 sys.modules["cin_keras"] = None
 import numpy as np, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2])
+outputs = {
+    "serve": served.serve(images.astype("float32")),
+    "serve_uint8": served.serve_uint8(images),
+    "one": served.serve(images[:1].astype("float32")),
+}
+outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
 
-def serve(folder, images):
-    served = tf.saved_model.load(folder)
-    outputs = {
-        "serve": served.serve(images.astype("float32")),
-        "serve_uint8": served.serve_uint8(images),
-        "one": served.serve(images[:1].astype("float32")),
-        "signature": list(served.signatures["serving_default"](
-            tf.constant(images, tf.float32)).values())[0],
-    }
-    outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
-    outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
-    outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
-    outputs["stored"] = sum(
-        int(np.prod(shape))
-        for name, shape in tf.train.list_variables(folder + "/variables/variables")
-        if not name.startswith("_CHECKPOINTABLE")
-    )
-    return outputs
+def described(signature, **inputs):
+    outputs = served.signatures[signature](**inputs)
+    names = [name.decode() for name in outputs.pop("class_names").numpy()]
+    return {"class_names": names, **{key: value.numpy().tolist() for key, value in outputs.items()}}
 
-
-images = np.load(sys.argv[1])
-print(json.dumps([serve(folder, images) for folder in sys.argv[2:]]))
+outputs["tensors"] = described("serving_default", images=tf.constant(images, tf.float32))
+outputs["card"] = served.model_card().numpy().decode()
+if len(sys.argv) > 3:
+    files = [open(path, "rb").read() for path in sys.argv[3:]]
+    damaged = files[1][:len(files[1]) // 2]
+    try:
+        described("serving_bytes", image_bytes=tf.constant([files[0], damaged]))
+    except tf.errors.InvalidArgumentError as error:
+        outputs["error"] = str(error)
+    outputs["bytes"] = described("serving_bytes", image_bytes=tf.constant(files))
+outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
+outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
+outputs["stored"] = sum(
+    int(np.prod(shape))
+    for name, shape in tf.train.list_variables(sys.argv[1] + "/variables/variables")
+    if not name.startswith("_CHECKPOINTABLE")
+)
+print(json.dumps(outputs))
 """
 
 TO_TENSORFLOW = """
@@ -59,21 +75,35 @@ def run_python(script, *arguments, backend="tensorflow"):
     return done.stdout
 
 
-def serve(folders, images, tmp_path):
-    """What TensorFlow alone, in a process of its own, makes of the images with each model."""
+def serve(folder, images, tmp_path, files=()):
+    """What TensorFlow alone, in a process of its own, makes of the images and of files."""
     np.save(tmp_path / "images.npy", images)
-    return json.loads(run_python(SERVE, tmp_path / "images.npy", *folders).splitlines()[-1])
+    output = run_python(SERVE, folder, tmp_path / "images.npy", *files)
+    return json.loads(output.splitlines()[-1])
 
 
-def trained_model(**form):
-    images, labels = pair_batch()
-    model = tiny_cin(backbone=normalized_backbone(), embedding_dim=9, **form)
-    uncompiled(model).fit(images, labels, batch_size=2, verbose=0)
+def trained_model(size=8, **form):
+    images, labels = pair_batch(size=size)
+    model = tiny_cin(backbone=normalized_backbone(size), size=size, embedding_dim=9, **form)
+    model.fit(images, labels, batch_size=2, verbose=0)
     return model, images[0]
 
 
+def check_description(outputs, images, model):
+    """Of images, against the Keras model."""
+    logits = model.predict(images, verbose=0).astype("float64")
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    pooled = keras.Model(model.input, model.get_layer("dropout").output).predict(images, verbose=0)
+    assert outputs["class_names"] == [model.class_names[i] for i in logits.argmax(axis=1)]
+    for name, expected in {
+        "probabilities": exponentials / exponentials.sum(axis=1, keepdims=True),
+        "embeddings": pooled / np.linalg.norm(pooled, axis=1, keepdims=True),
+    }.items():
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-4, atol=1e-4)
+
+
 def check(outputs, expected, model):
-    for name in ("serve", "serve_uint8", "signature"):
+    for name in ("serve", "serve_uint8"):
         np.testing.assert_allclose(outputs[name], expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs["one"], expected[:1], rtol=1e-4, atol=1e-4)
     training_only = model.contrast.psi.weights + model.embedding.weights
@@ -82,18 +112,57 @@ def check(outputs, expected, model):
     assert outputs["stored"] == inference, "every weight is in the file once"
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
-)
-def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
-    models, folders = [], []
-    for i, form in enumerate(({}, {"pooled": False}, {"block_rows": 4})):
-        model, images = trained_model(**form)
-        models.append(model)
-        folders.append(tmp_path / f"saved_model_{i}")
-        model.export(folders[-1], verbose=False)
-    for model, outputs in zip(models, serve(folders, images, tmp_path), strict=True):
-        check(outputs, model.predict(images, verbose=0), model)
+def write_images(folder, size):
+    """Drawings as JPEG and PNG, large and small, one of them lying on its side, one transparent."""
+    samples = cin_keras.data.drawn_cars(images_per_class=1, image_size=3 * size)
+    drawings = [samples.read(i) for i in range(0, 12, 3)]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    drawings[0].resize((70, 50)).save(folder / "0.jpg", exif=exif)
+    drawings[1].save(folder / "1.png")
+    drawings[2].convert("L").resize((9, 30)).save(folder / "2.jpg", quality=60)
+    drawings[3].putalpha(drawings[0].convert("L"))
+    drawings[3].save(folder / "3.png")
+    return sorted([*folder.glob("*.jpg"), *folder.glob("*.png")])
+
+
+@no_saved_model
+@pytest.mark.parametrize("form", [{}, {"pooled": False, "block_rows": 4}])
+def test_tensorflow_alone_serves_the_same_numbers(tmp_path, form):
+    size = 16
+    settings = {"epochs": 1}
+    model, images = trained_model(size, class_names=["a", "b", "Möwe"], settings=settings, **form)
+    model.export(tmp_path / "saved_model", verbose=False)
+    files = write_images(tmp_path, size)
+    outputs = serve(tmp_path / "saved_model", images, tmp_path, files)
+    check(outputs, model.predict(images, verbose=0), model)
+
+    check_description(outputs["tensors"], images, model)
+    crops = np.stack([crop(decode(path), size, size) for path in files])
+    assert np.ptp(crops.mean(axis=(1, 2, 3))) > 1, "the images differ"
+    check_description(outputs["bytes"], crops, model)
+    assert "The image at index 1 of the request is damaged or breaks off" in outputs["error"]
+
+    written = tmp_path / "saved_model" / "assets.extra" / "model_card.json"
+    assert written.read_text() == outputs["card"]
+    expected = {"class_names": model.class_names, "image_size": [size, size], "settings": settings}
+    assert json.loads(outputs["card"]) == {**expected, "name": model.name}
+
+
+@no_saved_model
+def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path):
+    import tensorflow as tf
+
+    model = tiny_cin(classifier_activation="softmax")
+    model.export(tmp_path / "saved_model", verbose=False)
+    images = pair_batch()[0][0].astype("float32")
+    expected = model.predict(images, verbose=0)
+    outputs = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"](
+        images=tf.constant(images)
+    )
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    names = [name.decode() for name in outputs["class_names"].numpy()]
+    assert names == [str(i) for i in expected.argmax(axis=1)]
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the detour of the others")
@@ -101,8 +170,9 @@ def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
     model, images = trained_model()
     model.save(tmp_path / "model.keras")
     run_python(TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model")
-    (outputs,) = serve([tmp_path / "saved_model"], images, tmp_path)
-    check(outputs, model.predict(images, verbose=0), model)
+    check(
+        serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="an error of this backend")
@@ -111,16 +181,16 @@ def test_pytorch_says_what_works_instead(tmp_path):
         tiny_cin().export(tmp_path / "saved_model")
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
-)
+@no_saved_model
 def test_unknown_image_size(tmp_path):
     import tensorflow as tf
 
     backbone = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
     model = cin_keras.CIN(3, backbone=backbone, input_shape=(None, None, 3))
-    model.export(tmp_path / "saved_model", verbose=False)
+    with pytest.warns(UserWarning, match="`model.image_size` is not set.*no signature"):
+        model.export(tmp_path / "saved_model", verbose=False)
     served = tf.saved_model.load(tmp_path / "saved_model")
+    assert "serving_bytes" not in served.signatures
     for size in (8, 13):
         images, _ = pair_batch(size=size)
         np.testing.assert_allclose(

@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from cin_keras.data.graph_cropping import crop_in_graph
+from cin_keras.data.images import crop
+
+pytestmark = pytest.mark.one_backend
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 33)])
+def test_every_pixel_is_that_of_evaluation(size):
+    rng = np.random.default_rng(0)
+    graph = tf.function(
+        lambda image: crop_in_graph(image, *size),
+        input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)],
+        autograph=False,
+    )
+    # Larger, smaller, flat and tall, where Pillow's order of the axes differs.
+    for shape in [(64, 64), (61, 90), (200, 30), (37, 20), (21, 300), (8, 5), (17, 17), (1, 1)]:
+        image = rng.integers(0, 256, (*shape, 3)).astype("uint8")
+        image[:, : shape[1] // 2] = 255 * (image[:, : shape[1] // 2] > 127)
+        expected = crop(Image.fromarray(image), *size)
+        np.testing.assert_array_equal(graph(image).numpy(), expected, err_msg=str(shape))
