@@ -463,24 +463,47 @@ class CIN(keras.Model):
     def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
         """Writes the inference path (no ψ, no embedding) for serving without this package.
 
+        A SavedModel has two signatures that return the same: `class_names`, the name of the most
+        likely class, strings `(batch,)` (its number, if the model has no names); `probabilities`,
+        float32 `(batch, num_classes)`; and `embeddings`, float32 `(batch, channels)`, the spatial
+        mean of `Z` that the classifier sees, scaled to length 1, so that a product of two is
+        their cosine similarity, for retrieval.
+
+        - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
+        - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any
+          size, decoded and cropped exactly as `cin_keras.data.image_dataset` does, to
+          `image_size`. A damaged one ends that request with an error that names its index. Left
+          out, with a warning, while `image_size` is `None`, and for channels_first.
+
+        Beside them, `serve` and `serve_uint8` give the model's output alone, and `model_card()`
+        gives class names, image size and settings as JSON, which also lie in
+        `assets.extra/model_card.json`. An ONNX file holds that text in its metadata
+        (`model_card`), a LiteRT file as an appended ZIP archive; these two have one input, images
+        as for `serving_default`, and one output, that of the model.
+
         Args:
             filepath: Folder (or file, for formats other than SavedModel) to write.
-            format: As for `keras.Model.export`. Defaults to `"tf_saved_model"`, a SavedModel with
-                two endpoints, `serve` for float32 images and `serve_uint8` (with an
-                `input_signature`, only `serve`), on the TensorFlow and JAX backends.
+            format: As for `keras.Model.export`: `"tf_saved_model"` (on TensorFlow and JAX),
+                `"onnx"` (on TensorFlow and PyTorch; packages of `pip install ".[export]"`),
+                `"litert"` (on TensorFlow) or another of Keras'. Defaults to `"tf_saved_model"`.
             verbose: Bool, whether to describe what was written. Defaults to `None`, Keras' own.
-            **kwargs: As for `keras.Model.export`.
+            **kwargs: As for `keras.Model.export`; for a SavedModel `jax2tf_kwargs` alone, and an
+                `input_signature` writes Keras' own, with `serve` and nothing else.
 
         Raises:
-            RuntimeError: For a SavedModel on the PyTorch backend, which Keras cannot write; the
-                sentence says what to do.
+            RuntimeError: For a format that this backend cannot write; the sentence says what to do.
+            ImportError: For a format whose converter is not installed.
 
         Example:
 
         ```python
+        model.class_names = samples.class_names
         model.export("saved_model")
         served = tf.saved_model.load("saved_model")
-        logits = served.serve(images)  # or served.serve_uint8(images)
+        photographs = tf.constant([open("gull.jpg", "rb").read()])
+        found = served.signatures["serving_bytes"](image_bytes=photographs)
+        found["class_names"], found["probabilities"], found["embeddings"]
+        served.serve(images)  # logits
         ```
         """
         export_inference(self, filepath, format=format, verbose=verbose, **kwargs)

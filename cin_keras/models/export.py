@@ -8,6 +8,11 @@ import keras
 # Serving reads photographs as evaluation does: here alone the models meet the data.
 from cin_keras.data.graph_cropping import crop_in_graph
 from cin_keras.data.graph_decoding import decode_in_graph
+from cin_keras.models.export_formats import (
+    check_format,
+    write_litert_metadata,
+    write_onnx_metadata,
+)
 from cin_keras.models.model_card import card
 
 
@@ -19,8 +24,17 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
     if format == "tf_saved_model" and "input_signature" not in kwargs:
         export_saved_model(model, filepath, verbose, **kwargs)
         return
+    check_format(format)
     inference = keras.Model(model.input, model.output, name=model.name)
-    inference.export(filepath, format=format, verbose=verbose, **kwargs)
+    if format == "onnx":
+        # Without a signature, Keras refuses a network that was never called.
+        images = keras.InputSpec(shape=model.input.shape, dtype="float32", name="images")
+        kwargs = {"input_signature": [images], **kwargs}
+    inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
+    if format == "onnx":
+        write_onnx_metadata(filepath, model)
+    elif format == "litert":
+        write_litert_metadata(filepath, model)
 
 
 def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):

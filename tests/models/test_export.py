@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -196,3 +197,56 @@ def test_unknown_image_size(tmp_path):
         np.testing.assert_allclose(
             served.serve_uint8(images[0]), model.predict(images[0], verbose=0), rtol=1e-4, atol=1e-4
         )
+
+
+def run_onnx(path, images):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = onnxruntime.InferenceSession(path)
+    outputs = session.run(None, {session.get_inputs()[0].name: images.astype("float32")})
+    assert len(outputs) == 1
+    return outputs[0], session.get_modelmeta().custom_metadata_map["model_card"]
+
+
+def run_litert(path, images):
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(str(path))
+    place = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(place, images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(place, images.astype("float32"))
+    interpreter.invoke()
+    output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return output, zipfile.ZipFile(path).read("model_card.json").decode()
+
+
+@pytest.mark.parametrize(
+    "format, run, backends",
+    [("onnx", run_onnx, ("tensorflow", "torch")), ("litert", run_litert, ("tensorflow",))],
+)
+def test_other_formats_give_the_same_numbers(tmp_path, format, run, backends):
+    backend = keras.backend.backend()
+    path = tmp_path / ("model.tflite" if format == "litert" else "model.onnx")
+    if backend not in backends:
+        with pytest.raises(RuntimeError, match=f"cannot be written on the {backend} backend.*load"):
+            tiny_cin().export(path, format=format)
+        assert not path.exists()
+        return
+    if format == "onnx":
+        pytest.importorskip("tf2onnx" if backend == "tensorflow" else "onnxscript")
+    model, images = trained_model(class_names=["a", "b", "Möwe"], settings={"epochs": 1})
+    model.export(path, format=format, verbose=False)
+    expected = model.predict(images, verbose=0)
+    for count in (len(images), 1):
+        outputs, text = run(path, images[:count])
+        np.testing.assert_allclose(outputs, expected[:count], rtol=1e-4, atol=1e-4)
+    described = json.loads(text)
+    assert described["class_names"] == model.class_names
+    assert (described["image_size"], described["settings"]) == ([8, 8], {"epochs": 1})
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this backend writes no ONNX")
+def test_a_missing_converter_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="To write ONNX .* install .*onnx.*pip install"):
+        tiny_cin().export(tmp_path / "model.onnx", format="onnx")

@@ -1,0 +1,63 @@
+"""ONNX and LiteRT: what each backend needs to write them, and the model's card inside them."""
+
+import importlib.util
+import zipfile
+
+import keras
+
+from cin_keras.models.model_card import card
+
+# What Keras converts with, as modules and as what pip installs.
+CONVERTERS = {
+    ("onnx", "tensorflow"): {"tf2onnx": "tf2onnx", "onnx": "onnx"},
+    ("onnx", "torch"): {"onnxscript": "onnxscript", "onnx": "onnx"},
+    ("litert", "tensorflow"): {},
+}
+FORMAT_NAMES = {"onnx": "ONNX", "litert": "LiteRT"}
+
+
+def check_format(format):
+    """Checks that this backend can write ONNX or LiteRT; other formats are Keras' own.
+
+    Raises:
+        RuntimeError: If it cannot; the sentence says which backend can.
+        ImportError: If a package is missing; the sentence says which.
+    """
+    if format not in FORMAT_NAMES:
+        return
+    name, backend = FORMAT_NAMES[format], keras.backend.backend()
+    if (format, backend) not in CONVERTERS:
+        raise RuntimeError(
+            f"{name} cannot be written on the {backend} backend. Save the model here, "
+            "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
+            "cin_keras.load_model('model.keras'), and export it there."
+        )
+    missing = [
+        package
+        for module, package in CONVERTERS[format, backend].items()
+        if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise ImportError(
+            f"To write {name} on the {backend} backend, install {' and '.join(missing)}: "
+            "pip install 'cin-keras[export]'."
+        )
+
+
+def write_onnx_metadata(filepath, model):
+    """Puts the model's card into the `metadata_props` of an ONNX file, under `model_card`."""
+    import onnx
+
+    network = onnx.load(str(filepath))
+    onnx.helper.set_model_props(network, {"model_card": card(model)})
+    onnx.save(network, str(filepath))
+
+
+def write_litert_metadata(filepath, model):
+    """Appends the model's card to a LiteRT file, as LiteRT's own metadata do.
+
+    The file is then a ZIP archive as well, of one member, `model_card.json`; interpreters read
+    the network from the start and do not see it.
+    """
+    with zipfile.ZipFile(filepath, "a") as file:
+        file.writestr("model_card.json", card(model))
