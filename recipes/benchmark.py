@@ -2,6 +2,7 @@
 
 python recipes/benchmark.py                                     ResNet-50, 448x448, 4 pairs
 python recipes/benchmark.py --backbone mobilenet --image-size 224 --mixed-precision bfloat16
+python recipes/benchmark.py --serving                           what answers one image, and its size
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 
 import keras
 import numpy as np
+from serving import measure_serving, serving_table
 
 import cin_keras
 from cin_keras.models import TRAINING_RATES
@@ -43,7 +45,9 @@ def parse_arguments():
     )
 
     def add(name, metavar=None, help=None, **kwargs):
-        parser.add_argument(name, metavar=metavar, help=help, **kwargs)
+        if "action" not in kwargs:
+            kwargs["metavar"] = metavar
+        parser.add_argument(name, help=help, **kwargs)
 
     add("--backbone", "NAME", "in keras.applications (%(default)s)", default="resnet50")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
@@ -57,6 +61,7 @@ def parse_arguments():
     add("--rounds", "N", "every model once in each (%(default)s)", type=positive, default=9)
     add("--steps", "N", "steps timed at a time (%(default)s)", type=positive, default=1)
     add("--memory-pairs", "N", "pairs to take the peak memory at", type=positive, nargs="*")
+    add("--serving", help="only the exported forms, on one image", action="store_true")
     add("--seed", "N", "of weights and images (%(default)s)", type=int, default=0)
     add("--output", "DIR", "folder to write (%(default)s)", default="runs/benchmark")
     add("--peak-of", help=argparse.SUPPRESS)
@@ -74,28 +79,26 @@ def build_model(name, args):
     size = args.image_size
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(precision(args))
+    # The backbone with a linear classifier, or with the interaction.
+    form = {"interaction": None, "contrast": None} if name == BACKBONE else {"pooled": name != LONG}
     model = cin_keras.CIN(
         args.classes,
         backbone=args.backbone,
         weights=None,
         input_shape=(size, size, 3),
         feature_layer=args.feature_layer,
-        pooled=name != LONG,
         block_rows=args.block_rows if name == BLOCKS else None,
+        **form,
     )
     # φ and ψ start at zero; nobody can see in zeros whether two forms agree.
-    for variable in model.interaction.weights + model.contrast.psi.weights:
-        variable.assign(keras.random.normal(variable.shape, stddev=0.01, seed=args.seed))
+    for layer in (model.interaction, model.contrast.psi) if model.contrast else ():
+        for variable in layer.weights:
+            variable.assign(keras.random.normal(variable.shape, stddev=0.01, seed=args.seed))
     for layer in model.backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             # Random weights need statistics that fit them, or no signal reaches the end: those of
             # the last training batch.
             layer.momentum = 0.0
-    if name == BACKBONE:
-        features = keras.layers.GlobalAveragePooling2D()(model.backbone(model.input))
-        model = keras.Model(
-            model.input, keras.layers.Dense(args.classes, dtype="float32")(features)
-        )
     model.compile(
         LayerwiseSGD(LEARNING_RATE, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0),
         loss=cin_keras.losses.SoftmaxCrossentropy(),
@@ -128,7 +131,7 @@ def make_data(args):
 
 def train(model, data):
     """One step, to the end: the losses have arrived at the host."""
-    x, y = data["paired" if isinstance(model, cin_keras.CIN) else "single"]
+    x, y = data["paired" if model.contrast else "single"]
     return model.train_on_batch(x, y, return_dict=True)
 
 
@@ -394,6 +397,21 @@ def draw(results, path):
     figure.savefig(path, dpi=150)
 
 
+def report_serving(args, folder):
+    """Measures, prints and writes what `--serving` asks for."""
+    machine = describe_machine()
+    title = (
+        f"{args.backbone}, {args.image_size}×{args.image_size}, one image, {precision(args)}, "
+        f"{machine['backend']}, {machine['device']}"
+    )
+    print(title)
+    forms = measure_serving(build_model(SHIPPED, args), args.rounds, args.seed)
+    print(serving_table(forms))
+    results = {"title": title, "settings": vars(args), **machine, "forms": forms}
+    (folder / "serving.json").write_text(json.dumps(results, indent=2))
+    print(f"{folder}/serving.json   every figure, settings, versions")
+
+
 def main():
     args = parse_arguments()
     if args.peak_of:
@@ -405,6 +423,8 @@ def main():
         partial = folder / "benchmark.json.partial"
         partial.touch()
         partial.unlink()
+        if args.serving:
+            return report_serving(args, folder)
         models = {name: build_model(name, args) for name in (BACKBONE, LONG, SHIPPED, BLOCKS)}
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -12,7 +12,7 @@ from PIL import Image
 import cin_keras
 from cin_keras.data.decoding import decode
 from cin_keras.data.images import crop
-from tests.models.networks import normalized_backbone, pair_batch, tiny_cin
+from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
 no_saved_model = pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
@@ -23,38 +23,42 @@ import json, sys
 sys.modules["keras"] = None
 sys.modules["cin_keras"] = None
 import numpy as np, tensorflow as tf
-served = tf.saved_model.load(sys.argv[1])
-images = np.load(sys.argv[2])
-outputs = {
-    "serve": served.serve(images.astype("float32")),
-    "serve_uint8": served.serve_uint8(images),
-    "one": served.serve(images[:1].astype("float32")),
-}
-outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
 
-def described(signature, **inputs):
+def described(served, signature, **inputs):
     outputs = served.signatures[signature](**inputs)
     names = [name.decode() for name in outputs.pop("class_names").numpy()]
     return {"class_names": names, **{key: value.numpy().tolist() for key, value in outputs.items()}}
 
-outputs["tensors"] = described("serving_default", images=tf.constant(images, tf.float32))
-outputs["card"] = served.model_card().numpy().decode()
-if len(sys.argv) > 3:
-    files = [open(path, "rb").read() for path in sys.argv[3:]]
-    damaged = files[1][:len(files[1]) // 2]
-    try:
-        described("serving_bytes", image_bytes=tf.constant([files[0], damaged]))
-    except tf.errors.InvalidArgumentError as error:
-        outputs["error"] = str(error)
-    outputs["bytes"] = described("serving_bytes", image_bytes=tf.constant(files))
-outputs["variables"] = [v.name for v in served.signatures["serving_default"].variables]
-outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
-outputs["stored"] = sum(
-    int(np.prod(shape))
-    for name, shape in tf.train.list_variables(sys.argv[1] + "/variables/variables")
-    if not name.startswith("_CHECKPOINTABLE")
-)
-print(json.dumps(outputs))
+def serve(folder, images, files):
+    served = tf.saved_model.load(folder)
+    outputs = {
+        "serve": served.serve(images.astype("float32")),
+        "serve_uint8": served.serve_uint8(images),
+        "one": served.serve(images[:1].astype("float32")),
+    }
+    outputs = {name: value.numpy().tolist() for name, value in outputs.items()}
+    tensor = tf.constant(images, tf.float32)
+    outputs["tensors"] = described(served, "serving_default", images=tensor)
+    outputs["card"] = served.model_card().numpy().decode()
+    if files:
+        damaged = files[1][:len(files[1]) // 2]
+        try:
+            described(served, "serving_bytes", image_bytes=tf.constant([files[0], damaged]))
+        except tf.errors.InvalidArgumentError as error:
+            outputs["error"] = str(error)
+        outputs["bytes"] = described(served, "serving_bytes", image_bytes=tf.constant(files))
+    outputs["count"] = sum(int(np.prod(v.shape)) for v in served.variables)
+    outputs["stored"] = sum(
+        int(np.prod(shape))
+        for name, shape in tf.train.list_variables(folder + "/variables/variables")
+        if not name.startswith("_CHECKPOINTABLE")
+    )
+    return outputs
+
+
+images = np.load(sys.argv[1])
+files = [open(path, "rb").read() for path in json.loads(sys.argv[2])]
+print(json.dumps([serve(folder, images, files) for folder in sys.argv[3:]]))
 """
 
 TO_TENSORFLOW = """
@@ -76,17 +80,17 @@ def run_python(script, *arguments, backend="tensorflow"):
     return done.stdout
 
 
-def serve(folder, images, tmp_path, files=()):
-    """What TensorFlow alone, in a process of its own, makes of the images and of files."""
+def serve(folders, images, tmp_path, files=()):
+    """What TensorFlow alone, in a process of its own, makes of images and files with each model."""
     np.save(tmp_path / "images.npy", images)
-    output = run_python(SERVE, folder, tmp_path / "images.npy", *files)
-    return json.loads(output.splitlines()[-1])
+    files = json.dumps([str(path) for path in files])
+    return json.loads(run_python(SERVE, tmp_path / "images.npy", files, *folders).splitlines()[-1])
 
 
 def trained_model(size=8, **form):
     images, labels = pair_batch(size=size)
     model = tiny_cin(backbone=normalized_backbone(size), size=size, embedding_dim=9, **form)
-    model.fit(images, labels, batch_size=2, verbose=0)
+    uncompiled(model).fit(images, labels, batch_size=2, verbose=0)
     return model, images[0]
 
 
@@ -128,26 +132,33 @@ def write_images(folder, size):
 
 
 @no_saved_model
-@pytest.mark.parametrize("form", [{}, {"pooled": False, "block_rows": 4}])
-def test_tensorflow_alone_serves_the_same_numbers(tmp_path, form):
-    size = 16
-    settings = {"epochs": 1}
-    model, images = trained_model(size, class_names=["a", "b", "Möwe"], settings=settings, **form)
-    model.export(tmp_path / "saved_model", verbose=False)
+def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
+    size, settings = 16, {"epochs": 1}
+    models, folders = [], []
+    for i, form in enumerate(({}, {"pooled": False, "block_rows": 4})):
+        model, images = trained_model(
+            size, class_names=["a", "b", "Möwe"], settings=settings, **form
+        )
+        models.append(model)
+        folders.append(tmp_path / f"saved_model_{i}")
+        model.export(folders[-1], verbose=False)
     files = write_images(tmp_path, size)
-    outputs = serve(tmp_path / "saved_model", images, tmp_path, files)
-    check(outputs, model.predict(images, verbose=0), model)
-
-    check_description(outputs["tensors"], images, model)
     crops = np.stack([crop(decode(path), size, size) for path in files])
     assert np.ptp(crops.mean(axis=(1, 2, 3))) > 1, "the images differ"
-    check_description(outputs["bytes"], crops, model)
-    assert "The image at index 1 of the request is damaged or breaks off" in outputs["error"]
-
-    written = tmp_path / "saved_model" / "assets.extra" / "model_card.json"
-    assert written.read_text() == outputs["card"]
-    expected = {"class_names": model.class_names, "image_size": [size, size], "settings": settings}
-    assert json.loads(outputs["card"]) == {**expected, "name": model.name}
+    served = serve(folders, images, tmp_path, files)
+    for model, folder, outputs in zip(models, folders, served, strict=True):
+        check(outputs, model.predict(images, verbose=0), model)
+        check_description(outputs["tensors"], images, model)
+        check_description(outputs["bytes"], crops, model)
+        assert "The image at index 1 of the request is damaged or breaks off" in outputs["error"]
+        written = folder / "assets.extra" / "model_card.json"
+        assert written.read_text() == outputs["card"]
+        assert json.loads(outputs["card"]) == {
+            "class_names": model.class_names,
+            "image_size": [size, size],
+            "settings": settings,
+            "name": model.name,
+        }
 
 
 @no_saved_model
@@ -171,9 +182,8 @@ def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
     model, images = trained_model()
     model.save(tmp_path / "model.keras")
     run_python(TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model")
-    check(
-        serve(tmp_path / "saved_model", images, tmp_path), model.predict(images, verbose=0), model
-    )
+    (outputs,) = serve([tmp_path / "saved_model"], images, tmp_path)
+    check(outputs, model.predict(images, verbose=0), model)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="an error of this backend")
