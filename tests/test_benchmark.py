@@ -1,5 +1,6 @@
 """The benchmark recipe, in minutes on networks too small to say anything about speed."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -12,17 +13,17 @@ import keras
 import pytest
 from PIL import Image
 
+from tests.models.networks import tiny_cin
 from tests.recipe_runs import run_here
 
 RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "benchmark.py"
 TINY = ["--backbone", "mobilenet", "--image-size", "32", "--pairs-per-batch", "1", "--rounds", "2"]
 
 
-def load_recipe():
-    specification = importlib.util.spec_from_file_location("benchmark", RECIPE)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def load_recipe(name="benchmark"):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(RECIPE.parent)
+        return importlib.import_module(name)
 
 
 def run(*arguments, folder):
@@ -70,6 +71,28 @@ def test_one_command_measures_everything(tmp_path):
     assert backbone["inference"]["ratio"] == backbone["training"]["ratio"] == 1
     assert shipped["parameters"] - backbone["parameters"] == 9 * 1024**2 + 1024, "φ"
     assert min(Image.open(folder / "benchmark.png").size) > 300
+
+
+def test_what_serving_takes():
+    recipe = load_recipe("serving")
+    model = tiny_cin(size=16)
+    results = recipe.measure_serving(model, rounds=2, seed=0)
+    backend = keras.backend.backend()
+    expected = [recipe.KERAS]
+    expected += [recipe.TENSORS, recipe.BYTES] if backend != "torch" else []
+    converter = {"tensorflow": "tf2onnx", "torch": "onnxscript", "jax": "none"}[backend]
+    if all(map(importlib.util.find_spec, ("onnxruntime", converter))):
+        expected.append(recipe.ONNX)
+    expected += [recipe.LITERT] if backend == "tensorflow" else []
+    assert list(results) == expected
+    table = recipe.serving_table(results).splitlines()
+    assert len(table) == 2 + len(expected)
+    for name, result in results.items():
+        assert len(result["milliseconds"]) == 2 and min(result["milliseconds"]) > 0
+        assert 0 < result["megabytes"] < 2
+        assert result["difference"] is None or result["difference"] < 1e-4
+        assert any(row.startswith(f"| {name} |") for row in table)
+    assert results[recipe.KERAS]["difference"] == 0
 
 
 @pytest.mark.one_backend
