@@ -37,17 +37,16 @@ def crop_in_graph(image, height, width):
 
     shape = tf.shape(image)
     saved_rows, saved_columns = shape[0] - height, shape[1] - width
-    tall = (saved_rows > 0) & (saved_rows > 2 * saved_columns)
+    rows_first = (saved_rows > 0) & (saved_rows > 2 * saved_columns) & TALL_VERTICALLY_FIRST
 
-    def horizontally(image):
-        return tf.transpose(_resize(tf.transpose(image, (1, 0, 2)), width), (1, 0, 2))
+    def transpose_if(condition, image):
+        return tf.cond(condition, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
 
-    resized = tf.cond(
-        tall & TALL_VERTICALLY_FIRST,
-        lambda: horizontally(_resize(image, height)),
-        lambda: _resize(horizontally(image), height),
-    )
-    return tf.ensure_shape(resized, (height, width, 3))
+    # Each product resizes the first axis.
+    sizes = tf.where(rows_first, (height, width), (width, height))
+    resized = _resize(transpose_if(~rows_first, image), sizes[0])
+    resized = _resize(tf.transpose(resized, (1, 0, 2)), sizes[1])
+    return tf.ensure_shape(transpose_if(rows_first, resized), (height, width, 3))
 
 
 def _resize(image, size):
@@ -63,7 +62,7 @@ def _resize(image, size):
 
 
 def _weights(length, size):
-    """Pillow's weights of `length` positions (an integer tensor) in each of `size` (an int).
+    """Pillow's weights of `length` positions in each of `size`, both integer tensors.
 
     Returns:
         Sparse int32 tensor of shape `(size, length)`; each row sums to about 2²².
@@ -75,9 +74,9 @@ def _weights(length, size):
     box = extent / RESIZE_RATIO
     begin = 0.5 * (extent - box)
     begin, end = tf.cast(begin, tf.float32), tf.cast(begin + box, tf.float32)
-    scale = tf.cast(end - begin, tf.float64) / size
+    scale = tf.cast(end - begin, tf.float64) / tf.cast(size, tf.float64)
     support = tf.maximum(scale, 1.0)
-    centres = tf.cast(begin, tf.float64) + (tf.range(size, dtype=tf.float64) + 0.5) * scale
+    centres = tf.cast(begin, tf.float64) + (tf.cast(tf.range(size), tf.float64) + 0.5) * scale
     first = tf.maximum(tf.cast(centres - support + 0.5, tf.int32), 0)
     last = tf.minimum(tf.cast(centres + support + 0.5, tf.int32), length)
     taps = tf.ragged.range(first, last)
@@ -87,4 +86,4 @@ def _weights(length, size):
     shares = triangle / tf.gather(tf.math.segment_sum(triangle, rows), rows)
     weights = tf.cast(shares * 2**PRECISION_BITS + 0.5, tf.int32)
     indices = tf.stack([rows, tf.cast(positions, tf.int64)], axis=1)
-    return tf.SparseTensor(indices, weights, (size, tf.cast(length, tf.int64)))
+    return tf.SparseTensor(indices, weights, tf.cast(tf.stack([size, length]), tf.int64))
