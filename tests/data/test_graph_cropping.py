@@ -1,11 +1,16 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from cin_keras.data.decoding import decode
 from cin_keras.data.graph_cropping import crop_in_graph
+from cin_keras.data.graph_decoding import decode_in_graph
 from cin_keras.data.images import crop
 
+REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
 pytestmark = pytest.mark.one_backend
 
 
@@ -23,3 +28,16 @@ def test_every_pixel_is_that_of_evaluation(size):
         image[:, : shape[1] // 2] = 255 * (image[:, : shape[1] // 2] > 127)
         expected = crop(Image.fromarray(image), *size)
         np.testing.assert_array_equal(graph(image).numpy(), expected, err_msg=str(shape))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no photographs beside the checkout")
+def test_photographs():
+    graph = tf.function(
+        lambda encoded: crop_in_graph(decode_in_graph(encoded, tf.constant(0)), 64, 64),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
+    for path in sorted(REAL.rglob("*.jpg"))[::20]:
+        encoded = path.read_bytes()
+        expected = crop(decode(encoded), 64, 64)
+        np.testing.assert_array_equal(graph(tf.constant(encoded)).numpy(), expected)
