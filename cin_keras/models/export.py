@@ -75,7 +75,9 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
                 (image_bytes, tf.range(tf.size(image_bytes))),
                 fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8),
             )
-        return tf.cast(tf.ensure_shape(images, (None, height, width, 3)), tf.float32)
+        images = tf.cast(tf.ensure_shape(images, (None, height, width, 3)), tf.float32)
+        channels_first = keras.config.image_data_format() == "channels_first"
+        return tf.transpose(images, (0, 3, 1, 2)) if channels_first else images
 
     def spec(dtype):
         return [tf.TensorSpec(shape, dtype, "images")]
@@ -86,7 +88,14 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
         "serving_default": (describe, spec(tf.float32)),
         "model_card": (lambda: tf.constant(text), []),
     }
-    if _reads_photographs(model):
+    if model.image_size is None:
+        warnings.warn(
+            "The network takes images of any size and `model.image_size` is not set, so the "
+            "SavedModel gets no signature `serving_bytes` for JPEG and PNG: set it and export "
+            "again.",
+            stacklevel=4,
+        )
+    else:
         signature = [tf.TensorSpec((None,), tf.string, "image_bytes")]
         read = tf.function(read, signature, autograph=False)
         endpoints["serving_bytes"] = (lambda image_bytes: describe(read(image_bytes)), signature)
@@ -138,16 +147,3 @@ def _as_tensorflow(network, archive, jax2tf_kwargs):
         },
     )
     return tf.function(lambda images: converted(variables, images), signature, autograph=False)
-
-
-def _reads_photographs(model):
-    """Whether the size of photographs is known, and their layout what decoding gives."""
-    if model.image_size is None:
-        warnings.warn(
-            "The network takes images of any size and `model.image_size` is not set, so the "
-            "SavedModel gets no signature `serving_bytes` for JPEG and PNG: set it and export "
-            "again.",
-            stacklevel=5,
-        )
-        return False
-    return keras.config.image_data_format() == "channels_last"

@@ -7,11 +7,11 @@ import keras
 
 from cin_keras.models.model_card import card
 
-# What Keras converts with, as modules and as what pip installs.
+# The packages that Keras converts with.
 CONVERTERS = {
-    ("onnx", "tensorflow"): {"tf2onnx": "tf2onnx", "onnx": "onnx"},
-    ("onnx", "torch"): {"onnxscript": "onnxscript", "onnx": "onnx"},
-    ("litert", "tensorflow"): {},
+    ("onnx", "tensorflow"): ["tf2onnx", "onnx"],
+    ("onnx", "torch"): ["onnxscript", "onnx"],
+    ("litert", "tensorflow"): [],
 }
 FORMAT_NAMES = {"onnx": "ONNX", "litert": "LiteRT"}
 
@@ -32,15 +32,11 @@ def check_format(format):
             "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
             "cin_keras.load_model('model.keras'), and export it there."
         )
-    missing = [
-        package
-        for module, package in CONVERTERS[format, backend].items()
-        if importlib.util.find_spec(module) is None
-    ]
+    missing = [m for m in CONVERTERS[format, backend] if importlib.util.find_spec(m) is None]
     if missing:
         raise ImportError(
-            f"To write {name} on the {backend} backend, install {' and '.join(missing)}: "
-            "pip install 'cin-keras[export]'."
+            f"To write {name} on the {backend} backend, {' and '.join(missing)} must be "
+            f"installed: pip install {' '.join(missing)}."
         )
 
 
