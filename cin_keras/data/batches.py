@@ -11,6 +11,7 @@ class Batches:
         reader: The pipeline's `Reader`.
         epochs: Its `EpochCounter`.
         batch_size: Int ≥ 1, images in a batch (twice the pairs).
+        shard: The pipeline's `shard`. Defaults to `None`.
 
     Example:
 
@@ -20,10 +21,11 @@ class Batches:
     4
     """
 
-    def __init__(self, reader, epochs, batch_size):
+    def __init__(self, reader, epochs, batch_size, shard=None):
         self.reader = reader
         self.epochs = epochs
         self.batch_size = batch_size
+        self.shard = shard
 
     def indices(self, epoch, step):
         """The samples that batch `step` (int from 0) of pass `epoch` (int from 0) has shown.
@@ -32,12 +34,16 @@ class Batches:
             List of int, in the order of the batch; of a pair batch all first images come first.
             With `on_error="skip"`, those that stood in for images that cannot be decoded.
         """
-        places = self.epochs.places(epoch).tolist()
         begin = step * self.batch_size
         if self.reader.shortens:
-            shown = [index for index in map(self._shown, places) if index is not None]
-            return shown[begin : begin + self.batch_size]
-        return [self._shown(place) for place in places[begin : begin + self.batch_size]]
+            return self.all_indices(epoch)[begin : begin + self.batch_size]
+        places = self.epochs.places(epoch)[begin : begin + self.batch_size].tolist()
+        return [self._shown(place) for place in places]
+
+    def all_indices(self, epoch):
+        """As `indices`, those of the whole pass."""
+        shown = map(self._shown, self.epochs.places(epoch).tolist())
+        return [index for index in shown if index is not None]
 
     def paths(self, epoch, step):
         """As `indices`, the paths of the samples, a list of str."""

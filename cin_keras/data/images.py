@@ -108,7 +108,7 @@ def image_dataset(
     )
     dataset = read_in_batches(reader, epochs, image_size, augment, rng_seed, batch_size)
     dataset = finish(dataset, epochs)
-    dataset.batches = Batches(reader, epochs, batch_size)
+    dataset.batches = Batches(reader, epochs, batch_size, shard)
     dataset.skipped = reader.skipped
     return dataset
 

@@ -38,6 +38,7 @@ def pair_dataset(
     max_pixels=MAX_PIXELS,
     cache=None,
     shard=None,
+    split_batches=False,
 ):
     """A `tf.data` pipeline of pairs of images, for `CIN.fit`.
 
@@ -81,6 +82,11 @@ def pair_dataset(
             every `count`-th batch of the epoch, with the same crops. All have equally many
             batches; the last ones that do not go round (fewer than `count`) are dropped.
             Defaults to `None`, the whole epoch.
+        split_batches: Bool. `True` divides every batch over the hosts instead: `pairs_per_batch`
+            is a host's part, and `count` times as many pairs are a batch of the epoch, so that
+            the hosts see in each step what one host sees without `shard` in batches of that size.
+            `positive_fraction` and `classes_per_batch` speak of the whole batch. Defaults to
+            `False`.
 
     Returns:
         `tf.data.Dataset` of known length, batches `((images_a, images_b), (labels_a, labels_b))`:
@@ -103,24 +109,26 @@ def pair_dataset(
     >>> images_a.shape
     TensorShape([8, 64, 64, 3])
     """
+    shard_index, shards = check_shard(shard)
+    check_positive(pairs_per_batch=pairs_per_batch)
+    parts = shards if split_batches else 1
     sampler = PairSampler(
         samples.labels,
-        pairs_per_batch=pairs_per_batch,
+        pairs_per_batch=parts * pairs_per_batch,
         positive_fraction=positive_fraction,
         classes_per_batch=classes_per_batch,
         seed=seed,
         sampling=sampling,
     )
-    shard_index, shards = check_shard(shard)
-    if len(sampler) < shards:
+    if len(sampler) * parts < shards:
         raise ValueError(
             f"{shards} shards need at least one batch each; lower `pairs_per_batch` or the number "
             f"of shards. Received: shard={shard}, {len(sampler)} batches of {pairs_per_batch} pairs"
         )
     # The two images of pair k are at the places 2 k and 2 k + 1 of the epoch. A batch is read with
     # the first image of every pair first: two halves, which need not be copied to be parted.
-    batches = np.arange(2 * pairs_per_batch * len(sampler)).reshape(-1, pairs_per_batch, 2)
-    batches = batches[shard_index::shards][: len(sampler) // shards]
+    batches = np.arange(2 * parts * pairs_per_batch * len(sampler)).reshape(-1, pairs_per_batch, 2)
+    batches = batches[shard_index::shards][: len(batches) // shards]
     positions = batches.transpose(0, 2, 1).reshape(-1)
 
     @functools.lru_cache(maxsize=2)
@@ -143,7 +151,7 @@ def pair_dataset(
         )
     )
     pairs.epochs = epochs
-    pairs.batches = Batches(reader, epochs, images)
+    pairs.batches = Batches(reader, epochs, images, shard)
     pairs.skipped = reader.skipped
     return pairs
 

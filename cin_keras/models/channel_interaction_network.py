@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int, check_number
+from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
@@ -51,8 +52,9 @@ class CIN(keras.Model):
     images, `L_cont` the mean over the `N` pairs. Gao et al., AAAI 2020 (arXiv:2003.05235).
 
     The model is compiled on construction (`LayerwiseSGD` with momentum 0.9, softmax
-    cross-entropy, accuracy), so that `fit` works at once; `compile` takes any other optimizer,
-    classification loss and metrics.
+    cross-entropy, accuracy, weighted if the data are), so that `fit` works at once; `compile`
+    takes any other optimizer, classification loss and metrics. Made inside
+    `cin_keras.distribution.distribute()`, it trains on several devices.
 
     Args:
         num_classes: Int ≥ 2.
@@ -269,6 +271,7 @@ class CIN(keras.Model):
                 _check_fixed_size(described)
                 embedding.build((None, math.prod(described)))
         self.dtype_policy = policy
+        self.replicas = current_replicas()
         self.backbone = backbone_model
         self.second_backbone = second_model
         self.interaction = interaction_layer
@@ -279,6 +282,7 @@ class CIN(keras.Model):
         self.embedding = embedding
         self.contrastive_loss = ContrastiveLoss(margin)
         self.pair_trackers = []
+        self._evaluates = False
         if contrast is not None:
             self.pair_trackers = [
                 keras.metrics.Mean(name="classification_loss"),
@@ -313,7 +317,7 @@ class CIN(keras.Model):
         self.compile(
             optimizer=LayerwiseSGD(0.01, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0),
             loss=SoftmaxCrossentropy(from_logits=classifier_activation is None),
-            metrics=[accuracy],
+            weighted_metrics=[accuracy],
         )
 
     # === What the model file says of itself ===
@@ -407,7 +411,9 @@ class CIN(keras.Model):
             ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
         )
         pairs = ops.shape(x[0])[0]
-        for tracker, value in zip(self.pair_trackers, (loss - sum(penalties), contrastive_loss)):
+        divisor = self.replicas.loss_divisor
+        values = divisor * loss - sum(penalties), divisor * contrastive_loss
+        for tracker, value in zip(self.pair_trackers, values):
             tracker.update_state(value, pairs)
         return loss + self.alpha * contrastive_loss
 
@@ -416,10 +422,11 @@ class CIN(keras.Model):
         if is_pair(x):
             labels, weights = _interleave_targets(y, sample_weight)
             return super().compute_metrics(x, labels, y_pred["outputs"], weights)
-        results = super().compute_metrics(x, y, y_pred, sample_weight)
-        for tracker in self.pair_trackers:
-            results.pop(tracker.name, None)
-        return results
+        return self._without_pair_metrics(super().compute_metrics(x, y, y_pred, sample_weight))
+
+    def _without_pair_metrics(self, results):
+        names = [tracker.name for tracker in self.pair_trackers]
+        return {name: value for name, value in results.items() if name not in names}
 
     def _class_numbers(self, labels):
         if is_sparse(labels, self.num_classes):
@@ -436,21 +443,37 @@ class CIN(keras.Model):
         *state, data = args
         if self.embedding is not None or holds_pairs(data):
             data = unpack_pair_batch(data)
-        return super().train_step(*state, data)
+        with self.replicas.training_step(self, data):
+            return super().train_step(*state, data)
 
     def test_step(self, *args):
         check_single_images(args[-1], "evaluate")
-        return super().test_step(*args)
+        with self.replicas.evaluation_step():
+            return super().test_step(*args)
 
     def predict_step(self, *args):
         check_single_images(args[-1], "predict")
         return super().predict_step(*args)
 
+    def evaluate(self, *args, **kwargs):
+        self._evaluates = True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluates = False
+
+    def get_metrics_result(self):
+        results = self.replicas.metrics_result(self.metrics, super().get_metrics_result)
+        return self._without_pair_metrics(results) if self._evaluates else results
+
     def make_train_function(self, force=False):
+        check_current(self.replicas)
+        self.replicas.prepare_training(self)
         super().make_train_function(force)
         self.train_function = keep_state(self, self.train_function, TRAIN_STATE)
 
     def make_test_function(self, force=False):
+        self.replicas.prepare_evaluation(self)
         super().make_test_function(force)
         self.test_function = keep_state(self, self.test_function, TEST_STATE)
 

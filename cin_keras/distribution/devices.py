@@ -1,0 +1,280 @@
+"""The devices of a run, and how a recipe talks to them."""
+
+import contextlib
+import contextvars
+import json
+import os
+
+import keras
+import numpy as np
+
+from cin_keras.distribution import processes
+from cin_keras.distribution.padding import batch_size, count_images, pad_batches
+from cin_keras.distribution.replicas import MirroredReplicas, Replicas
+
+_CURRENT = contextvars.ContextVar("cin_keras.distribution", default=None)
+_ONE_DEVICE = Replicas()
+
+
+class Devices:
+    """The devices that a run is distributed over: what `distribute()` gives, or one device.
+
+    Args:
+        names: List of str, one a device.
+        rank: Int from 0, the number of this process. Defaults to 0.
+        processes: Int ≥ 1: 1 where one process drives all devices (TensorFlow, JAX), one a
+            device on PyTorch. Defaults to 1.
+        replicas: `cin_keras.distribution.replicas.Replicas`, what models do differently. Defaults
+            to `None`, nothing.
+
+    Attributes:
+        names: List of str, such as `["GPU:0", "GPU:1"]`.
+        count: Int, how many devices.
+        rank: Int from 0, the number of this process.
+        processes: Int, how many processes.
+        is_chief: Bool, whether this process is the one that writes files and shows the bar.
+        shard: For `pair_dataset` and `image_dataset`: `None`, or `(rank, processes)`.
+
+    Example:
+
+    ```python
+    devices = Devices(["one"])
+    devices.local_batch(16)  # 16
+    ```
+    """
+
+    def __init__(self, names, rank=0, processes=1, replicas=None):
+        self.names = list(names)
+        self.count = len(self.names)
+        self.rank = rank
+        self.processes = processes
+        self.is_chief = rank == 0
+        self.shard = (rank, processes) if processes > 1 else None
+        self.replicas = replicas or _ONE_DEVICE
+
+    def __repr__(self):
+        process = f", process {self.rank} of {self.processes}" if self.processes > 1 else ""
+        return f"Devices({', '.join(self.names)}{process})"
+
+    def local_batch(self, global_batch):
+        """The batch size of this process's data sets, whose batches together are the global one.
+
+        Args:
+            global_batch: Int, pairs or images that all devices see in one step.
+
+        Returns:
+            Int: `global_batch`, divided by the number of processes.
+
+        Raises:
+            ValueError: If the devices cannot share the batch evenly.
+        """
+        if global_batch % self.count or global_batch < 1:
+            raise ValueError(
+                f"A batch must divide by the number of devices, {self.count} "
+                f"({', '.join(self.names)}). Received: {global_batch}"
+            )
+        return global_batch // self.processes
+
+    def training_data(self, dataset):
+        """A data set for `fit` without a last batch that the devices could not share.
+
+        Args:
+            dataset: What `pair_dataset` or `image_dataset` returned.
+
+        Returns:
+            The data set itself on one device, or if its batches are all full; else without the
+            last batch, with the attributes that `SetEpoch` and `StopOnNonFinite` need.
+
+        Raises:
+            ValueError: If there is no full batch, or the data set has another's batches than
+                this process's share.
+        """
+        if self.count == 1:
+            return dataset
+        self._check_shard(dataset)
+        full = count_images(dataset) // batch_size(dataset)
+        if full == 0:
+            raise ValueError(
+                f"{count_images(dataset)} images make no batch of {batch_size(dataset)}; lower the "
+                "batch size."
+            )
+        if full == len(dataset):
+            return dataset
+        cut = dataset.take(full)
+        for name in ("epochs", "batches", "skipped"):
+            setattr(cut, name, getattr(dataset, name))
+        return cut
+
+    def evaluation_data(self, dataset):
+        """A data set for `evaluate` and `validation_data` in which every image counts once.
+
+        Where one process drives several devices, incomplete batches are filled up with rows of
+        weight zero, and each image weighs as much as any other. Loss and weighted metrics are
+        those of one device; compile with `weighted_metrics`, not `metrics`.
+
+        Args:
+            dataset: What `image_dataset` returned (with `shard=devices.shard`), or with one
+                process any `tf.data.Dataset` of `(images, labels)` or `(images, labels, weights)`
+                in batches of known size. One of unknown length (`on_error="skip"`) is read once
+                to count its images.
+
+        Returns:
+            The data set itself, or one of batches `(images, labels, weights)`.
+
+        Raises:
+            ValueError: If the size of a batch is not known, or the data set is not this
+                process's shard.
+        """
+        self._check_shard(dataset)
+        return pad_batches(dataset, self.count)[0] if self.replicas.pads else dataset
+
+    def predict(self, model, dataset, verbose=0):
+        """The model's outputs for all images, in their order, each once.
+
+        Every process must call it, with the same model.
+
+        Args:
+            model: `CIN`, made inside `distribute()`.
+            dataset: As for `evaluation_data`.
+            verbose: As for `predict`; other processes than the chief are silent. Defaults to 0.
+
+        Returns:
+            Array of shape `(images, num_classes)`, the same in every process.
+
+        Raises:
+            ValueError: As for `evaluation_data`.
+        """
+        self._check_shard(dataset)
+        if self.processes > 1:
+            rows = model.predict(dataset, verbose=verbose if self.is_chief else 0)
+            # The pass that has just ended.
+            places = dataset.batches.all_indices(dataset.epochs.epoch - 1)
+            return processes.gather_rows(rows, places)
+        if self.replicas.pads:
+            padded, images = pad_batches(dataset, self.count)
+            return np.asarray(model.predict(padded, verbose=verbose))[:images]
+        return model.predict(dataset, verbose=verbose)
+
+    def barrier(self):
+        """Waits until every process is here: before reading what the chief has written."""
+        if self.processes > 1:
+            processes.gather(None)
+
+    def broadcast(self, value):
+        """The chief's `value`, any object that can be pickled, in every process."""
+        return processes.broadcast(value) if self.processes > 1 else value
+
+    def _check_shard(self, dataset):
+        received = getattr(getattr(dataset, "batches", None), "shard", None)
+        if self.processes > 1 and received != self.shard:
+            raise ValueError(
+                f"Each of {self.processes} processes reads its own part: pass "
+                "shard=devices.shard to pair_dataset or image_dataset. "
+                f"Received: shard={received} in process {self.rank}"
+            )
+
+
+@contextlib.contextmanager
+def distribute():
+    """Distributes what happens inside over all local accelerators, or over several hosts.
+
+    On TensorFlow by `tf.distribute.MirroredStrategy`, on JAX by `keras.distribution.DataParallel`;
+    on PyTorch over the processes of `torchrun`, one a device, on one host or many. Without
+    accelerators, the (virtual) CPU devices serve. Create, compile and fit the model inside.
+    Losses and weights are those of one device on the same global batch, which must divide by the
+    number of devices; batch normalisation sees the whole of it.
+
+    Returns:
+        Context manager of `Devices`.
+
+    Raises:
+        ValueError: On PyTorch, with several GPUs but without `torchrun`; on TensorFlow and JAX,
+            if the environment asks for several hosts, for which there is PyTorch.
+
+    Example:
+
+    ```python
+    with cin_keras.distribution.distribute() as devices:
+        options = {"image_size": 448, "shard": devices.shard}
+        batch = devices.local_batch(16)
+        pairs = pair_dataset(train, pairs_per_batch=batch, split_batches=True, **options)
+        images = image_dataset(validation, batch_size=2 * batch, **options)
+        model = cin_keras.CIN(train.num_classes)
+        model.fit(pairs, validation_data=devices.evaluation_data(images))
+        if devices.is_chief:
+            model.save("model.keras")
+    ```
+    """
+    engines = {"tensorflow": _mirrored, "jax": _data_parallel, "torch": _processes}
+    with engines[keras.backend.backend()]() as devices:
+        token = _CURRENT.set(devices.replicas)
+        try:
+            yield devices
+        finally:
+            _CURRENT.reset(token)
+
+
+def current_replicas():
+    """The replicas of the `distribute()` around the caller, or those of one device."""
+    return _CURRENT.get() or _ONE_DEVICE
+
+
+def check_current(replicas):
+    """Raises ValueError unless `replicas`, a model's, are those of the `distribute()` around."""
+    if replicas is not current_replicas():
+        raise ValueError(
+            "A model is trained on the devices it was made for: create, compile and fit it inside "
+            "one and the same `with distribute()`."
+        )
+
+
+@contextlib.contextmanager
+def _mirrored():
+    import tensorflow as tf
+
+    workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])
+    if len(workers) > 1:
+        raise ValueError(f"{_ONE_HOST} Received: TF_CONFIG with {len(workers)} workers")
+    names = [
+        device.name.removeprefix("/device:")
+        for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    ]
+    if len(names) == 1:
+        yield Devices(names)
+        return
+    with tf.distribute.MirroredStrategy(names).scope():
+        yield Devices(names, replicas=MirroredReplicas(len(names)))
+
+
+@contextlib.contextmanager
+def _data_parallel():
+    hosts = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or 1)
+    if hosts > 1:
+        raise ValueError(f"{_ONE_HOST} Received: KERAS_DISTRIBUTION_NUM_PROCESSES={hosts}")
+    names = keras.distribution.list_devices()
+    if len(names) == 1:
+        yield Devices(names)
+        return
+    with keras.distribution.DataParallel(devices=names).scope():
+        yield Devices(names, replicas=Replicas(pads=True))
+
+
+@contextlib.contextmanager
+def _processes():
+    import torch
+
+    with processes.process_group() as (rank, count):
+        if count == 1:
+            gpus = torch.cuda.device_count()
+            if gpus > 1:
+                raise ValueError(
+                    f"On PyTorch, every device has a process of its own: start with torchrun "
+                    f"--nproc-per-node {gpus}. Received: {gpus} GPUs, no torchrun"
+                )
+            yield Devices([processes.device_name()])
+            return
+        names = processes.gather(processes.device_name())
+        yield Devices(names, rank, count, processes.ProcessReplicas(rank, count))
+
+
+_ONE_HOST = "Over several hosts, use PyTorch (KERAS_BACKEND=torch, torchrun --nnodes)."

@@ -1,0 +1,111 @@
+"""What a model does differently when several devices train it, engine by engine.
+
+`Replicas` is one device, and JAX, whose compiler divides one global computation by itself.
+TensorFlow and PyTorch run one copy of the step a device (a replica), each on its share of the
+batch, and sum what belongs together.
+"""
+
+import contextlib
+
+from cin_keras.distribution.batch_normalization import synchronize_batch_normalization
+
+
+class Replicas:
+    """One device, or several that behave as one.
+
+    Attributes:
+        loss_divisor: Int, by which Keras' losses divide the mean over a replica's share.
+        pads: Bool, whether evaluation fills batches up with rows that must not count.
+    """
+
+    loss_divisor = 1
+
+    def __init__(self, pads=False):
+        self.pads = pads
+
+    def prepare_training(self, model):
+        """Called as `fit` begins, with model and optimizer built."""
+
+    def prepare_evaluation(self, model):
+        """Called as an evaluation begins.
+
+        Raises:
+            ValueError: If the model has metrics that would count the filling.
+        """
+        config = model.get_compile_config() or {}
+        if self.pads and config.get("metrics"):
+            raise ValueError(
+                "On several devices, an evaluation fills its last batch up with images of weight "
+                "zero, which `metrics` would count: use compile(weighted_metrics=...). "
+                f"Received: metrics={config['metrics']}"
+            )
+
+    def training_step(self, model, data):
+        """A context for one training step on a replica's share, `data`, of the batch."""
+        return contextlib.nullcontext()
+
+    def evaluation_step(self):
+        """A context for one evaluation step."""
+        return contextlib.nullcontext()
+
+    def metrics_result(self, metrics, compute):
+        """What `compute()` returns while the metrics hold what all replicas have seen."""
+        return compute()
+
+
+class MirroredReplicas(Replicas):
+    """The replicas of a `tf.distribute.MirroredStrategy`.
+
+    Keras sums the gradients, but clips each replica's own before: here they are summed first.
+
+    Args:
+        count: Int, the number of replicas.
+    """
+
+    def __init__(self, count):
+        super().__init__(pads=True)
+        self.loss_divisor = count
+
+    def prepare_training(self, model):
+        check_training(model)
+        optimizer = model.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if inner.gradient_accumulation_steps:
+            raise ValueError(
+                "TensorFlow cannot accumulate gradients on several devices: leave "
+                "`gradient_accumulation_steps` out and take a larger batch, or use JAX or PyTorch. "
+                f"Received: gradient_accumulation_steps={inner.gradient_accumulation_steps}"
+            )
+        synchronize_batch_normalization(model, _all_reduce_sum)
+        if not hasattr(optimizer, "apply_summed"):
+            optimizer.apply_summed = optimizer.apply
+            optimizer.apply = lambda gradients, variables=None: optimizer.apply_summed(
+                _all_reduce_sum_each(gradients), variables
+            )
+            # They are summed already.
+            inner._all_reduce_sum_gradients = list
+
+
+def check_training(model):
+    """Raises ValueError for a loss whose global value is not the mean over the replicas' own."""
+    reduction = getattr(model.loss, "reduction", "sum_over_batch_size")
+    if reduction not in ("sum_over_batch_size", "mean"):
+        raise ValueError(
+            "On several devices, a loss must be the mean over the batch: use "
+            "reduction='sum_over_batch_size'. "
+            f"Received: reduction={reduction!r} of {model.loss.name!r}"
+        )
+
+
+def _all_reduce_sum(tensor):
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    # As Keras builds a model, no replica runs.
+    return tensor if replica is None else replica.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+def _all_reduce_sum_each(gradients):
+    there = [gradient for gradient in gradients if gradient is not None]
+    summed = iter(_all_reduce_sum(there))
+    return [None if gradient is None else next(summed) for gradient in gradients]
