@@ -1,82 +1,123 @@
-"""One training, evaluation and prediction on as many devices as there are; what came out, as JSON.
+"""Trainings, an evaluation and a prediction whose numbers must not depend on the devices.
 
-Run as `python -m tests.distribution.training DEVICES FILE`, on PyTorch under torchrun. With one
-device nothing is distributed.
+`python -m tests.distribution.training DEVICES FILE` runs them on so many virtual CPU devices (on
+PyTorch under torchrun, on JAX with XLA_FLAGS) and writes what came out as JSON.
 """
 
-import contextlib
 import json
-import os
 import sys
 
-DEVICES, FILE = int(sys.argv[1]), sys.argv[2]
-if os.environ.get("KERAS_BACKEND") == "jax":
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+import keras
+import numpy as np
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-
-from cin_keras.callbacks import StopOnNonFinite  # noqa: E402
-from cin_keras.data import Samples, SetEpoch, image_dataset, pair_dataset  # noqa: E402
-from cin_keras.distribution import Devices, distribute  # noqa: E402
-from tests.data.small_sets import encode  # noqa: E402
-from tests.models.networks import normalized_backbone, tiny_cin  # noqa: E402
+from cin_keras.callbacks import StopOnNonFinite
+from cin_keras.data import Samples, SetEpoch, image_dataset, pair_dataset
+from cin_keras.distribution import distribute
+from cin_keras.optimizers import LayerwiseAdamW
+from tests.data.small_sets import encode
+from tests.models.networks import normalized_backbone, tiny_backbone, tiny_cin
 
 PAIRS = 4
-
-
-def main():
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * DEVICES
-        )
-    if keras.backend.backend() == "torch":
-        import torch
-
-        torch.set_num_threads(1)
-    one = contextlib.nullcontext(Devices(["one"]))
-    with one if DEVICES == 1 else distribute() as devices:
-        assert devices.count == DEVICES, devices
-        results = run(devices)
-    if devices.is_chief:
-        with open(FILE, "w") as file:
-            json.dump(results, file)
+TEST_IMAGES = 13
 
 
 def run(devices):
-    """Numbers that must not depend on the number of devices."""
-    keras.utils.set_random_seed(1)
-    train, test = noise(26, seed=1), noise(13, seed=2)
-    batch = devices.local_batch(PAIRS)
-    pairs = pair_dataset(train, 8, batch, shard=devices.shard, split_batches=True)
-    images = image_dataset(test, 8, batch, shard=devices.shard)
-    model = tiny_cin(backbone=normalized_backbone())
+    return {"plainly": train_and_evaluate(devices), "with everything": train_weighted(devices)}
+
+
+def train_and_evaluate(devices):
+    """The compiled defaults, clipping among them, with batch normalisation."""
+    model = build(normalized_backbone)
+    model.optimizer.learning_rate = 0.1
+    pairs = training_pairs(devices)
+    images = image_dataset(
+        noise(TEST_IMAGES, seed=2), 8, devices.local_batch(PAIRS), shard=devices.shard
+    )
     history = model.fit(
         devices.training_data(pairs),
         validation_data=devices.evaluation_data(images),
         epochs=2,
         verbose=0,
+        shuffle=False,
         callbacks=[SetEpoch(pairs), StopOnNonFinite(pairs)],
     ).history
+    evaluation = model.evaluate(devices.evaluation_data(images), return_dict=True, verbose=0)
     return {
         "history": history,
-        "evaluation": model.evaluate(devices.evaluation_data(images), return_dict=True, verbose=0),
-        "weights": [keras.ops.convert_to_numpy(w).ravel().tolist() for w in model.weights],
+        "evaluation": evaluation,
+        "weights": weights(model),
         "scores": devices.predict(model, images).tolist(),
-        "labels": test.labels.tolist(),
     }
+
+
+def train_weighted(devices):
+    """Sample weights, penalties, clipping, loss scaling, averaging and, if possible, accumulation."""
+    model = build(tiny_backbone)
+    model.classifier.kernel.regularizer = keras.regularizers.L2(0.1)
+    optimizer = LayerwiseAdamW(
+        0.01,
+        rates={"classifier": 3.0},
+        epsilon=1e-3,
+        global_clipnorm=0.1,
+        use_ema=True,
+        # TensorFlow cannot accumulate on several devices.
+        gradient_accumulation_steps=None if keras.backend.backend() == "tensorflow" else 2,
+    )
+    model.compile(
+        keras.optimizers.LossScaleOptimizer(optimizer),
+        loss=model.loss,
+        weighted_metrics=["accuracy"],
+    )
+    pairs = training_pairs(devices)
+    weighted = pairs.map(
+        lambda images, labels: (images, labels, tuple(part * part + 1 for part in labels))
+    )
+    history = model.fit(weighted, verbose=0, shuffle=False, callbacks=[SetEpoch(pairs)]).history
+    return {"history": history, "weights": weights(model)}
+
+
+def build(backbone):
+    keras.utils.set_random_seed(1)
+    return tiny_cin(backbone=backbone())
+
+
+def training_pairs(devices):
+    return pair_dataset(
+        noise(26, seed=1),
+        8,
+        devices.local_batch(PAIRS),
+        shard=devices.shard,
+        split_batches=True,
+    )
 
 
 def noise(count, seed):
     """Samples of three classes."""
     rng = np.random.default_rng(seed)
-    images = [rng.integers(0, 256, (8, 8, 3)) for _ in range(count)]
+    images = [encode(rng.integers(0, 256, (8, 8, 3))) for _ in range(count)]
     labels = rng.integers(0, 3, count)
-    paths = [f"{i}.png" for i in range(count)]
-    return Samples(paths, labels, ["a", "b", "c"], encoded=[encode(image) for image in images])
+    return Samples([f"{i}.png" for i in range(count)], labels, ["a", "b", "c"], encoded=images)
+
+
+def weights(model):
+    return {w.path: keras.ops.convert_to_numpy(w).ravel().tolist() for w in model.weights}
+
+
+def main():
+    count, file = int(sys.argv[1]), sys.argv[2]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        virtual = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, virtual)
+    with distribute() as devices:
+        if devices.count != count:
+            sys.exit(f"{devices} instead of {count} devices")
+        results = run(devices)
+    if devices.is_chief:
+        with open(file, "w") as opened:
+            json.dump(results, opened)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Two and four virtual CPU devices against one, on the same global batches."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from cin_keras.distribution import Devices
+from tests.distribution import training
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def start(count, file):
+    """The trainings on `count` virtual devices, in a process or processes of their own."""
+    command = [sys.executable, "-m"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    if keras.backend.backend() == "torch":
+        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
+    if keras.backend.backend() == "jax":
+        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+    return subprocess.Popen(
+        [*command, "tests.distribution.training", str(count), str(file)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What came out, by the number of devices."""
+    folder = tmp_path_factory.mktemp("devices")
+    processes = {count: start(count, folder / f"{count}.json") for count in (2, 4)}
+    found = {1: training.run(Devices(["one"]))}
+    for count, process in processes.items():
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+        found[count] = json.loads((folder / f"{count}.json").read_text())
+    return found
+
+
+def flat(value, path=""):
+    """`{path: array}` of nested dicts."""
+    if not isinstance(value, dict):
+        return {path: np.array(value)}
+    return {k: v for name in value for k, v in flat(value[name], f"{path} {name}").items()}
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("case", ["plainly", "with everything"])
+def test_devices_train_and_evaluate_as_one(results, count, case):
+    one, several = flat(results[1][case]), flat(results[count][case])
+    assert one.keys() == several.keys()
+    for name in one:
+        np.testing.assert_allclose(several[name], one[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_an_evaluation_counts_every_image_once(results, count):
+    found = results[count]["plainly"]
+    scores = np.array(found["scores"], "float64")
+    labels = training.noise(training.TEST_IMAGES, seed=2).labels
+    assert len(scores) == training.TEST_IMAGES
+    right = scores.argmax(axis=1) == labels
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    losses = -np.log(shares[np.arange(len(labels)), labels])
+    assert found["evaluation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert found["evaluation"]["loss"] == pytest.approx(losses.mean(), abs=1e-5)
+    assert found["history"]["val_loss"][-1] == pytest.approx(losses.mean(), abs=1e-5)
+    assert found["evaluation"].keys() == {"accuracy", "loss"}
