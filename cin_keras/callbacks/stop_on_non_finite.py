@@ -112,6 +112,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
             running = self.batches.epochs.epoch - 1
             for step in range(first, last + 1):
                 paths += self.batches.paths(running, step)
+            # With several processes, all see the same loss and stop at the same step.
+            replicas = getattr(self.model, "replicas", None)
+            paths = replicas.gather(paths) if replicas is not None else paths
             lines = "".join(f"\n  {path!r}" for path in dict.fromkeys(paths))
             message += f" The images of {steps}:{lines}"
         return NonFiniteLoss(message, self._epoch, first, paths)

@@ -120,6 +120,9 @@ class ProcessReplicas(Replicas):
         _assign(variables, own)
         return results
 
+    def gather(self, items):
+        return [item for part in gather(list(items)) for item in part]
+
 
 def broadcast_variables(model):
     """Gives every process the first one's variables of model and optimizer, seeds included."""

@@ -52,6 +52,10 @@ class Replicas:
         """What `compute()` returns while the metrics hold what all replicas have seen."""
         return compute()
 
+    def gather(self, items):
+        """The items of all processes, which all ask for them, in one list."""
+        return list(items)
+
 
 class MirroredReplicas(Replicas):
     """The replicas of a `tf.distribute.MirroredStrategy`.

@@ -430,3 +430,20 @@ def test_set_epoch_refuses_a_derived_data_set(dataset):
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+@pytest.mark.parametrize("classes_per_batch", [None, 2])
+def test_split_batches_are_together_those_of_one_host(classes_per_batch):
+    samples = coloured_samples([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2])
+    options = {"image_size": 8, "classes_per_batch": classes_per_batch, "seed": 3}
+    whole = pair_dataset(samples, pairs_per_batch=4, **options)
+    parts = [
+        pair_dataset(samples, pairs_per_batch=2, shard=(i, 2), split_batches=True, **options)
+        for i in range(2)
+    ]
+    assert [len(part) for part in parts] == [len(whole)] * 2
+    for batch, *halves in zip(whole, *parts):
+        for k in range(2):  # images, labels
+            for side in range(2):
+                together = np.concatenate([np.asarray(half[k][side]) for half in halves])
+                np.testing.assert_array_equal(together, batch[k][side])

@@ -5,12 +5,22 @@ PyTorch under torchrun, on JAX with XLA_FLAGS) and writes what came out as JSON.
 """
 
 import json
+import pathlib
 import sys
+import tempfile
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from cin_keras.callbacks import StopOnNonFinite
+import cin_keras
+from cin_keras.callbacks import (
+    KeepBest,
+    NonFiniteLoss,
+    SaveHistory,
+    SaveTrainingState,
+    StopOnNonFinite,
+)
 from cin_keras.data import Samples, SetEpoch, image_dataset, pair_dataset
 from cin_keras.distribution import distribute
 from cin_keras.optimizers import LayerwiseAdamW
@@ -26,28 +36,58 @@ def run(devices):
 
 
 def train_and_evaluate(devices):
-    """The compiled defaults, clipping among them, with batch normalisation."""
-    model = build(normalized_backbone)
-    model.optimizer.learning_rate = 0.1
+    """The compiled defaults, clipping among them, with batch normalisation.
+
+    Where there are several processes, training is interrupted and resumed, and what is evaluated
+    was loaded from the chief's file.
+    """
     pairs = training_pairs(devices)
     images = image_dataset(
         noise(TEST_IMAGES, seed=2), 8, devices.local_batch(PAIRS), shard=devices.shard
     )
-    history = model.fit(
-        devices.training_data(pairs),
-        validation_data=devices.evaluation_data(images),
-        epochs=2,
-        verbose=0,
-        shuffle=False,
-        callbacks=[SetEpoch(pairs), StopOnNonFinite(pairs)],
-    ).history
-    evaluation = model.evaluate(devices.evaluation_data(images), return_dict=True, verbose=0)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(devices.broadcast(folder))
+        for epochs in [1, 2] if devices.processes > 1 else [2]:
+            model = build(normalized_backbone)
+            model.optimizer.learning_rate = 0.1
+            history = SaveHistory(folder / "history.csv")
+            keep_best = KeepBest(folder / "model.keras", monitor="epoch_number")
+            state = SaveTrainingState(folder / "state.zip", callbacks=[history, keep_best])
+            first_epoch = 0
+            if devices.is_chief and state.filepath.exists():
+                first_epoch = state.restore(model)
+            model.fit(
+                devices.training_data(pairs),
+                validation_data=devices.evaluation_data(images),
+                initial_epoch=devices.broadcast(first_epoch),
+                epochs=epochs,
+                verbose=0,
+                shuffle=False,
+                callbacks=[
+                    SetEpoch(pairs),
+                    StopOnNonFinite(pairs),
+                    AddEpochNumber(),
+                    *([state, history, keep_best] if devices.is_chief else []),
+                ],
+            )
+        if devices.processes > 1:
+            devices.barrier()
+            model = cin_keras.load_model(folder / "model.keras")
+            devices.barrier()
+    data = devices.evaluation_data(images)
     return {
-        "history": history,
-        "evaluation": evaluation,
+        "history": history.history,
+        "evaluation": model.evaluate(data, return_dict=True, verbose=0),
         "weights": weights(model),
         "scores": devices.predict(model, images).tolist(),
     }
+
+
+class AddEpochNumber(keras.callbacks.Callback):
+    """Makes the last epoch the best."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["epoch_number"] = float(epoch)
 
 
 def train_weighted(devices):
@@ -59,7 +99,8 @@ def train_weighted(devices):
         rates={"classifier": 3.0},
         epsilon=1e-3,
         global_clipnorm=0.1,
-        use_ema=True,
+        # Keras' JAX trainer cannot go on after a fit with averages.
+        use_ema=keras.backend.backend() != "jax",
         # TensorFlow cannot accumulate on several devices.
         gradient_accumulation_steps=None if keras.backend.backend() == "tensorflow" else 2,
     )
@@ -73,7 +114,28 @@ def train_weighted(devices):
         lambda images, labels: (images, labels, tuple(part * part + 1 for part in labels))
     )
     history = model.fit(weighted, verbose=0, shuffle=False, callbacks=[SetEpoch(pairs)]).history
-    return {"history": history, "weights": weights(model)}
+    trained = weights(model)
+    return {
+        "history": history,
+        "weights": trained,
+        "stopped": stop(model, weighted, pairs, devices),
+    }
+
+
+def stop(model, weighted, pairs, devices):
+    """Which images are named when the last pair of a batch costs more than any number."""
+    own = PAIRS // devices.processes
+    last = (np.arange(own) == own - 1) & (devices.rank == devices.processes - 1)
+    poison = np.where(last, np.nan, 1.0).astype("float32")
+
+    def spoil(images, labels, weights):
+        return images, labels, tuple(tf.cast(part, "float32") * poison for part in weights)
+
+    try:
+        callbacks = [SetEpoch(pairs), StopOnNonFinite(pairs)]
+        model.fit(weighted.map(spoil), verbose=0, shuffle=False, callbacks=callbacks)
+    except NonFiniteLoss as error:
+        return {"step": error.step, "images": sorted(int(path[:-4]) for path in error.paths)}
 
 
 def build(backbone):
@@ -106,8 +168,6 @@ def weights(model):
 def main():
     count, file = int(sys.argv[1]), sys.argv[2]
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
         cpu = tf.config.list_physical_devices("CPU")[0]
         virtual = [tf.config.LogicalDeviceConfiguration()] * count
         tf.config.set_logical_device_configuration(cpu, virtual)

@@ -1,0 +1,114 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from cin_keras.data import SetEpoch, image_dataset, pair_dataset
+from cin_keras.distribution import Devices, distribute
+from cin_keras.distribution.devices import current_replicas
+from cin_keras.distribution.replicas import MirroredReplicas, Replicas
+from tests.data.test_batches import coloured_samples
+from tests.models.networks import pair_batch, tiny_cin
+
+TWO = ["cpu:0", "cpu:1"]
+
+
+def test_one_device_changes_nothing():
+    devices = Devices(["one"])
+    images = image_dataset(coloured_samples(5), 8, 2)
+    assert devices.training_data(images) is devices.evaluation_data(images) is images
+    assert (devices.count, devices.processes, devices.is_chief, devices.shard) == (1, 1, True, None)
+    assert devices.local_batch(7) == 7
+    assert devices.broadcast("x") == "x"
+    devices.barrier()
+
+
+def test_processes_share_the_global_batch():
+    devices = Devices(TWO, rank=1, processes=2)
+    assert devices.local_batch(6) == 3
+    assert (devices.shard, devices.is_chief) == ((1, 2), False)
+    assert Devices(TWO).local_batch(6) == 6
+
+
+@pytest.mark.parametrize("batch", [0, 3])
+def test_a_batch_must_divide_by_the_devices(batch):
+    message = rf"must divide by the number of devices, 2 \(cpu:0, cpu:1\). Received: {batch}"
+    with pytest.raises(ValueError, match=message):
+        Devices(TWO).local_batch(batch)
+
+
+def test_a_process_refuses_the_images_of_all():
+    devices = Devices(TWO, rank=1, processes=2)
+    for dataset in (
+        image_dataset(coloured_samples(6), 8, 2),
+        image_dataset(coloured_samples(6), 8, 2, shard=(0, 2)),
+    ):
+        for take in (devices.training_data, devices.evaluation_data):
+            with pytest.raises(ValueError, match="pass shard=devices.shard.*Received: shard="):
+                take(dataset)
+
+
+@pytest.mark.one_backend
+def test_training_drops_an_incomplete_batch():
+    images = image_dataset(coloured_samples(7), 8, 2, shuffle=True)
+    cut = Devices(TWO).training_data(images)
+    assert [len(labels) for _, labels in cut] == [2, 2, 2]
+    assert cut.batches is images.batches
+    assert SetEpoch(cut).epochs is images.epochs
+    full = pair_dataset(coloured_samples(8), 8, 2)
+    assert Devices(TWO).training_data(full) is full
+    with pytest.raises(ValueError, match="7 images make no batch of 8; lower the batch size"):
+        Devices(TWO).training_data(image_dataset(coloured_samples(7), 8, 8))
+
+
+def test_a_model_belongs_to_the_devices_it_was_made_for():
+    model = tiny_cin()
+    model.replicas = Replicas()
+    x, y = pair_batch()
+    with pytest.raises(ValueError, match="create, compile and fit it inside one and the same"):
+        model.train_on_batch(x, y)
+
+
+def test_metrics_that_would_count_the_filling_are_refused():
+    model = tiny_cin()
+    model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    with pytest.raises(
+        ValueError, match=r"use compile\(weighted_metrics=...\). Received: metrics="
+    ):
+        Replicas(pads=True).prepare_evaluation(model)
+    Replicas().prepare_evaluation(model)
+    model.compile("sgd", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    Replicas(pads=True).prepare_evaluation(model)
+
+
+def test_what_replicas_cannot_do_is_refused():
+    model = tiny_cin()
+    loss = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+    model.compile("sgd", loss=loss)
+    with pytest.raises(ValueError, match="a loss must be the mean.*Received: reduction='sum'"):
+        MirroredReplicas(2).prepare_training(model)
+    model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), loss=model.loss.name)
+    with pytest.raises(ValueError, match="cannot accumulate gradients.*steps=2"):
+        MirroredReplicas(2).prepare_training(model)
+
+
+def test_one_local_device_is_not_distributed():
+    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
+        pytest.skip("several devices here")
+    with distribute() as devices:
+        assert devices.count == 1
+        assert devices.replicas is current_replicas()
+        model = tiny_cin()
+        assert np.isfinite(model.train_on_batch(*pair_batch())).all()
+
+
+def test_several_hosts_are_for_pytorch(monkeypatch):
+    workers = {"cluster": {"worker": ["a:1", "b:1"]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    if keras.backend.backend() == "torch":
+        pytest.skip("tested in test_training")
+    with pytest.raises(ValueError, match="Over several hosts, use PyTorch.*Received: "):
+        with distribute():
+            pass
