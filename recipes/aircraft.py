@@ -5,7 +5,7 @@ python recipes/aircraft.py --data-dir data/fgvc-aircraft-2013b --level family
 """
 
 from cin_keras.data import download, fgvc_aircraft
-from cin_keras.training import Run, mistakes_in_one_sentence, recipe_parser, settle
+from cin_keras.training import Run, devices_of, mistakes_in_one_sentence, recipe_parser, settle
 
 DEFAULT_DIR = "data/fgvc-aircraft-2013b"
 LEVELS = ("variant", "family", "manufacturer")
@@ -33,12 +33,16 @@ def load_samples(args):
 def main():
     with mistakes_in_one_sentence():
         args = parse_arguments()
-        run = Run(args, *load_samples(args))
-        model = run.build_model()
-    model = run.fit(model)  # the model of the best epoch on the validation photographs
-    run.evaluate(model)
-    run.export(model)
-    print(run.summary())
+    with devices_of(args) as devices:
+        with mistakes_in_one_sentence():
+            with devices.chief_first():
+                samples = load_samples(args)
+            run = Run(args, *samples, devices)
+            model = run.build_model()
+        model = run.fit(model)  # the model of the best epoch on the validation photographs
+        run.evaluate(model)
+        run.export(model)
+        print(run.summary())
 
 
 if __name__ == "__main__":

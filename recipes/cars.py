@@ -8,7 +8,7 @@ import os
 import pathlib
 
 from cin_keras.data import download, drawn_cars, stanford_cars
-from cin_keras.training import Run, mistakes_in_one_sentence, recipe_parser, settle
+from cin_keras.training import Run, devices_of, mistakes_in_one_sentence, recipe_parser, settle
 
 DEFAULT_DIR = pathlib.Path("data/stanford_cars")
 ENVIRONMENT_VARIABLE = "STANFORD_CARS_DIR"
@@ -54,12 +54,16 @@ def load_samples(args):
 def main():
     with mistakes_in_one_sentence():
         args = parse_arguments()
-        run = Run(args, *load_samples(args))
-        model = run.build_model()
-    model = run.fit(model)  # the model of the best epoch on the validation photographs
-    run.evaluate(model)
-    run.export(model)
-    print(run.summary())
+    with devices_of(args) as devices:
+        with mistakes_in_one_sentence():
+            with devices.chief_first():
+                samples = load_samples(args)
+            run = Run(args, *samples, devices)
+            model = run.build_model()
+        model = run.fit(model)  # the model of the best epoch on the validation photographs
+        run.evaluate(model)
+        run.export(model)
+        print(run.summary())
 
 
 if __name__ == "__main__":

@@ -126,12 +126,19 @@ class Devices:
                 process's shard.
         """
         self._check_shard(dataset)
-        return pad_batches(dataset, self.count)[0] if self.replicas.pads else dataset
+        if not self.replicas.pads:
+            return dataset
+        padded, _ = pad_batches(dataset, self.count)
+        for name in ("batches", "epochs", "skipped"):
+            if hasattr(dataset, name):
+                setattr(padded, name, getattr(dataset, name))
+        return padded
 
     def predict(self, model, dataset, verbose=0):
         """The model's outputs for all images, in their order, each once.
 
-        Every process must call it, with the same model.
+        Every process must call it, with the same model. After it, `dataset.skipped` knows of the
+        images that any process has left out.
 
         Args:
             model: `CIN`, made inside `distribute()`.
@@ -149,11 +156,30 @@ class Devices:
             rows = model.predict(dataset, verbose=verbose if self.is_chief else 0)
             # The pass that has just ended.
             places = dataset.batches.all_indices(dataset.epochs.epoch - 1)
+            for index, reason in self.replicas.gather(dataset.skipped.reasons.items()):
+                dataset.skipped.add(index, reason)
             return processes.gather_rows(rows, places)
         if self.replicas.pads:
             padded, images = pad_batches(dataset, self.count)
             return np.asarray(model.predict(padded, verbose=verbose))[:images]
         return model.predict(dataset, verbose=verbose)
+
+    def broadcast_weights(self, model):
+        """Gives every process the chief's weights of a model that all have built."""
+        if self.processes > 1:
+            processes.broadcast_variables(model.variables)
+
+    @contextlib.contextmanager
+    def chief_first(self):
+        """A context that the other processes enter once the chief has left it.
+
+        For what is to be done once and found done by the others: a download, a split of files.
+        """
+        if not self.is_chief:
+            self.barrier()
+        yield
+        if self.is_chief:
+            self.barrier()
 
     def barrier(self):
         """Waits until every process is here: before reading what the chief has written."""

@@ -73,7 +73,7 @@ class ProcessReplicas(Replicas):
     def prepare_training(self, model):
         check_training(model)
         synchronize_batch_normalization(model, _all_reduce_sum)
-        broadcast_variables(model)
+        broadcast_variables([*model.variables, *model.optimizer.variables])
         self._part_seeds(model)
 
     def _part_seeds(self, model):
@@ -124,11 +124,10 @@ class ProcessReplicas(Replicas):
         return [item for part in gather(list(items)) for item in part]
 
 
-def broadcast_variables(model):
-    """Gives every process the first one's variables of model and optimizer, seeds included."""
+def broadcast_variables(variables):
+    """Gives every process the first one's values of Keras variables."""
     import torch
 
-    variables = [*model.variables, *model.optimizer.variables]
     with torch.no_grad():
         for variable in variables:
             torch.distributed.broadcast(variable.value.data, src=0)

@@ -101,6 +101,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     add("--limit", "N", "images of each split, for a quick try", type=positive(int))
     switch("--resume", "go on with the run in --output")
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
+    switch("--distribute", "on all local accelerators; PyTorch: under torchrun")
     switch("--plain", "only backbone and linear classifier, to compare")
     parser.set_defaults(on_error="raise", command=command)
     return parser

@@ -28,6 +28,7 @@ from cin_keras.data import (
     image_dataset,
     pair_dataset,
 )
+from cin_keras.distribution import Devices
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
@@ -61,10 +62,13 @@ class Run:
         train: `Samples`. Of all three, `args.limit` images are used, if it is set.
         validation: `Samples`, which choose the best epoch.
         test: `Samples`, looked at once, at the end.
+        devices: `cin_keras.distribution.Devices`, inside whose `distribute()` all of the run takes
+            place; the chief alone writes. `args.pairs_per_batch` is what all devices see in one
+            step. Defaults to `None`, one device.
 
     Raises:
         OSError: If `args.output` cannot be written.
-        ValueError: For settings out of range.
+        ValueError: For settings out of range, or a batch that the devices cannot share.
 
     Attributes:
         folder: `pathlib.Path`, where everything is written.
@@ -83,9 +87,12 @@ class Run:
     ```
     """
 
-    def __init__(self, args, train, validation, test):
+    def __init__(self, args, train, validation, test, devices=None):
         self.started = time.time()
         self.args = args
+        if args.distribute and devices is None:
+            raise ValueError("--distribute needs a run inside `with devices_of(args)`.")
+        self.devices = devices or Devices(["one"])
         self.train, self.validation, self.test = (
             part.limit(args.limit, seed=args.seed) if args.limit else part
             for part in (train, validation, test)
@@ -94,27 +101,35 @@ class Run:
         if args.deterministic:
             make_deterministic()
         keras.utils.set_random_seed(args.seed)
-        check_writable(self.folder)
+        if self.devices.is_chief:
+            check_writable(self.folder)
         for name in ("train", "validation", "test"):
             print(f"{name:>10}: {getattr(self, name)}")
         self._report_duplicates()
-        images_per_batch = 2 * args.pairs_per_batch
-        common = {"seed": args.seed, "on_error": args.on_error}
+        pairs_per_batch = self.devices.local_batch(args.pairs_per_batch)
+        common = {"on_error": args.on_error, "shard": self.devices.shard}
         if args.plain:
-            self.train_data = image_dataset(
+            train_data = image_dataset(
                 self.train,
                 args.image_size,
-                images_per_batch,
+                2 * pairs_per_batch,
                 shuffle=True,
                 augment="crop",
+                seed=args.seed,
                 **common,
             )
         else:
-            self.train_data = pair_dataset(
-                self.train, args.image_size, args.pairs_per_batch, **common
+            train_data = pair_dataset(
+                self.train,
+                args.image_size,
+                pairs_per_batch,
+                seed=args.seed,
+                split_batches=True,
+                **common,
             )
-        self.validation_data = image_dataset(
-            self.validation, args.image_size, images_per_batch, on_error=args.on_error
+        self.train_data = self.devices.training_data(train_data)
+        self.validation_data = self.devices.evaluation_data(
+            image_dataset(self.validation, args.image_size, 2 * pairs_per_batch, **common)
         )
 
     def _report_duplicates(self):
@@ -157,7 +172,8 @@ class Run:
             optimizer = LayerwiseAdamW(rate, rates=TRAINING_RATES)
         else:
             optimizer = LayerwiseSGD(rate, rates=TRAINING_RATES, momentum=0.9)
-        model.compile(optimizer, loss=cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy"])
+        loss = cin_keras.losses.SoftmaxCrossentropy()
+        model.compile(optimizer, loss=loss, weighted_metrics=["accuracy"])
         return model
 
     def fit(self, model):
@@ -172,27 +188,31 @@ class Run:
         Returns:
             The model of the best epoch on the validation images.
         """
-        with mistakes_in_one_sentence():
-            state, keep_best, self.history, first_epoch = self._saving_callbacks(model)
+        keep_best, saving, first_epoch = None, [], 0
+        if self.devices.is_chief:
+            with mistakes_in_one_sentence():
+                state, keep_best, self.history, first_epoch = self._saving_callbacks(model)
+            saving = [state, keep_best, self.history]  # the state before what it keeps
         try:
             with InterruptBetweenBatches() as interrupt, accidents_in_one_sentence():
                 model.fit(
                     self.train_data,
                     validation_data=self.validation_data,
                     epochs=self.args.epochs,
-                    initial_epoch=first_epoch,
+                    initial_epoch=self.devices.broadcast(first_epoch),
+                    verbose="auto" if self.devices.is_chief else 0,
                     shuffle=False,  # the data set shuffles; Keras warns otherwise
                     callbacks=[
                         SetEpoch(self.train_data),
                         StopOnNonFinite(self.train_data),
-                        state,  # before what it keeps the state of
-                        keep_best,
-                        self.history,
+                        *saving,
                         ReportSkipped(self.train_data, self.validation_data),
                         interrupt,
                     ],
                 )
         except KeyboardInterrupt:
+            if keep_best is None:
+                stop("")
             if keep_best.best is None:
                 stop("\nInterrupted before the first epoch ended: there is no model to keep.", 1)
             stop(
@@ -200,8 +220,11 @@ class Run:
                 f"{keep_best.best:.1%} on validation images, is {keep_best.filepath}. "
                 "The same command with --resume goes on."
             )
-        with accidents_in_one_sentence():
-            return cin_keras.load_model(keep_best.filepath)
+        if keep_best is not None:
+            with accidents_in_one_sentence():
+                model = cin_keras.load_model(keep_best.filepath)
+        self.devices.broadcast_weights(model)
+        return model
 
     def _saving_callbacks(self, model):
         """What writes to the folder while training, and the epoch to begin with.
@@ -210,7 +233,7 @@ class Run:
         """
         keep_best = KeepBest(self.folder / "model.keras")
         history = SaveHistory(self.folder / "history.csv")
-        not_compared = ("resume", "output", "command")
+        not_compared = ("resume", "output", "command", "distribute")
         settings = {key: value for key, value in vars(self.args).items() if key not in not_compared}
         state = SaveTrainingState(self.folder / "state.zip", settings, [keep_best, history])
         if self.args.resume and state.filepath.exists():
@@ -229,15 +252,21 @@ class Run:
             model: A trained `CIN`.
 
         Returns:
-            Dict, what `metrics.json` holds.
+            Dict, what `metrics.json` holds; `None` in other processes than the chief.
         """
         args, folder = self.args, self.folder
         data = image_dataset(
-            self.test, args.image_size, 2 * args.pairs_per_batch, on_error=args.on_error
+            self.test,
+            args.image_size,
+            2 * self.devices.local_batch(args.pairs_per_batch),
+            on_error=args.on_error,
+            shard=self.devices.shard,
         )
         try:
             with accidents_in_one_sentence():
-                scores = model.predict(data)
+                scores = self.devices.predict(model, data, verbose="auto")
+                if not self.devices.is_chief:
+                    return None
                 data.skipped.report()
                 test = data.skipped.remaining()
                 probabilities = softmax(scores)
@@ -284,7 +313,7 @@ class Run:
 
     def export(self, model):
         """Writes the SavedModel, where the backend can: a folder that is whole or not there."""
-        if keras.backend.backend() == "torch":
+        if keras.backend.backend() == "torch":  # so there is one process
             return
         partial = self.folder / "saved_model.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -296,7 +325,9 @@ class Run:
             stop(f"\nInterrupted. The best model is {self.folder / 'model.keras'}.")
 
     def summary(self):
-        """Str, what the terminal shows in the end."""
+        """Str, what the terminal shows in the end; empty in other processes than the chief."""
+        if not self.devices.is_chief:
+            return ""
         served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
         if keras.backend.backend() == "torch":
             served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
