@@ -274,9 +274,12 @@ def _mirrored():
 
 @contextlib.contextmanager
 def _data_parallel():
-    hosts = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or 1)
+    import jax
+
+    asked = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or 1)
+    hosts = max(asked, jax.process_count())
     if hosts > 1:
-        raise ValueError(f"{_ONE_HOST} Received: KERAS_DISTRIBUTION_NUM_PROCESSES={hosts}")
+        raise ValueError(f"{_ONE_HOST} Received: {hosts} processes")
     names = keras.distribution.list_devices()
     if len(names) == 1:
         yield Devices(names)

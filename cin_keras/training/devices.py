@@ -29,9 +29,9 @@ def devices_of(args):
     with contextlib.ExitStack() as stack:
         with mistakes_in_one_sentence():
             devices = stack.enter_context(distribute()) if args.distribute else Devices(["one"])
-        if args.distribute:
-            print(devices)
         if not devices.is_chief:
             silent = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(silent))
+        if args.distribute:
+            print(devices)
         yield devices

@@ -55,12 +55,19 @@ def flat(value, path=""):
 
 
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("case", ["plainly", "with everything"])
-def test_devices_train_and_evaluate_as_one(results, count, case):
-    one, several = flat(results[1][case]), flat(results[count][case])
+def test_devices_train_and_evaluate_as_one(results, count):
+    one, several = flat(results[1]), flat(results[count])
     assert one.keys() == several.keys()
     for name in one:
+        assert np.isfinite(one[name]).all(), name
         np.testing.assert_allclose(several[name], one[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_run_stops_at_the_images_of_the_step_of_every_device(results, count):
+    stopped = results[count]["with everything"]["stopped"]
+    assert stopped["step"] == 0 and len(stopped["images"]) == 2 * training.PAIRS
+    assert stopped == results[1]["with everything"]["stopped"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -25,14 +25,17 @@ from cin_keras.data import Samples, SetEpoch, image_dataset, pair_dataset
 from cin_keras.distribution import distribute
 from cin_keras.optimizers import LayerwiseAdamW
 from tests.data.small_sets import encode
-from tests.models.networks import normalized_backbone, tiny_backbone, tiny_cin
+from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone, tiny_cin
 
 PAIRS = 4
 TEST_IMAGES = 13
 
 
 def run(devices):
-    return {"plainly": train_and_evaluate(devices), "with everything": train_weighted(devices)}
+    cases = {"plainly": train_and_evaluate, "with everything": train_weighted}
+    if keras.backend.backend() == "torch":
+        cases["unevenly"] = train_unevenly
+    return {name: train(devices) for name, train in cases.items()}
 
 
 def train_and_evaluate(devices):
@@ -136,6 +139,16 @@ def stop(model, weighted, pairs, devices):
         model.fit(weighted.map(spoil), verbose=0, shuffle=False, callbacks=callbacks)
     except NonFiniteLoss as error:
         return {"step": error.step, "images": sorted(int(path[:-4]) for path in error.paths)}
+
+
+def train_unevenly(devices):
+    """On five pairs, of which the first process has what the others leave, one each."""
+    model = build(normalized_backbone)
+    ends = 5 - devices.processes + 1 + np.arange(devices.processes)
+    own = slice(0 if devices.is_chief else ends[devices.rank] - 1, ends[devices.rank])
+    x, y = keras.tree.map_structure(lambda array: array[own], pair_batch(5))
+    logs = [model.train_on_batch(x, y, return_dict=True) for _ in range(2)]
+    return {"loss": [float(log["loss"]) for log in logs], "weights": weights(model)}
 
 
 def build(backbone):
