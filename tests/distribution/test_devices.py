@@ -112,3 +112,13 @@ def test_several_hosts_are_for_pytorch(monkeypatch):
     with pytest.raises(ValueError, match="Over several hosts, use PyTorch.*Received: "):
         with distribute():
             pass
+
+
+def test_the_chief_comes_first(monkeypatch):
+    calls = []
+    for rank in range(2):
+        devices = Devices(TWO, rank=rank, processes=2)
+        monkeypatch.setattr(devices, "barrier", lambda: calls.append("barrier"))
+        with devices.chief_first():
+            calls.append(rank)
+    assert calls == [0, "barrier", "barrier", 1]

@@ -7,6 +7,7 @@ import pytest
 
 import cin_keras
 from cin_keras.data import drawn_cars
+from cin_keras.distribution import Devices
 from cin_keras.training import Run, recipe_parser, settle
 from cin_keras.training.run import learning_rate_schedule, move_aside, softmax
 from tests.data.small_sets import write_files
@@ -102,3 +103,23 @@ def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
 def test_softmax():
     scores = np.array([[1000.0, 1000.0, -1000.0], [0.0, np.log(2), np.log(5)]])
     np.testing.assert_allclose(softmax(scores), [[0.5, 0.5, 0], [1 / 8, 2 / 8, 5 / 8]])
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_of_several_processes_each_reads_its_part_and_the_chief_writes(tmp_path, options):
+    devices = Devices(["a", "b"], rank=1, processes=2)
+    args = arguments(tmp_path, "--distribute", *options)
+    run = Run(args, *drawings(), devices)
+    assert run.train_data.batches.shard == (1, 2) == run.validation_data.batches.shard
+    # Two pairs in a step of both.
+    assert run.train_data.batches.batch_size == 2 and len(run.train_data) == 3
+    assert not run.folder.exists()
+
+
+@pytest.mark.one_backend
+def test_distributing_needs_devices(tmp_path):
+    with pytest.raises(ValueError, match="--distribute needs a run inside `with devices_of"):
+        Run(arguments(tmp_path, "--distribute"), *drawings())
+    with pytest.raises(ValueError, match="divide by the number of devices, 3.*Received: 2"):
+        Run(arguments(tmp_path, "--distribute"), *drawings(), Devices(["a", "b", "c"]))
