@@ -37,10 +37,9 @@ class Devices:
 
     Example:
 
-    ```python
-    devices = Devices(["one"])
-    devices.local_batch(16)  # 16
-    ```
+    >>> devices = Devices(["GPU:0", "GPU:1"], rank=1, processes=2)
+    >>> devices.local_batch(16), devices.shard, devices.is_chief
+    (8, (1, 2), False)
     """
 
     def __init__(self, names, rank=0, processes=1, replicas=None):

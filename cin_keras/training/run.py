@@ -210,7 +210,11 @@ class Run:
                         interrupt,
                     ],
                 )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # A process that has stopped a step before this one lets it wait in vain: an error.
+            parted = self.devices.processes > 1 and interrupt.pressed
+            if isinstance(error, RuntimeError) and not parted:
+                raise
             if keep_best is None:
                 stop("")
             if keep_best.best is None:
