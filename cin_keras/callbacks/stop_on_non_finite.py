@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from cin_keras.data.batches import Batches
+from cin_keras.distribution.devices import current_replicas
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -32,7 +33,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
     The step is the first whose loss is NaN or infinite. Either its images did that or the update
     of the weights one step before. No validation and no end of the epoch come after it, so that
     `KeepBest` and `SaveTrainingState` keep what they have. Training does not wait for the numbers
-    of a batch, so a few more steps may run before it stops. A validation loss that is not finite
+    of a batch, so a few more steps may run before it stops; where there are several processes, it
+    does wait (create the callback inside `distribute()`). A validation loss that is not finite
     ends the run as well, at the end of the epoch: put this callback before those that save.
 
     Args:
@@ -53,9 +55,6 @@ class StopOnNonFinite(keras.callbacks.Callback):
     ```
     """
 
-    # Keras may call `on_train_batch_end` in other threads, several at a time.
-    async_safe = True
-
     def __init__(self, dataset=None):
         super().__init__()
         self.batches = getattr(dataset, "batches", None)
@@ -64,6 +63,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 "StopOnNonFinite needs the data set as pair_dataset or image_dataset returned it. "
                 f"Received: dataset={dataset!r}"
             )
+        self.replicas = current_replicas()
+        # If so, Keras may call `on_train_batch_end` in other threads, several at a time.
+        self.async_safe = not self.replicas.lockstep
         self._changed = threading.Condition()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -112,9 +114,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
             running = self.batches.epochs.epoch - 1
             for step in range(first, last + 1):
                 paths += self.batches.paths(running, step)
-            # With several processes, all see the same loss and stop at the same step.
-            replicas = getattr(self.model, "replicas", None)
-            paths = replicas.gather(paths) if replicas is not None else paths
+            # All processes see the same loss and stop at the same step.
+            paths = self.replicas.gather(paths)
             lines = "".join(f"\n  {path!r}" for path in dict.fromkeys(paths))
             message += f" The images of {steps}:{lines}"
         return NonFiniteLoss(message, self._epoch, first, paths)

@@ -64,6 +64,8 @@ class ProcessReplicas(Replicas):
         count: Int, the number of processes.
     """
 
+    lockstep = True
+
     def __init__(self, rank, count):
         super().__init__()
         self.rank = rank

@@ -16,9 +16,12 @@ class Replicas:
     Attributes:
         loss_divisor: Int, by which Keras' losses divide the mean over a replica's share.
         pads: Bool, whether evaluation fills batches up with rows that must not count.
+        lockstep: Bool, whether there are several processes, which must come to the same decision
+            at the same step.
     """
 
     loss_divisor = 1
+    lockstep = False
 
     def __init__(self, pads=False):
         self.pads = pads
