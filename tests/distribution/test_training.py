@@ -39,11 +39,15 @@ def results(tmp_path_factory):
     """What came out, by the number of devices."""
     folder = tmp_path_factory.mktemp("devices")
     processes = {count: start(count, folder / f"{count}.json") for count in (2, 4)}
-    found = {1: training.run(Devices(["one"]))}
-    for count, process in processes.items():
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output
-        found[count] = json.loads((folder / f"{count}.json").read_text())
+    try:
+        found = {1: training.run(Devices(["one"]))}
+        for count, process in processes.items():
+            output, _ = process.communicate(timeout=400)
+            assert process.returncode == 0, output
+            found[count] = json.loads((folder / f"{count}.json").read_text())
+    finally:
+        for process in processes.values():
+            process.terminate()
     return found
 
 
