@@ -76,7 +76,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
 
     if data:
         add("--data-dir", "DIR", data)
-    add("--backbone", "NAME", f"of keras.applications, or small {default('backbone')}")
+    add("--backbone", "NAME", f"of Keras, or small {default('backbone')}")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
     add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file")
     add("--image-size", "N", f"pixels {default('image_size')}", type=positive(int))
