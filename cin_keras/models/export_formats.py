@@ -41,10 +41,17 @@ def check_format(format):
 
 
 def write_onnx_metadata(filepath, model):
-    """Puts the model's card into the `metadata_props` of an ONNX file, under `model_card`."""
+    """Puts the model's card into the `metadata_props` of an ONNX file, under `model_card`.
+
+    It also takes out inputs that nothing reads: from constants such as the mean that ResNet-50
+    subtracts, tf2onnx leaves one behind, which onnxruntime would want to be fed.
+    """
     import onnx
 
     network = onnx.load(str(filepath))
+    read = {name for node in network.graph.node for name in node.input}
+    for unread in [value for value in network.graph.input if value.name not in read]:
+        network.graph.input.remove(unread)
     onnx.helper.set_model_props(network, {"model_card": card(model)})
     onnx.save(network, str(filepath))
 

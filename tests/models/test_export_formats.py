@@ -1,0 +1,23 @@
+import pytest
+
+from cin_keras.models.export_formats import write_onnx_metadata
+from cin_keras.models.model_card import card
+from tests.models.networks import tiny_cin
+
+pytestmark = pytest.mark.one_backend
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+
+
+def test_an_input_that_nothing_reads_is_taken_out(tmp_path):
+    def value(name):
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])
+
+    node = onnx.helper.make_node("Neg", ["images"], ["outputs"])
+    inputs = [value("cin/Squeeze/input:0"), value("images")]
+    graph = onnx.helper.make_graph([node], "cin", inputs, [value("outputs")])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+    write_onnx_metadata(tmp_path / "model.onnx", tiny_cin())
+    model = onnx.load(tmp_path / "model.onnx")
+    assert [tensor.name for tensor in model.graph.input] == ["images"]
+    (entry,) = model.metadata_props
+    assert entry.key == "model_card" and entry.value == card(tiny_cin())
