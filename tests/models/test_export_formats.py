@@ -16,8 +16,9 @@ def test_an_input_that_nothing_reads_is_taken_out(tmp_path):
     inputs = [value("cin/Squeeze/input:0"), value("images")]
     graph = onnx.helper.make_graph([node], "cin", inputs, [value("outputs")])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
-    write_onnx_metadata(tmp_path / "model.onnx", tiny_cin())
+    cin = tiny_cin()
+    write_onnx_metadata(tmp_path / "model.onnx", cin)
     model = onnx.load(tmp_path / "model.onnx")
     assert [tensor.name for tensor in model.graph.input] == ["images"]
     (entry,) = model.metadata_props
-    assert entry.key == "model_card" and entry.value == card(tiny_cin())
+    assert entry.key == "model_card" and entry.value == card(cin)
