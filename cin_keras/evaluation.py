@@ -1,4 +1,4 @@
-"""Accuracy of a classifier, in one and per class."""
+"""Probabilities and accuracy of a classifier, in one and per class."""
 
 import numpy as np
 
@@ -55,3 +55,22 @@ def evaluate_predictions(labels, probabilities, class_names):
         "images": len(labels),
         "per_class": per_class,
     }
+
+
+def softmax(scores):
+    """Probabilities from logits.
+
+    Args:
+        scores: Floats of shape `(images, classes)`.
+
+    Returns:
+        Array of the same shape; rows sum to 1.
+
+    Example:
+
+    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

@@ -3,30 +3,15 @@
 python recipes/folder.py photographs
 """
 
-import pathlib
-
-from cin_keras.data import find_splits
-from cin_keras.training import Run, devices_of, mistakes_in_one_sentence, recipe_parser, settle
+from cin_keras.training import Run, devices_of, mistakes_in_one_sentence
+from cin_keras.training.folder import folder_parser, folder_samples, settle_folder
 
 SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 
 
 def parse_arguments():
-    command = "python recipes/folder.py FOLDER"
-    parser = recipe_parser(command, "your own photographs", SETTINGS)
-    parser.add_argument("data_dir", metavar="FOLDER", help="one folder a class, or a CSV table")
-    args = settle(parser.parse_args(), SETTINGS)
-    args.output = args.output or f"runs/{pathlib.Path(args.data_dir).resolve().stem}"
-    return args
-
-
-def load_samples(args):
-    """Training, validation and test samples: the folder's own, or else held out at random.
-
-    Which photograph is where stands in split.json beside the run, and stays so.
-    """
-    split_file = pathlib.Path(args.output) / "split.json"
-    return find_splits(args.data_dir, seed=args.seed, split_file=split_file).values()
+    parser = folder_parser("python recipes/folder.py FOLDER", SETTINGS)
+    return settle_folder(parser.parse_args(), SETTINGS)
 
 
 def main():
@@ -35,7 +20,7 @@ def main():
     with devices_of(args) as devices:
         with mistakes_in_one_sentence():
             with devices.chief_first():
-                samples = load_samples(args)
+                samples = folder_samples(args)
             run = Run(args, *samples, devices)
             model = run.build_model()
         model = run.fit(model)  # the model of the best epoch on the validation photographs

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cin_keras.evaluation import evaluate_predictions
+from cin_keras.evaluation import evaluate_predictions, softmax
 
 pytestmark = pytest.mark.one_backend
 
@@ -38,3 +38,8 @@ def test_mistakes_are_named():
         evaluate_predictions([0, 1, 2], np.zeros((2, 7)), NAMES)
     with pytest.raises(ValueError, match="1 of 2 predictions are not finite"):
         evaluate_predictions([0, 1], np.array([[1.0, np.nan], [0, 0]]), ["a", "b"])
+
+
+def test_softmax():
+    scores = np.array([[1000.0, 1000.0, -1000.0], [0.0, np.log(2), np.log(5)]])
+    np.testing.assert_allclose(softmax(scores), [[0.5, 0.5, 0], [1 / 8, 2 / 8, 5 / 8]])

@@ -1,6 +1,18 @@
 """What the recipes and the command line share: one training run from options to results."""
 
-from cin_keras.training.devices import devices_of
-from cin_keras.training.failures import mistakes_in_one_sentence
+import importlib
+
 from cin_keras.training.options import recipe_parser, settle
-from cin_keras.training.run import Run
+
+_LOADS_KERAS = {
+    "Run": "run",
+    "devices_of": "devices",
+    "mistakes_in_one_sentence": "failures",
+}
+
+
+def __getattr__(name):
+    # Not before it is asked for: the command line reads its options without Keras.
+    if name in _LOADS_KERAS:
+        return getattr(importlib.import_module(f"{__name__}.{_LOADS_KERAS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

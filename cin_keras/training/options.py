@@ -3,8 +3,6 @@
 import argparse
 import shlex
 
-import keras
-
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
 
@@ -149,6 +147,8 @@ def command_line(args):
     >>> command_line(settle(parser.parse_args(["--plain"]), settings)).split(" --seed 0 ")[1]
     "--on-error raise --output 'my runs' --plain"
     """
+    import keras  # the command line answers --help without it
+
     settings = vars(args).copy()
     command = settings.pop("command")
     words = [f"KERAS_BACKEND={keras.backend.backend()}"]

@@ -2,14 +2,12 @@
 
 import contextlib
 import importlib.metadata
-import json
 import pathlib
 import platform
 import shutil
 import time
 
 import keras
-import numpy as np
 
 import cin_keras
 from cin_keras import figures
@@ -20,7 +18,6 @@ from cin_keras.callbacks import (
     SaveTrainingState,
     StopOnNonFinite,
 )
-from cin_keras.callbacks.whole_file import whole_file
 from cin_keras.data import (
     ReportSkipped,
     SetEpoch,
@@ -29,11 +26,10 @@ from cin_keras.data import (
     pair_dataset,
 )
 from cin_keras.distribution import Devices
-from cin_keras.evaluation import evaluate_predictions
+from cin_keras.evaluation import softmax
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
-from cin_keras.report import write_report
 from cin_keras.training.failures import (
     accidents_in_one_sentence,
     check_writable,
@@ -41,6 +37,7 @@ from cin_keras.training.failures import (
     stop,
 )
 from cin_keras.training.options import command_line
+from cin_keras.training.results import write_results
 
 PLAIN = {"interaction": None, "contrast": None}
 RESULTS = (
@@ -149,7 +146,7 @@ class Run:
                     print(f"{name} and test share images: {found}")
 
     def build_model(self):
-        """A compiled `CIN` as the settings say.
+        """A compiled `CIN` as the settings say, which knows its classes and settings.
 
         Raises:
             ValueError, OSError: As `CIN`.
@@ -165,6 +162,8 @@ class Run:
             feature_layer=args.feature_layer,
             alpha=args.alpha,
             dtype=policy,
+            class_names=list(self.train.class_names),
+            settings={**self._settings(), "versions": versions()},
             **(PLAIN if args.plain else {}),
         )
         rate = learning_rate_schedule(args.learning_rate, args.epochs, len(self.train_data))
@@ -237,9 +236,7 @@ class Run:
         """
         keep_best = KeepBest(self.folder / "model.keras")
         history = SaveHistory(self.folder / "history.csv")
-        not_compared = ("resume", "output", "command", "distribute")
-        settings = {key: value for key, value in vars(self.args).items() if key not in not_compared}
-        state = SaveTrainingState(self.folder / "state.zip", settings, [keep_best, history])
+        state = SaveTrainingState(self.folder / "state.zip", self._settings(), [keep_best, history])
         if self.args.resume and state.filepath.exists():
             first_epoch = state.restore(model)
             print(f"Going on after epoch {first_epoch} of {self.args.epochs}.")
@@ -248,6 +245,11 @@ class Run:
             print(f"No run to go on with in {self.folder}: starting one.")
         move_aside(self.folder)
         return state, keep_best, history, 0
+
+    def _settings(self):
+        """Dict of the options that decide what is trained, not where it is written."""
+        others = ("resume", "output", "command", "distribute")
+        return {key: value for key, value in vars(self.args).items() if key not in others}
 
     def evaluate(self, model):
         """Looks at the test images, once, and writes `metrics.json`, figures and `report.html`.
@@ -272,11 +274,7 @@ class Run:
                 if not self.devices.is_chief:
                     return None
                 data.skipped.report()
-                test = data.skipped.remaining()
-                probabilities = softmax(scores)
-                predicted = probabilities.argmax(axis=1)
-                self.metrics = {
-                    **evaluate_predictions(test.labels, probabilities, test.class_names),
+                about = {
                     "skipped": paths_with_reasons(data.skipped),
                     "skipped_in_training": {
                         **paths_with_reasons(self.train_data.skipped),
@@ -292,23 +290,15 @@ class Run:
                     "seconds": round(time.time() - self.started),
                     "versions": versions(),
                 }
-                with whole_file(folder / "metrics.json") as partial:
-                    partial.write_text(json.dumps(self.metrics, indent=2))
                 figures.learning_curves(self.history.history, folder / "learning_curves.png")
-                figures.confusion_matrix(
-                    test.labels, predicted, test.class_names, folder / "confusion_matrix.png"
-                )
-                figures.worst_mistakes(
-                    test, predicted, probabilities, self.train, folder / "worst_mistakes.png"
-                )
-                write_report(
-                    folder / "report.html",
-                    model=model,
+                self.metrics = write_results(
+                    folder,
+                    model,
+                    data.skipped.remaining(),
+                    softmax(scores),
+                    about,
                     train=self.train,
                     validation=self.validation,
-                    test=test,
-                    probabilities=probabilities,
-                    metrics=self.metrics,
                     history=self.history.history,
                 )
         except KeyboardInterrupt:
@@ -324,6 +314,8 @@ class Run:
         try:
             with accidents_in_one_sentence():
                 model.export(partial, verbose=False)
+                # A run that is resumed after its end has one already.
+                shutil.rmtree(self.folder / "saved_model", ignore_errors=True)
                 partial.rename(self.folder / "saved_model")
         except KeyboardInterrupt:
             stop(f"\nInterrupted. The best model is {self.folder / 'model.keras'}.")
@@ -392,9 +384,14 @@ def learning_rate_schedule(highest, epochs, steps_per_epoch):
     )
 
 
-def move_aside(folder):
-    """Moves the results of an earlier run in `folder` to a folder in it, and says so."""
-    earlier = [path for name in RESULTS for path in folder.glob(name)]
+def move_aside(folder, results=RESULTS):
+    """Moves what an earlier run left in `folder` to a folder in it, and says so.
+
+    Args:
+        folder: `pathlib.Path`.
+        results: Names of files and folders, or patterns of them. Defaults to those of a run.
+    """
+    earlier = [path for name in results for path in folder.glob(name)]
     if earlier:
         place = folder / time.strftime("earlier-%Y%m%d-%H%M%S")
         place.mkdir()
@@ -406,12 +403,6 @@ def move_aside(folder):
 def paths_with_reasons(skipped):
     """Dict of the images that a pipeline left out, path → why."""
     return {skipped.samples.paths[i]: reason for i, reason in skipped.reasons.items()}
-
-
-def softmax(scores):
-    """Probabilities `(images, classes)` from logits of the same shape."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def versions():

@@ -9,7 +9,7 @@ import cin_keras
 from cin_keras.data import drawn_cars
 from cin_keras.distribution import Devices
 from cin_keras.training import Run, recipe_parser, settle
-from cin_keras.training.run import learning_rate_schedule, move_aside, softmax
+from cin_keras.training.run import learning_rate_schedule, move_aside
 from tests.data.small_sets import write_files
 
 SETTINGS = {"backbone": "small", "image_size": 32, "epochs": 1, "pairs_per_batch": 2}
@@ -58,6 +58,9 @@ def test_settings_reach_the_model(tmp_path):
     options = ["--alpha", "0.5", "--mixed-precision", "bfloat16", "--image-size", "48"]
     model = Run(arguments(tmp_path, *options), *drawings()).build_model()
     assert model.alpha == 0.5 and model.input_shape == (None, 48, 48, 3)
+    assert model.class_names == list(drawings()[0].class_names) and model.image_size == (48, 48)
+    assert model.settings["alpha"] == 0.5 and "output" not in model.settings
+    assert model.settings["versions"]["keras"] == keras.__version__
     assert model.interaction.compute_dtype == "bfloat16"
     assert model.backbone.layers[-1].compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"
@@ -97,12 +100,6 @@ def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     assert sorted(p.name for p in kept.iterdir()) == moved
     assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, "notes.txt"]
     assert f"moved to {kept}" in capsys.readouterr().out
-
-
-@pytest.mark.one_backend
-def test_softmax():
-    scores = np.array([[1000.0, 1000.0, -1000.0], [0.0, np.log(2), np.log(5)]])
-    np.testing.assert_allclose(softmax(scores), [[0.5, 0.5, 0], [1 / 8, 2 / 8, 5 / 8]])
 
 
 @pytest.mark.one_backend

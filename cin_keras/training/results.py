@@ -1,0 +1,48 @@
+"""What is written of a model's predictions on photographs whose classes are known."""
+
+import json
+
+from cin_keras import figures
+from cin_keras.callbacks.whole_file import whole_file
+from cin_keras.evaluation import evaluate_predictions
+from cin_keras.report import write_report
+
+
+def write_results(folder, model, test, probabilities, about, train=None, **known):
+    """Writes `metrics.json`, a confusion matrix, a sheet of the worst mistakes and `report.html`.
+
+    Args:
+        folder: `pathlib.Path`, which exists.
+        model: The trained `CIN`.
+        test: `Samples`, the photographs that were classified.
+        probabilities: Floats in [0, 1] of shape `(images, classes)`.
+        about: Dict of what else `metrics.json` says, of what JSON can hold.
+        train: `Samples` that show what the classes look like, or `None` for `test`. Defaults to
+            `None`.
+        **known: Other arguments of `cin_keras.report.write_report`, such as `history`.
+
+    Returns:
+        Dict, what `metrics.json` holds.
+
+    Raises:
+        ValueError: If the predictions are not finite.
+        OSError: If a file cannot be written.
+    """
+    names, predicted = test.class_names, probabilities.argmax(axis=1)
+    metrics = {**evaluate_predictions(test.labels, probabilities, names), **about}
+    with whole_file(folder / "metrics.json") as partial:
+        partial.write_text(json.dumps(metrics, indent=2))
+    figures.confusion_matrix(test.labels, predicted, names, folder / "confusion_matrix.png")
+    figures.worst_mistakes(
+        test, predicted, probabilities, train or test, folder / "worst_mistakes.png"
+    )
+    write_report(
+        folder / "report.html",
+        model=model,
+        test=test,
+        probabilities=probabilities,
+        metrics=metrics,
+        train=train,
+        **known,
+    )
+    return metrics
