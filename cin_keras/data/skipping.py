@@ -34,6 +34,7 @@ class SkippedImages:
         self.samples = samples
         self.reasons = {}
         self._lock = threading.Lock()
+        self._silent = False
         self._lines = {}  # one a file, although a file may be several samples: line → index
         # Apart from this object, so that its end can report what nobody has reported.
         self._unreported = {}
@@ -59,8 +60,10 @@ class SkippedImages:
             self.reasons[index] = reason
             line = f"  {path!r}: {reason}"
             if line not in self._lines:
-                self._lines[line] = self._unreported[line] = index
-        if first:
+                self._lines[line] = index
+                if not self._silent:
+                    self._unreported[line] = index
+        if first and not self._silent:
             warnings.warn(
                 f"Left out {path!r} ({reason}). It and any others are listed at the end.",
                 stacklevel=2,
@@ -78,6 +81,10 @@ class SkippedImages:
         ```
         """
         return self.samples.subset([i for i in range(len(self.samples)) if i not in self])
+
+    def silence(self):
+        """From now on it neither warns nor lists: the caller tells of `reasons` itself."""
+        self._silent = True
 
     def report(self):
         """Lists on standard error those left out that no report has listed yet."""

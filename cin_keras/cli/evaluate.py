@@ -1,0 +1,180 @@
+"""`cin-keras evaluate MODEL DATA`: how good a model is on photographs whose classes are known."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from cin_keras.cli.classifier import Classifier
+from cin_keras.cli.progress import Progress, say
+from cin_keras.data import find_data_set, find_layout, find_splits
+from cin_keras.data.find import official_splits
+from cin_keras.data.listings import first_few
+from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.failures import check_writable
+from cin_keras.training.results import write_results
+from cin_keras.training.run import move_aside, versions
+
+RESULTS = ("metrics.json", "confusion_matrix.png", "worst_mistakes.png", "report.html")
+
+
+def run(args):
+    """Classifies the photographs, prints how many were right, and writes the details.
+
+    Args:
+        args: What the parser returned.
+
+    Returns:
+        Int, the exit status: 1 if a photograph could not be read.
+    """
+    with mistakes_in_one_sentence():
+        classifier = Classifier(args.model, args.image_size, keras_only=True)
+        samples, part = find_samples(args, classifier.settings)
+        print(f"{part} of {args.data_dir}: {samples}")
+        samples, remarks = match_classes(samples, classifier)
+        for remark in remarks:
+            print(remark)
+        folder = pathlib.Path(args.output or f"evaluation/{pathlib.Path(args.data_dir).stem}")
+        check_writable(folder)
+        move_aside(folder, RESULTS)
+    read, probabilities, skipped = _classify(classifier, samples, args.batch_size)
+    if not read:
+        say("None of the photographs could be read.")
+        return 1
+    read = samples.subset(read)
+    about = {
+        "skipped": skipped,
+        "model": args.model,
+        "data": args.data_dir,
+        "part": part,
+        "remarks": remarks,
+        "command": args.command,
+        "settings": classifier.settings,
+        "versions": versions(),
+    }
+    size = classifier.image_size
+    metrics = write_results(folder, classifier.model, read, probabilities, about, image_size=size)
+    print(
+        f"{metrics['accuracy']:.1%} of {metrics['images']} photographs right "
+        f"({metrics['top_5_accuracy']:.1%} within five)\n"
+        f"{folder}/\n"
+        f"  report.html            all of it on a page, for any browser\n"
+        f"  metrics.json           accuracy in all and per class, settings, versions\n"
+        f"  confusion_matrix.png, worst_mistakes.png"
+    )
+    if skipped:
+        say(f"{len(skipped)} of {len(samples)} photographs could not be read.")
+    return 1 if skipped else 0
+
+
+def find_samples(args, settings):
+    """The photographs to evaluate on.
+
+    Args:
+        args: What the parser returned.
+        settings: Dict, those of the model.
+
+    Returns:
+        `(samples, part)`: `Samples`, and a str that says which part of the data set they are.
+
+    Raises:
+        FileNotFoundError, ValueError: As the loaders.
+    """
+    data_dir, split = args.data_dir, args.split
+    layout = find_layout(data_dir)
+    divided = official_splits(layout, data_dir, {}) != {"train": None}
+    split_file = args.split_file
+    if split_file is None and not divided:
+        split_file = _split_of_the_run(args.model, data_dir, settings)
+    if split_file is not None:
+        if not pathlib.Path(split_file).is_file():
+            raise FileNotFoundError(f"There is no file {str(split_file)!r}.")
+        parts = find_splits(data_dir, split_file=split_file)
+        name = split or "test"
+        if name not in parts:
+            raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {name}")
+        return parts[name], f"the {name} part by {split_file}"
+    if divided:
+        name = split or "test"
+        return find_data_set(data_dir, name), f"the {name} part"
+    if split is None:
+        return find_data_set(data_dir, None), "all photographs"
+    return find_data_set(data_dir, split), f"the {split} part, a random one,"
+
+
+def _split_of_the_run(model, data_dir, settings):
+    """The file beside a model that says on which photographs of `data_dir` it was not trained."""
+    trained_on = settings.get("data_dir")
+    split_file = pathlib.Path(model).parent / "split.json"
+    same = trained_on and pathlib.Path(trained_on).resolve() == pathlib.Path(data_dir).resolve()
+    return split_file if same and split_file.is_file() else None
+
+
+def match_classes(samples, classifier):
+    """The samples with the classes of a model, matched by name.
+
+    Args:
+        samples: `Samples`.
+        classifier: `Classifier`.
+
+    Returns:
+        `(samples, remarks)`: `Samples` whose class names and labels are the model's, and a list
+        of str that say where the classes of the two differ. Samples of classes that the model
+        does not have are left out.
+
+    Raises:
+        ValueError: If they have no class in common, or the model names none and has another
+            number of them.
+    """
+    known, given = classifier.class_names, samples.class_names
+    if not classifier.has_class_names:
+        if len(known) != len(given):
+            raise ValueError(
+                f"The model has {len(known)} classes without names, the data {len(given)}: nobody "
+                "knows which is which."
+            )
+        return samples, ["The model does not name its classes: they are taken in the data's order."]
+    common = set(known) & set(given)
+    if not common:
+        raise ValueError(
+            f"No class of the data is one of the model's. The data's: {quoted(given)}; the "
+            f"model's: {quoted(known)}"
+        )
+    remarks = []
+    unknown = [name for name in given if name not in common]
+    if unknown:
+        kept = np.isin(samples.labels, [given.index(name) for name in common])
+        remarks.append(
+            f"The model does not know {quoted(unknown)}: {np.sum(~kept)} photographs are left out."
+        )
+        if not kept.any():
+            raise ValueError(f"No photograph is of a class that the model knows. {remarks[0]}")
+        samples = samples.subset(kept)
+    absent = [name for name in known if name not in common]
+    if absent:
+        remarks.append(f"The data lack classes that the model knows: {quoted(absent)}.")
+    if not remarks and known != given:
+        remarks.append("The data have the model's classes in another order: matched by name.")
+    number = {name: label for label, name in enumerate(known)}
+    numbers = np.array([number.get(name, -1) for name in given])
+    return dataclasses.replace(samples, labels=numbers[samples.labels], class_names=known), remarks
+
+
+def quoted(names):
+    """The first of some names, as a str, each in quotes."""
+    return first_few([repr(name) for name in names])
+
+
+def _classify(classifier, samples, batch_size):
+    """What could be read: `(indices, probabilities, skipped)`; `skipped` is path → what is wrong."""
+    progress = Progress(len(samples))
+    read, rows, skipped = [], [], {}
+    for index, probabilities, reason in classifier.classify(samples, batch_size):
+        if reason is None:
+            read.append(index)
+            rows.append(probabilities)
+        else:
+            skipped[samples.paths[index]] = reason
+            progress.cannot_read(samples.paths[index], reason)
+        progress.advance()
+    return read, np.array(rows), skipped

@@ -1,0 +1,162 @@
+"""`cin-keras explain MODEL IMAGE...`: where in photographs a model looks."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from cin_keras.cli.classifier import Classifier
+from cin_keras.cli.files import list_photographs
+from cin_keras.cli.progress import report_unreadable
+from cin_keras.data import UnreadableImage, decode
+from cin_keras.data.images import crop
+from cin_keras.explain import (
+    channel_figure,
+    class_contrast_figure,
+    pair_contrast_figure,
+    ranking_figure,
+)
+from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.failures import check_writable
+
+MOST_OTHERS = 5  # beside the first photograph in the contrast figure
+
+
+def run(args):
+    """Draws the figures of every photograph, and says what the model takes it for.
+
+    Args:
+        args: What the parser returned.
+
+    Returns:
+        Int, the exit status: 1 if a photograph could not be read.
+    """
+    with mistakes_in_one_sentence():
+        paths, problems = list_photographs(args.paths)
+        classifier = Classifier(args.model, args.image_size, keras_only=True)
+        kinds = possible_figures(classifier.model, args.figures)
+        check_channel(classifier.model, args.channel)
+        folder = pathlib.Path(args.output)
+        check_writable(folder)
+    for path, reason in problems:
+        report_unreadable(path, reason)
+    bad = len(problems)
+    drawn, stems = [], set()
+    for path in paths:
+        try:
+            image = crop(decode(path), *classifier.image_size)
+        except UnreadableImage as error:
+            report_unreadable(path, error.reason)
+            bad += 1
+            continue
+        stem = new_stem(path, stems)
+        written = draw(classifier, image, kinds, args.channel, folder / stem)
+        print(f"{path}: {verdict(classifier, image)}", *written, sep="\n  ", flush=True)
+        if len(drawn) <= MOST_OTHERS:
+            drawn.append((path, image, stem))
+    if "contrast" in kinds and len(drawn) > 1:
+        names, images, stems = zip(*drawn)
+        file = pair_contrast_figure(
+            classifier.model,
+            images[0],
+            np.stack(images[1:]),
+            folder / f"{stems[0]}-contrast.png",
+            [os.path.basename(name) for name in names],
+        )
+        print(f"{names[0]} against the next {len(names) - 1}:\n  {file}")
+    return 1 if bad else 0
+
+
+def possible_figures(model, wanted):
+    """Those of the figures that a model has something to show in.
+
+    Args:
+        model: `CIN`.
+        wanted: List of str, or `None` for all.
+
+    Returns:
+        List of str.
+
+    Raises:
+        ValueError: If one was asked for that the model has nothing for.
+    """
+    possible = ["decision"]
+    if model.interaction_name in ("sci", "pos_sci"):
+        possible += ["channels", "ranking"]
+    if model.contrast_name == "cci":
+        possible.append("contrast")
+    missing = [kind for kind in wanted or () if kind not in possible]
+    if missing:
+        raise ValueError(
+            f"A model with interaction {model.interaction_name} and contrast "
+            f"{model.contrast_name} has {', '.join(possible)} to show. "
+            f"Received: --figure {missing[0]}"
+        )
+    return wanted or possible
+
+
+def check_channel(model, channel):
+    """Raises ValueError unless `channel` (int or `None`) is one of the model's."""
+    channels = model.interaction.channels if hasattr(model.interaction, "channels") else None
+    if channel is not None and channels is not None and channel >= channels:
+        raise ValueError(f"--channel must lie in 0..{channels - 1}. Received: {channel}")
+
+
+def draw(classifier, image, kinds, channel, stem):
+    """Writes the figures of one photograph.
+
+    Args:
+        classifier: `Classifier`.
+        image: uint8 array of shape `(height, width, 3)`.
+        kinds: List of str, which figures.
+        channel: Int, or `None` for the strongest channel.
+        stem: `pathlib.Path`, how the names of the files begin.
+
+    Returns:
+        List of `pathlib.Path`, the files.
+    """
+    model, written = classifier.model, []
+    if "decision" in kinds:
+        file = f"{stem}-decision.png"
+        names = classifier.class_names
+        written.append(class_contrast_figure(model, image, file, class_names=names))
+    if "channels" in kinds:
+        written.append(channel_figure(model, image, f"{stem}-channels.png", channel))
+    if "ranking" in kinds:
+        written.append(ranking_figure(model, image, f"{stem}-ranking.png", channel))
+    return written
+
+
+def verdict(classifier, image):
+    """Str, the two most probable classes of an image."""
+    probabilities = classifier.probabilities(image[None])[0]
+    best, second = np.argsort(-probabilities, kind="stable")[:2]
+    names = classifier.class_names
+    return (
+        f"{names[best]} {probabilities[best]:.1%}, then {names[second]} {probabilities[second]:.1%}"
+    )
+
+
+def new_stem(path, taken):
+    """How the names of a photograph's figures begin: its own name, with a number if it is taken.
+
+    Args:
+        path: Str.
+        taken: Set of str, to which the result is added.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> taken = set()
+    >>> [new_stem(path, taken) for path in ("a/1.jpg", "b/1.jpg", "b/2.jpg")]
+    ['1', '1-2', '2']
+    """
+    own = stem = pathlib.Path(path).stem
+    number = 1
+    while stem in taken:
+        number += 1
+        stem = f"{own}-{number}"
+    taken.add(stem)
+    return stem

@@ -1,0 +1,68 @@
+"""`cin-keras export MODEL PATH`: a model for serving without this package."""
+
+import contextlib
+import pathlib
+import shutil
+import sys
+
+from cin_keras.callbacks.whole_file import partial_path
+from cin_keras.cli.info import megabytes
+from cin_keras.models import load_model
+from cin_keras.training import mistakes_in_one_sentence
+
+# What the formats are called by Keras, and how their files must end.
+FORMATS = {
+    "savedmodel": ("tf_saved_model", None),
+    "onnx": ("onnx", ".onnx"),
+    "litert": ("litert", ".tflite"),
+}
+
+
+def run(args):
+    """Writes the model, whole or not at all, and says how large it is.
+
+    Args:
+        args: What the parser returned.
+
+    Returns:
+        Int, the exit status.
+    """
+    with mistakes_in_one_sentence():
+        path = pathlib.Path(args.path)
+        name = args.format or _format_of(path)
+        keras_name, suffix = FORMATS[name]
+        if suffix and path.suffix != suffix:
+            raise ValueError(f"A file of this format must end in {suffix}. Received: {args.path}")
+        if path.exists():
+            raise ValueError(f"{args.path} is there already: remove it, or give another name.")
+        model = load_model(args.model, compile=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial:
+        try:
+            model.export(str(partial), format=keras_name, verbose=False)
+        except (ImportError, RuntimeError, ValueError) as error:
+            sys.exit(f"error: {error}")
+    print(f"{path}: {name}, {megabytes(path)} MB")
+    return 0
+
+
+def _format_of(path):
+    """The format that the end of a name means."""
+    return next((name for name, (_, end) in FORMATS.items() if end == path.suffix), "savedmodel")
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """A name to write a file or folder under, which moves to `path` when it is whole."""
+    partial = partial_path(path)
+    _remove(partial)
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path):
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""Which photographs the arguments of a command mean."""
+
+import os
+import sys
+
+from cin_keras.data.verify import list_images
+
+
+def list_photographs(arguments):
+    """The files that arguments name, in the order given, duplicates included.
+
+    Args:
+        arguments: List of str: files, folders (all images in them, at any depth, sorted), or `-`
+            for a list on standard input, one path a line, which may name folders, too.
+
+    Returns:
+        `(paths, problems)`: list of str, and a list of `(path, reason)` of folders that cannot
+        be listed or hold no image.
+
+    Raises:
+        ValueError: If standard input names nothing, and nothing else is named.
+
+    Example:
+
+    >>> list_photographs(["b.jpg", "a.jpg", "b.jpg"])
+    (['b.jpg', 'a.jpg', 'b.jpg'], [])
+    """
+    paths, problems = [], []
+    for argument in arguments:
+        for path in _lines_of_standard_input() if argument == "-" else [argument]:
+            if not os.path.isdir(path):
+                paths.append(path)
+                continue
+            images, _, findings = list_images(path)
+            paths += images
+            problems += [(finding.path, finding.message) for finding in findings]
+            if not images and not findings:
+                problems.append((path, "the folder holds no image"))
+    if not paths and not problems:
+        raise ValueError("Standard input names no photograph: give it one path a line.")
+    return paths, problems
+
+
+def _lines_of_standard_input():
+    """The paths on standard input; names in another encoding stay what they are on the disk."""
+    for line in sys.stdin.buffer:
+        line = line.rstrip(b"\r\n")
+        if line:
+            yield os.fsdecode(line)

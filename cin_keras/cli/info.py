@@ -1,0 +1,133 @@
+"""`cin-keras info MODEL`: what a model file holds."""
+
+import json
+import math
+import pathlib
+import textwrap
+import zipfile
+
+from cin_keras.cli.classifier import is_saved_model, open_saved_model
+from cin_keras.models import load_model
+from cin_keras.training import mistakes_in_one_sentence
+
+NAMES_SHOWN = 10
+
+
+def run(args):
+    """Prints what a model file holds.
+
+    Args:
+        args: What the parser returned.
+
+    Returns:
+        Int, the exit status.
+    """
+    with mistakes_in_one_sentence():
+        found = describe_saved_model(args.model) if is_saved_model(args.model) else None
+        found = found or describe(load_model(args.model, compile=False), args.model)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else as_text(found))
+    return 0
+
+
+def describe(model, path):
+    """What there is to say of a model.
+
+    Args:
+        model: `CIN`.
+        path: Str, its `.keras` file.
+
+    Returns:
+        Dict of what JSON can hold.
+    """
+    with zipfile.ZipFile(path) as file:
+        written = json.loads(file.read("metadata.json"))
+    inference = _count([weight for layer in model.layers for weight in layer.weights])
+    settings = dict(model.settings)
+    versions = {**settings.pop("versions", {}), "keras": written["keras_version"]}
+    return {
+        "file": path,
+        "format": "keras",
+        "megabytes": megabytes(path),
+        "saved": written["date_saved"].replace("@", " "),
+        "image_size": model.image_size,
+        "backbone": model.backbone_name or model.backbone.name,
+        "feature_layer": model.feature_layer,
+        "feature_channels": model.backbone.output_shape[-1],
+        "interaction": model.interaction_name,
+        "contrast": model.contrast_name,
+        "parameters": inference,
+        "training_parameters": _count(model.weights) - inference,
+        "precision": model.dtype_policy.name,
+        "settings": settings,
+        "versions": versions,
+        "num_classes": model.num_classes,
+        "class_names": model.class_names,
+    }
+
+
+def describe_saved_model(path):
+    """What a SavedModel says of itself.
+
+    Args:
+        path: Str, its folder.
+
+    Returns:
+        Dict of what JSON can hold, with fewer entries than that of `describe`.
+
+    Raises:
+        ValueError: As `open_saved_model`.
+    """
+    card, _, num_classes = open_saved_model(path)
+    settings = dict(card["settings"])
+    return {
+        "file": path,
+        "format": "savedmodel",
+        "megabytes": megabytes(path),
+        "image_size": card["image_size"],
+        "versions": settings.pop("versions", {}),
+        "settings": settings,
+        "num_classes": num_classes,
+        "class_names": card["class_names"],
+    }
+
+
+def as_text(found):
+    """What `describe` or `describe_saved_model` returned, for a person."""
+    size, names = found["image_size"], found["class_names"]
+    settings = [f"{key} {value}" for key, value in found["settings"].items() if value is not None]
+    saved = f", saved {found['saved']}" if "saved" in found else ""
+    rows = {"file": f"{found['file']}, {found['format']}, {found['megabytes']} MB{saved}"}
+    rows["images"] = f"{size[1]} × {size[0]} pixels" if size else "any size"
+    if found["format"] == "keras":
+        layer = f", its layer {found['feature_layer']}" if found["feature_layer"] else ""
+        rows["backbone"] = f"{found['backbone']}{layer}, {found['feature_channels']} channels"
+        rows["interaction"] = f"{found['interaction']}, contrast {found['contrast']}"
+        rows["parameters"] = (
+            f"{found['parameters']:,}, and {found['training_parameters']:,} for training only"
+        )
+        rows["precision"] = found["precision"]
+    rows["settings"] = ", ".join(settings) or "none noted down"
+    rows["versions"] = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    rows["classes"] = str(found["num_classes"]) + ("" if names else ", without names")
+    lines = ["A Channel Interaction Network for fine-grained recognition"]
+    for key, text in rows.items():
+        lines += textwrap.wrap(
+            f"{key:<12} {text}", 100, subsequent_indent=" " * 13, break_on_hyphens=False
+        )
+    for label, name in enumerate((names or [])[:NAMES_SHOWN]):
+        lines.append(f"{label:>15}  {name}")
+    if names and len(names) > NAMES_SHOWN:
+        lines.append(f"{'…':>15}  {len(names) - NAMES_SHOWN} more; --json shows all")
+    return "\n".join(lines)
+
+
+def megabytes(path):
+    """Float, the size of a file or of a folder with all that is in it."""
+    path = pathlib.Path(path)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6, 1)
+
+
+def _count(weights):
+    """How many numbers there are in some weights, each counted once."""
+    return sum({id(weight): math.prod(weight.shape) for weight in weights}.values())

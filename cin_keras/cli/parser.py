@@ -1,0 +1,233 @@
+"""The arguments of `cin-keras`, understood before anything heavy is loaded."""
+
+import argparse
+
+import cin_keras
+from cin_keras.training.folder import folder_parser
+from cin_keras.training.options import positive
+
+TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
+EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
+
+
+def build_parser():
+    """The parser of all commands; `subcommand` in its result is `None` where none is given.
+
+    Returns:
+        `argparse.ArgumentParser`.
+
+    Example:
+
+    >>> args = build_parser().parse_args(["predict", "model.keras", "photographs", "--top", "3"])
+    >>> args.subcommand, args.model, args.paths, args.top
+    ('predict', 'model.keras', ['photographs'], 3)
+    """
+    parser = argparse.ArgumentParser(
+        prog="cin-keras",
+        description="Tells apart things that look almost the same: trains a Channel Interaction "
+        "Network on a folder of photographs and uses it. A model file is all the other commands "
+        "need: it knows its classes and its image size.",
+        epilog="cin-keras COMMAND --help shows the options of a command. Keras runs on TensorFlow "
+        "or, with KERAS_BACKEND=jax or torch, on JAX or PyTorch. Exit status: 0 all is well, "
+        "1 some files were bad or a run could not go on, 2 a mistake in the arguments.",
+        formatter_class=_formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {cin_keras.__version__}")
+    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND")
+    _add_train(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    _add_explain(commands)
+    _add_export(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_train(commands):
+    options = folder_parser("cin-keras train FOLDER", TRAIN_SETTINGS)
+    commands.add_parser(
+        "train",
+        help="train a model on a folder of photographs, one folder a class",
+        parents=[options],
+        add_help=False,  # the options have one
+        usage=options.usage,
+        description=options.description,
+        epilog="A model, what it can do on photographs that it was not trained on, and figures "
+        "are written to runs/ and the folder's name, or to --output.",
+        formatter_class=_formatter,
+    )
+
+
+def _add_predict(commands):
+    parser = _command(
+        commands,
+        "predict",
+        "name what photographs show",
+        "Names what photographs show, with probabilities, in the order given. A file that cannot "
+        "be decoded is reported on standard error, the rest go on, and the exit status is 1.",
+    )
+    _add_model(parser, "a .keras file, or the folder of an exported SavedModel")
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a photograph, a folder (all images in it, at any depth, sorted), or - for a list "
+        "on standard input, one path a line",
+    )
+    parser.add_argument(
+        "--top",
+        metavar="K",
+        type=positive(int),
+        default=1,
+        help="most probable classes to show of each (%(default)s)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="JSON lines: one object a photograph, {path, class, label, probability, top}, or "
+        "{path, error}",
+    )
+    form.add_argument(
+        "--csv",
+        action="store_true",
+        help="CSV: path,rank,class,label,probability, K rows a photograph",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write there, not to standard output")
+    _add_reading(parser)
+    parser.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a bar on standard error (if that is a terminal and the result goes elsewhere)",
+    )
+
+
+def _add_evaluate(commands):
+    parser = _command(
+        commands,
+        "evaluate",
+        "measure a model on photographs whose classes are known",
+        "Measures a model on a data set. Classes are matched by their names. Writes metrics.json, "
+        "figures and report.html. A file that cannot be decoded is reported and left out, and the "
+        "exit status is 1.",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "data_dir",
+        metavar="DATA",
+        help="one folder a class, perhaps in train/, val/, test/; a CSV table; Stanford Cars, "
+        "CUB-200-2011 or FGVC-Aircraft",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="NAME",
+        help="train, val or test (test; all photographs where DATA is not divided)",
+    )
+    parser.add_argument(
+        "--split-file",
+        metavar="FILE",
+        help="split.json of a training run, for DATA that is not divided",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder to write (evaluation/ and the name of DATA)"
+    )
+    _add_reading(parser)
+
+
+def _add_explain(commands):
+    parser = _command(
+        commands,
+        "explain",
+        "show where in a photograph a model looks",
+        "Draws where in photographs a model looks, as PNG files. decision: what speaks for the "
+        "predicted class, and what for the next. channels: the strongest channel before and after "
+        "the interaction, and those that complement it. ranking: all channels, by their weight "
+        "for that one. contrast: where the first photograph differs from the next ones.",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "paths", metavar="IMAGE", nargs="+", help="a photograph, a folder, or - for a list"
+    )
+    parser.add_argument(
+        "--figure",
+        dest="figures",
+        choices=("decision", "channels", "ranking", "contrast"),
+        action="append",
+        help="draw this one, can be given several times (all that the model has)",
+    )
+    parser.add_argument(
+        "--channel", metavar="N", type=channel, help="for channels and ranking (the strongest)"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", default="explanations", help="folder to write (%(default)s)"
+    )
+    _add_image_size(parser)
+
+
+def _add_export(commands):
+    parser = _command(
+        commands,
+        "export",
+        "write a model for serving without this package",
+        "Writes a model for serving without this package, class names and image size included.",
+    )
+    _add_model(parser)
+    parser.add_argument("path", metavar="PATH", help="folder (savedmodel) or file to write")
+    parser.add_argument(
+        "--format",
+        choices=EXPORT_FORMATS,
+        help="(by PATH: onnx for .onnx, litert for .tflite, otherwise savedmodel)",
+    )
+
+
+def _add_info(commands):
+    parser = _command(
+        commands,
+        "info",
+        "say what a model file holds",
+        "Says what a model file holds: classes, size, network, and how it was trained.",
+    )
+    _add_model(parser, "a .keras file, or the folder of an exported SavedModel")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def channel(text):
+    """A type for argparse: the number of a channel, an int of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+def _command(commands, name, help, description):
+    return commands.add_parser(
+        name, help=help, description=description, formatter_class=_formatter, allow_abbrev=False
+    )
+
+
+def _add_model(parser, help="a .keras file"):
+    parser.add_argument("model", metavar="MODEL", help=help)
+
+
+def _add_reading(parser):
+    parser.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=positive(int),
+        default=32,
+        help="photographs at a time (%(default)s)",
+    )
+    _add_image_size(parser)
+
+
+def _add_image_size(parser):
+    parser.add_argument(
+        "--image-size",
+        metavar="N",
+        type=positive(int),
+        help="pixels, for a network of any size (what the model file says)",
+    )
+
+
+def _formatter(prog):
+    return argparse.HelpFormatter(prog, max_help_position=26, width=80)

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cin_keras.cli import main
+from cin_keras.cli.evaluate import find_samples
+from cin_keras.cli.parser import build_parser
+from cin_keras.data import find_splits
+from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
+from tests.data.small_sets import write_files
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def evaluate(models, *arguments):
+    return main(["evaluate", str(models / "c.keras"), *arguments])
+
+
+def test_a_folder_agrees_with_the_loop(models, here, capsys):
+    """Green is not known to the model as "green": its photographs are left out, and said so."""
+    rng = np.random.default_rng(1)
+    names, right = ["blau", "green", "rot"], {name: [] for name in COLOURS}
+    for i in range(12):
+        name, colour = names[i % 3], rng.integers(0, 256, 3)
+        write_photograph(here / "photos" / name / f"{i}.png", colour)
+        if name in COLOURS:
+            right[name].append(np.argmax(colour_probabilities(colour)) == list(COLOURS).index(name))
+    bad = here / "photos" / "blau" / "bad.png"
+    bad.touch()
+    assert evaluate(models, "photos", "--batch-size", "3") == 1
+    out, err = capsys.readouterr()
+    assert "all photographs of photos: Samples(3 classes, 13 images, 4–5 a class)" in out
+    assert "The model does not know 'green': 4 photographs are left out." in out
+    assert "The data lack classes that the model knows: 'grün'" in out
+    assert "cannot read 'photos/blau/bad.png': the file is empty" in err
+    assert "1 of 9 photographs could not be read." in err
+    metrics = json.loads((here / "evaluation" / "photos" / "metrics.json").read_text("utf-8"))
+    both = right["rot"] + right["blau"]
+    assert metrics["accuracy"] == pytest.approx(np.mean(both)) and metrics["images"] == 8
+    assert f"{np.mean(both):.1%} of 8 photographs right" in out
+    per_class = {each["name"]: each for each in metrics["per_class"]}
+    for name in ("rot", "blau"):
+        assert per_class[name]["accuracy"] == pytest.approx(np.mean(right[name]))
+    assert per_class["grün"] == {"name": "grün", "images": 0, "accuracy": None}
+    assert list(metrics["skipped"]) == ["photos/blau/bad.png"]
+    assert metrics["settings"]["epochs"] == 3 and metrics["versions"]["cin_keras"]
+    page = (here / "evaluation" / "photos" / "report.html").read_text("utf-8")
+    assert "cin-keras evaluate" in page and "grün" in page
+    for name in ("confusion_matrix", "worst_mistakes"):
+        assert min(Image.open(here / "evaluation" / "photos" / f"{name}.png").size) > 100
+
+
+def test_classes_in_another_order_and_an_earlier_evaluation(models, photographs, here, capsys):
+    assert evaluate(models, str(photographs), "--output", "out") == 0
+    assert "in another order: matched by name" in capsys.readouterr().out
+    assert json.loads((here / "out" / "metrics.json").read_text())["accuracy"] == 1
+    assert evaluate(models, str(photographs), "--output", "out") == 0
+    assert "holds an earlier run: moved to out/earlier-" in capsys.readouterr().out
+
+
+def parts(*arguments, settings=None):
+    """What `find_samples` finds: which part, and how many samples."""
+    args = build_parser().parse_args(["evaluate", *arguments])
+    samples, part = find_samples(args, settings or {})
+    return part, len(samples)
+
+
+@pytest.mark.one_backend
+def test_parts_of_a_data_set(here):
+    write_files(here / "cars", *[f"test/{name}/1.png" for name in "ab"])
+    write_files(here / "cars", *[f"train/{name}/{i}.png" for name in "ab" for i in range(3)])
+    assert parts("m.keras", "cars") == ("the test part", 2)
+    assert parts("m.keras", "cars", "--split", "train") == ("the train part", 6)
+    with pytest.raises(ValueError, match="'val'"):
+        parts("m.keras", "cars", "--split", "val")
+
+
+@pytest.mark.one_backend
+def test_the_split_of_a_run(here):
+    """Written down beside a model that was trained on these photographs, or given."""
+    write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
+    assert parts("run/model.keras", "pets", settings={"data_dir": "pets"}) == (
+        "all photographs",
+        30,
+    )
+    (here / "run").mkdir()
+    find_splits("pets", split_file=here / "run" / "split.json")
+    of_the_run = parts("run/model.keras", "pets", settings={"data_dir": str(here / "pets")})
+    assert of_the_run == ("the test part by run/split.json", 3)
+    assert parts("run/model.keras", "pets", settings={"data_dir": "others"})[1] == 30
+    given = ["m.keras", "pets", "--split-file", "run/split.json", "--split"]
+    assert parts(*given, "train") == ("the train part by run/split.json", 24)
+    assert parts("m.keras", "pets", "--split", "val") == ("the val part, a random one,", 3)
+    with pytest.raises(ValueError, match="--split must be one of train, val, test. Received: x"):
+        parts(*given, "x")
+    with pytest.raises(FileNotFoundError, match="There is no file 'nothing.json'"):
+        parts("m.keras", "pets", "--split-file", "nothing.json")
+
+
+def test_a_model_without_class_names(models, photographs, here, capsys):
+    assert main(["evaluate", str(models / "unnamed.keras"), str(photographs)]) == 0
+    out = capsys.readouterr().out
+    assert "The model does not name its classes: they are taken in the data's order." in out
+    # blau, grün, rot in the data; red, green, blue in the model
+    assert "33.3% of 3 photographs right" in out
+
+
+def test_mistakes(models, here, capsys):
+    write_photograph(here / "others" / "cat" / "1.png", (1, 2, 3))
+    write_photograph(here / "others" / "dog" / "1.png", (1, 2, 3))
+    assert evaluate(models, "others") == 2
+    assert "error: No class of the data is one of the model's." in capsys.readouterr().err
+    assert main(["evaluate", str(models / "unnamed.keras"), "others"]) == 2
+    assert "3 classes without names, the data 2" in capsys.readouterr().err
+    assert evaluate(models, "nowhere") == 2
+    assert "error: No data set. Received: data_dir='nowhere'" in capsys.readouterr().err
+    (here / "others" / "rot").mkdir()
+    (here / "others" / "rot" / "1.png").touch()
+    assert evaluate(models, "others") == 1
+    assert "None of the photographs could be read." in capsys.readouterr().err

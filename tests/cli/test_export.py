@@ -1,0 +1,50 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from cin_keras.cli import main
+from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
+
+ON_TORCH = keras.backend.backend() == "torch"
+
+
+@pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
+def test_a_saved_model(models, tmp_path, capsys):
+    import tensorflow as tf
+
+    path = tmp_path / "served" / "colours"
+    assert main(["export", str(models / "c.keras"), str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: savedmodel, ")
+    assert [entry.name for entry in path.parent.iterdir()] == ["colours"]
+    served = tf.saved_model.load(str(path))
+    logits = served.serve_uint8(np.full((1, 8, 8, 3), 51, "uint8"))
+    np.testing.assert_allclose(logits, [[1, 1, 1]], rtol=1e-5)
+    photograph = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    assert main(["predict", str(path), photograph, "no.png", "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0]["class"] == "grün" and list(lines[1]) == ["path", "error"]
+    expected = colour_probabilities((9, 200, 70))[1]
+    assert lines[0]["probability"] == pytest.approx(expected, abs=2e-6)
+    assert main(["info", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["class_names"] == list(COLOURS) and found["settings"] == {"epochs": 3}
+    assert main(["info", str(path)]) == 0
+    assert "savedmodel" in capsys.readouterr().out
+    assert main(["evaluate", str(path), str(tmp_path)]) == 2
+    assert "is a folder: give the '.keras' file" in capsys.readouterr().err
+
+
+def test_mistakes(models, tmp_path, capsys):
+    there = tmp_path / "there"
+    there.mkdir()
+    model = str(models / "c.keras")
+    assert main(["export", model, str(there)]) == 2
+    assert f"error: {there} is there already" in capsys.readouterr().err
+    assert main(["export", model, str(tmp_path / "m.onnx"), "--format", "litert"]) == 2
+    assert "must end in .tflite. Received:" in capsys.readouterr().err
+    if ON_TORCH:
+        assert main(["export", model, str(tmp_path / "new")]) == 2
+        assert "error: Keras cannot write a SavedModel" in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["there"]

@@ -1,0 +1,39 @@
+import json
+
+import keras
+
+import cin_keras
+from cin_keras.cli import main
+
+
+def test_what_a_file_holds(models, capsys):
+    assert main(["info", str(models / "cin.keras"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    model = cin_keras.load_model(models / "cin.keras")
+    assert found["class_names"] == ["one", "two", "three"] and found["num_classes"] == 3
+    assert found["image_size"] == [8, 8] and found["settings"] == {"epochs": 7}
+    assert (found["interaction"], found["contrast"]) == ("sci", "cci")
+    assert found["backbone"] == "tiny" and found["feature_channels"] == 4
+    inference = keras.Model(model.input, model.output).count_params()
+    assert found["parameters"] == inference
+    # ψ: two descriptions of 4 channels, and a bias; h: 4 × 5
+    assert found["training_parameters"] == (2 * 4 + 1) + 4 * 5
+    assert found["versions"]["keras"] == keras.__version__
+
+
+def test_for_a_person(models, capsys):
+    assert main(["info", str(models / "c.keras")]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "images 8 × 8 pixels",
+        "parameters 12, and 0 for training only",
+        "settings epochs 3",
+        f"versions python 3.x, keras {keras.__version__}",
+        "classes 3",
+        "1 grün",
+    ):
+        assert line in lines, line
+    assert main(["info", str(models / "unnamed.keras")]) == 0
+    assert "3, without names" in capsys.readouterr().out
+    assert main(["info", "nothing.keras"]) == 2
+    assert capsys.readouterr().err.startswith("error: There is no file 'nothing.keras'")

@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import cin_keras
+from cin_keras.cli import main
+
+pytestmark = pytest.mark.one_backend
+COMMANDS = ["train", "predict", "evaluate", "explain", "export", "info"]
+
+
+def test_help_comes_before_keras(tmp_path):
+    """`-X importtime` lists every module that is imported."""
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(cin_keras.__path__[0])}
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cin_keras", "train", "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0 and "usage: cin-keras train FOLDER" in ended.stdout
+    modules = {line.split("|")[-1].strip().split(".")[0] for line in ended.stderr.splitlines()}
+    assert "argparse" in modules
+    assert not modules & {"keras", "tensorflow", "jax", "torch", "numpy", "matplotlib"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_screen(command, capsys):
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: cin-keras {command}")
+    assert len(lines) < 45 and max(map(len, lines)) <= 80
+
+
+def test_without_a_command_there_is_help(capsys):
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and all(f"    {command} " in err for command in COMMANDS)
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cin-keras {cin_keras.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["teach"], "invalid choice: 'teach'"),
+        (["predict", "model.keras"], "required: PATH"),
+        (["explain", "m.keras", "a.jpg", "--channel", "-1"], "invalid channel value: '-1'"),
+    ],
+)
+def test_mistakes(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_public_name_is_there_without_loading_it_first():
+    for name in cin_keras._PACKAGES:
+        assert getattr(cin_keras, name) is cin_keras.__getattr__(name)
+    assert cin_keras.__getattr__("CIN") is cin_keras.CIN
+    with pytest.raises(AttributeError, match="no attribute 'NIC'"):
+        cin_keras.NIC  # noqa: B018

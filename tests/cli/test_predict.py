@@ -1,0 +1,185 @@
+import csv
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import cin_keras
+from cin_keras.cli import main
+from tests.cli.conftest import COLOURS, colour_model, colour_probabilities, write_photograph
+
+
+def expected(colour):
+    """The classes by falling probability: `(name, label, probability)`."""
+    found = zip(COLOURS, range(3), colour_probabilities(colour))
+    return sorted(found, key=lambda each: -each[2])
+
+
+def test_a_folder_of_photographs_with_bad_ones_among_them(models, tmp_path, capfd):
+    rng = np.random.default_rng(0)
+    colours = {}
+    for i, colour in enumerate(rng.integers(0, 256, (7, 3))):
+        colours[write_photograph(tmp_path / "in" / f"{i} é" / "x.png", colour)] = colour
+    bad = [str(tmp_path / "in" / name) for name in ("0.jpg", "3 é/y.png", "9.png")]
+    for path in bad:
+        with open(path, "wb"):
+            pass
+    again = list(colours)[4]
+    out = tmp_path / "out.jsonl"
+    code = main(
+        ["predict", str(models / "c.keras"), str(tmp_path / "in"), again, "gone.jpg"]
+        + ["--batch-size", "2", "--top", "2", "--json", "--output", str(out)]
+    )
+    entries = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert code == 1
+    assert [entry["path"] for entry in entries] == [*sorted([*colours, *bad]), again, "gone.jpg"]
+    for entry in entries:
+        if entry["path"] not in colours:
+            assert set(entry) == {"path", "error"}
+            continue
+        best = expected(colours[entry["path"]])[:2]
+        assert (entry["class"], entry["label"]) == best[0][:2]
+        assert [(each["class"], each["label"]) for each in entry["top"]] == [b[:2] for b in best]
+        probabilities = [entry["probability"], *(each["probability"] for each in entry["top"])]
+        np.testing.assert_allclose(probabilities, [best[0][2]] + [b[2] for b in best], atol=2e-6)
+    shown, errors = capfd.readouterr()
+    assert shown == ""
+    for path in bad:
+        assert errors.count(f"cannot read {path!r}: the file is empty\n") == 1
+    assert "cannot read 'gone.jpg': there is no such file" in errors
+    assert errors.rstrip().endswith("4 could not be read.") and len(errors.splitlines()) == 5
+
+
+def test_text_and_csv(models, photographs, capsys):
+    command = ["predict", str(models / "c.keras"), str(photographs), "--top", "2"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        name = line.split(os.sep)[-2]
+        first, second = expected(COLOURS[name])[:2]
+        shown = f"1 ü.png: {name} {first[2]:.1%}, {second[0]} {second[2]:.1%}"
+        assert line.endswith(shown)
+    assert main([*command, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["rank"] for row in rows] == ["1", "2"] * 3
+    for row in rows[::2]:
+        name = row["path"].split(os.sep)[-2]
+        assert row["class"] == name and row["label"] == str(list(COLOURS).index(name))
+        assert float(row["probability"]) == pytest.approx(expected(COLOURS[name])[0][2], abs=2e-6)
+
+
+def test_paths_from_standard_input(models, photographs, monkeypatch, capsys):
+    red, blue = (str(photographs / name / "1 ü.png") for name in ("rot", "blau"))
+    lines = f"{blue}\n\n{red}\r\n{blue}".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines), "ascii"))
+    assert main(["predict", str(models / "c.keras"), "-"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [blue, red, blue]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert main(["predict", str(models / "c.keras"), "-"]) == 2
+    assert "error: Standard input names no photograph" in capsys.readouterr().err
+
+
+def test_a_model_without_class_names(models, photographs, capsys):
+    command = ["predict", str(models / "unnamed.keras"), str(photographs), "--no-progress"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert sorted(line.split(": ")[1].split()[0] for line in out.splitlines()) == ["0", "1", "2"]
+    assert err.splitlines() == [
+        f"{models / 'unnamed.keras'} does not name its classes: they are numbers, from 0."
+    ]
+
+
+def test_the_bar_is_on_standard_error(models, photographs, capsys):
+    assert main(["predict", str(models / "c.keras"), str(photographs), "--progress"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3 and "3/3" in err and "3/3" not in out
+
+
+def test_probabilities_of_the_model_are_taken_as_they_are(tmp_path, photographs, capsys):
+    colour_model(classifier_activation="softmax").save(tmp_path / "m.keras")
+    path = str(photographs / "rot" / "1 ü.png")
+    assert main(["predict", str(tmp_path / "m.keras"), path, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["probability"]
+    assert found == pytest.approx(colour_probabilities(COLOURS["rot"])[0], abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["none.keras", "a.jpg"], "error: There is no file 'none.keras'"),
+        (["{c}", "a.jpg", "--image-size", "9"], "error: `image_size` must be that of the network"),
+        (["{c}", "a.jpg", "--json", "--csv"], "not allowed with argument --json"),
+        (["{c}", "a.jpg", "--top", "0"], "invalid positive int value: '0'"),
+    ],
+)
+def test_mistakes(models, capsys, paths, message):
+    assert main(["predict", *(path.format(c=models / "c.keras") for path in paths)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_that_can_be_read(models, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(models / "c.keras"), str(tmp_path / "empty"), "no.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "the folder holds no image" in err and "'no.png'" in err
+
+
+class Ended(BaseException):
+    pass
+
+
+@pytest.fixture
+def end(monkeypatch):
+    """Makes the end of the process an exception that holds the status."""
+
+    def exit(status):
+        raise Ended(status)
+
+    monkeypatch.setattr(os, "_exit", exit)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (BrokenPipeError(), 141, ""),
+        (KeyboardInterrupt(), 130, "\nInterrupted.\n"),
+        (OSError("disk full"), 1, "error: disk full\n"),
+    ],
+)
+def test_quiet_ends(models, photographs, monkeypatch, capsys, end, error, status, message):
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Broken())
+        with pytest.raises(Ended) as ended:
+            main(["predict", str(models / "c.keras"), str(photographs)])
+    assert ended.value.args == (status,)
+    assert capsys.readouterr().err == message
+
+
+def test_a_broken_model(models, tmp_path, photographs, capsys, end):
+    model = cin_keras.load_model(models / "c.keras")
+    model.classifier.set_weights([np.full((3, 3), np.nan), np.zeros(3)])
+    model.save(tmp_path / "nan.keras")
+    with pytest.raises(Ended) as ended:
+        main(["predict", str(tmp_path / "nan.keras"), str(photographs)])
+    assert ended.value.args == (1,)
+    assert "error: The model's predictions are not finite" in capsys.readouterr().err
+
+
+def test_a_file_is_written_whole(models, photographs, tmp_path, end, capsys):
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+    with pytest.raises(Ended):
+        main(["predict", str(models / "c.keras"), str(photographs), "--output", "no/such/folder"])
+    assert "no/such/folder" in capsys.readouterr().err
+    assert main(["predict", str(models / "c.keras"), str(photographs), "--output", str(out)]) == 0
+    assert len(out.read_text("utf-8").splitlines()) == 3
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
