@@ -1,7 +1,7 @@
 """`cin-keras train FOLDER`: a model of somebody's own photographs."""
 
 from cin_keras.cli.parser import TRAIN_SETTINGS
-from cin_keras.training import Run, mistakes_in_one_sentence
+from cin_keras.training import Run, devices_of, mistakes_in_one_sentence
 from cin_keras.training.folder import folder_samples, settle_folder
 
 
@@ -16,10 +16,14 @@ def run(args):
     """
     with mistakes_in_one_sentence():
         args = settle_folder(args, TRAIN_SETTINGS)
-        training = Run(args, *folder_samples(args))
-        model = training.build_model()
-    model = training.fit(model)
-    training.evaluate(model)
-    training.export(model)
-    print(training.summary())
+    with devices_of(args) as devices:
+        with mistakes_in_one_sentence():
+            with devices.chief_first():
+                samples = folder_samples(args)
+            training = Run(args, *samples, devices)
+            model = training.build_model()
+        model = training.fit(model)
+        training.evaluate(model)
+        training.export(model)
+        print(training.summary())
     return 0
