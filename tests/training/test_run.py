@@ -21,7 +21,10 @@ def arguments(tmp_path, *options):
 
 
 def drawings(count=12):
-    return [drawn_cars(name, images_per_class=2, image_size=48).limit(count) for name in ("train", "test", "test")]
+    return [
+        drawn_cars(name, images_per_class=2, image_size=48).limit(count)
+        for name in ("train", "test", "test")
+    ]
 
 
 def test_bad_photographs_can_be_skipped(tmp_path, capfd):
