@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import warnings
 import zipfile
 
 import keras
@@ -41,9 +42,13 @@ def load_model(filepath, custom_objects=None, compile=True):
     path = pathlib.Path(filepath)
     _check_config(path, _read_config(path))
     try:
-        return keras.saving.load_model(
-            path, custom_objects=custom_objects, compile=compile, safe_mode=True
-        )
+        with warnings.catch_warnings():
+            if not compile:
+                # It is the file's optimizer that is not asked for.
+                warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            return keras.saving.load_model(
+                path, custom_objects=custom_objects, compile=compile, safe_mode=True
+            )
     except Exception as error:
         # Keras puts the cause at the end of what it says of the class.
         cause = str(error).rpartition("Exception encountered: ")[2].strip()
