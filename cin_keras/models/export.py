@@ -1,5 +1,6 @@
 """Writes the inference path of a model for serving."""
 
+import contextlib
 import pathlib
 import warnings
 
@@ -10,6 +11,7 @@ from cin_keras.data.graph_cropping import crop_in_graph
 from cin_keras.data.graph_decoding import decode_in_graph
 from cin_keras.models.export_formats import (
     check_format,
+    frequent_collections,
     write_litert_metadata,
     write_onnx_metadata,
 )
@@ -30,7 +32,8 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         # Without a signature, Keras refuses a network that was never called.
         images = keras.InputSpec(shape=model.input.shape, dtype="float32", name="images")
         kwargs = {"input_signature": [images], **kwargs}
-    inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
+    with frequent_collections() if format == "onnx" else contextlib.nullcontext():
+        inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
     if format == "onnx":
         write_onnx_metadata(filepath, model)
     elif format == "litert":

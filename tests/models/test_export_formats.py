@@ -1,6 +1,8 @@
+import gc
+
 import pytest
 
-from cin_keras.models.export_formats import write_onnx_metadata
+from cin_keras.models.export_formats import frequent_collections, write_onnx_metadata
 from cin_keras.models.model_card import card
 from tests.models.networks import tiny_cin
 
@@ -22,3 +24,11 @@ def test_an_input_that_nothing_reads_is_taken_out(tmp_path):
     assert [tensor.name for tensor in model.graph.input] == ["images"]
     (entry,) = model.metadata_props
     assert entry.key == "model_card" and entry.value == card(cin)
+
+
+def test_the_collector_is_as_before_afterwards():
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with pytest.raises(KeyError), frequent_collections():
+        assert gc.get_threshold() < before[0] and gc.get_freeze_count() > 0
+        raise KeyError
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
