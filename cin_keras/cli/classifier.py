@@ -134,7 +134,7 @@ def open_saved_model(path):
     try:
         served = tf.saved_model.load(path)
     except Exception as error:  # TensorFlow raises many kinds for a damaged folder
-        first_line = str(error).strip().splitlines()[0]
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path!r} cannot be loaded: {first_line}") from error
     if not hasattr(served, "model_card"):
         raise ValueError(

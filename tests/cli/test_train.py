@@ -13,7 +13,7 @@ from tests.cli.conftest import COLOURS, write_photograph
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
-    reason="the same run as that of recipes/folder.py, which is tested on every backend",
+    reason="the run itself, cin_keras.training.Run, is tested on every backend",
 )
 
 
