@@ -1,0 +1,251 @@
+"""Asks whether the interaction of channels knows more of the classes than their spatial mean.
+
+python recipes/probe.py --data-dir data/stanford_cars                      a pretrained ResNet-50
+python recipes/probe.py --data-dir data/stanford_cars --model model.keras  one that was fine-tuned
+
+A linear classifier (ridge regression on the training images) sees the spatial means of `X`, then
+beside them those of `Y = W X` for several `W`. What it gains is what SCI could add; controls gain
+as many numbers without any interaction. No network is trained: it takes minutes.
+"""
+
+import argparse
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+import cin_keras
+from cin_keras.callbacks.whole_file import whole_file
+from cin_keras.data import drawn_cars, find_data_set, image_dataset
+from cin_keras.layers import SelfChannelInteraction
+from cin_keras.models.small_backbone import small_backbone
+from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.failures import check_writable
+from cin_keras.training.options import positive
+
+# Every form of W is one line: the arguments of SelfChannelInteraction.
+INTERACTIONS = {
+    "SCI": {},
+    "SCI, scale 0.1": {"scale": 0.1},
+    "SCI, scale 0.03": {"scale": 0.03},
+    "SCI, cosine": {"similarity": "cosine", "scale": 10.0},
+    "SCI, correlation": {"similarity": "correlation", "scale": 10.0},
+    "Pos-SCI": {"positive": True},
+}
+MEAN, DEVIATION, RANDOM = "spatial mean", "standard deviation", "random features"
+RIDGES = 10.0 ** np.arange(-3, 3)  # in shares of the features' mean variance
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        usage="python recipes/probe.py [options]",
+        description="Asks whether interactions know more of the classes than spatial means.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=80),
+    )
+
+    def add(name, metavar=None, help=None, **kwargs):
+        parser.add_argument(name, metavar=metavar, help=help, **kwargs)
+
+    add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
+    add("--model", "FILE", "a trained CIN, in place of the next four")
+    add("--backbone", "NAME", "in keras.applications, or 'small' (resnet50)")
+    add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
+    add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file")
+    add("--image-size", "N", "pixels (448)", type=positive(int))
+    add("--batch-size", "N", "(%(default)s)", type=positive(int), default=32)
+    add("--limit", "N", "images of each split, for a quick try", type=positive(int))
+    add("--seed", "N", "of the random features and halves (%(default)s)", type=int, default=0)
+    add("--output", "DIR", "folder to write (%(default)s)", default="runs/probe")
+    args = parser.parse_args()
+    own = ("backbone", "feature_layer", "weights", "image_size")
+    given = [f"--{name.replace('_', '-')}" for name in own if getattr(args, name) is not None]
+    if args.model and given:
+        raise ValueError(f"--model brings its own {', '.join(given)}: leave that out.")
+    return args
+
+
+def load_model(args, num_classes):
+    """The trained model, or one whose backbone is pretrained and the rest new."""
+    if args.model:
+        model = cin_keras.load_model(args.model)
+        args.image_size = model.image_size or 448
+        return model
+    args.backbone = args.backbone or "resnet50"
+    args.image_size = size = args.image_size or 448
+    small = args.backbone == "small"
+    args.weights = args.weights or ("none" if small else "imagenet")
+    if small and args.weights == "imagenet":
+        raise ValueError("There are no ImageNet weights for --backbone small. Leave --weights out.")
+    return cin_keras.CIN(
+        num_classes,
+        small_backbone(size) if small else args.backbone,
+        None if args.weights == "none" else args.weights,
+        (size, size, 3),
+        args.feature_layer,
+        interaction=None,
+        contrast=None,
+    )
+
+
+def describe(model, samples, args):
+    """Dict from what the classifier may see to `(images, channels)`, and `φ(Y)` if there is one."""
+    layers = {name: SelfChannelInteraction(**own) for name, own in INTERACTIONS.items()}
+    has_phi = model.interaction_name in ("sci", "pos_sci", "phi")
+    rows = {}
+    data = image_dataset(samples, args.image_size, args.batch_size)
+    bar = keras.utils.Progbar(len(data), unit_name="batch")
+    for images, _ in data:
+        maps = model.backbone(keras.ops.convert_to_tensor(images), training=False)
+        maps = keras.ops.cast(maps, "float32")
+        x = layers["SCI"].positions_by_channels(maps)
+        mean = keras.ops.mean(x, axis=1)
+        batch = {MEAN: mean, DEVIATION: keras.ops.std(x, axis=1)}
+        for name, layer in layers.items():
+            weights = layer.interaction_weights(maps)
+            batch[name] = keras.ops.matmul(weights, mean[:, :, None])[:, :, 0]
+        if has_phi:
+            z = model.interaction(maps)
+            z = keras.ops.cast(z if len(z.shape) == 2 else model.pooling(z), "float32")
+            batch["φ"] = z - mean
+        for name, values in batch.items():
+            rows.setdefault(name, []).append(keras.ops.convert_to_numpy(values))
+        bar.add(1)
+    return {name: np.concatenate(values) for name, values in rows.items()}
+
+
+def random_features(standardized, seed):
+    """As many numbers as there are channels, made of the means alone: `max(0, X̄ R)`."""
+    channels = standardized.shape[1]
+    matrix = np.random.default_rng(seed).standard_normal((channels, channels))
+    return np.maximum(standardized @ matrix / np.sqrt(channels), 0)
+
+
+def standardize(train, test):
+    """Both, less the training images' mean, over their standard deviation."""
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation = np.where(deviation > 1e-6, deviation, np.inf)  # what never varies says nothing
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+def ridge_scores(train, labels, test, classes):
+    """Scores of the test images, `(ridges, images, classes)`, of a regression onto the classes."""
+    targets = np.eye(classes, dtype="float32")[labels] - 1 / classes
+    variances, directions = np.linalg.eigh(train.T @ train / len(train))
+    slopes = directions.T @ (train.T @ targets) / len(train)
+    seen = test @ directions
+    ridges = RIDGES * variances.mean()
+    return np.stack([seen @ (slopes / (variances + ridge)[:, None]) for ridge in ridges])
+
+
+def is_right(train, labels, test, test_labels, classes, seed):
+    """Which test images are right: each half with the ridge that is best on the other half."""
+    right = ridge_scores(train, labels, test, classes).argmax(axis=2) == test_labels
+    first = np.random.default_rng(seed).permutation(len(test_labels)) % 2 == 0
+    best_of_first = right[right[:, first].mean(axis=1).argmax()]
+    best_of_second = right[right[:, ~first].mean(axis=1).argmax()]
+    return np.where(first, best_of_second, best_of_first)
+
+
+def varying_share(features):
+    """How much of the squared length of the features differs from image to image, from 0 to 1."""
+    length = np.square(features).sum()
+    return float(np.square(features - features.mean(axis=0)).sum() / length) if length else 0.0
+
+
+def probe(train, labels, test, test_labels, classes, seed):
+    """One dict a row: right with the mean, alone, difference from the mean alone (paired)."""
+    means = standardize(train[MEAN], test[MEAN])
+    table = []
+    for name in (MEAN, DEVIATION, RANDOM, *INTERACTIONS):
+        if name == RANDOM:
+            raw = [random_features(part, seed) for part in means]
+        else:
+            raw = train[name], test[name]
+        own = standardize(*raw)
+        both = own if name == MEAN else [np.hstack(parts) for parts in zip(means, own)]
+        alone = is_right(own[0], labels, own[1], test_labels, classes, seed)
+        together = is_right(both[0], labels, both[1], test_labels, classes, seed)
+        if name == MEAN:
+            baseline = together
+        gain = together.astype(float) - baseline
+        table.append(
+            {
+                "features": name,
+                "accuracy": float(together.mean()),
+                "gain": float(gain.mean()),
+                "standard_error": float(gain.std() / np.sqrt(len(gain))),
+                "alone": float(alone.mean()),
+                "varies": varying_share(raw[1]),
+            }
+        )
+    return table
+
+
+def learned(test):
+    """What a trained φ adds to the spatial mean."""
+    lengths = [np.linalg.norm(test[name], axis=1) for name in ("φ", MEAN)]
+    return {
+        "relative_length": float(np.median(lengths[0] / lengths[1])),
+        "varies": varying_share(test["φ"]),
+        "mean_varies": varying_share(test[MEAN]),
+    }
+
+
+def as_markdown(table, phi, images):
+    lines = [
+        "| the classifier sees | right | gain | alone | varies |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for r in table:
+        first = r["features"] == MEAN
+        gain = "" if first else f"{100 * r['gain']:+.1f} ± {100 * r['standard_error']:.1f}"
+        lines.append(
+            f"| {'the ' if first else 'that and '}{r['features']} | {r['accuracy']:.1%} | {gain} "
+            f"| {r['alone']:.1%} | {r['varies']:.1%} |"
+        )
+    lines += [
+        "",
+        f"*right*: of {images} test images. *gain*: in points over the mean, ± one standard error, "
+        "image by image. *alone*: without the mean. *varies*: the share of the features' squared "
+        "length that differs between images.",
+    ]
+    if phi:
+        lines += [
+            "",
+            f"The trained φ adds {phi['relative_length']:.2f} times the length of the mean, of "
+            f"which {phi['varies']:.1%} differs between images (of the mean: "
+            f"{phi['mean_varies']:.1%}); the rest is the same for every image, as a bias is.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    with mistakes_in_one_sentence():
+        args = parse_arguments()
+        folder = pathlib.Path(args.output)
+        check_writable(folder)
+        splits = [
+            find_data_set(args.data_dir, split) if args.data_dir else drawn_cars(split)
+            for split in ("train", "test")
+        ]
+        model = load_model(args, splits[0].num_classes)
+        if args.limit:
+            splits = [samples.limit(args.limit) for samples in splits]
+        described = []
+        for samples in splits:
+            print(samples)
+            described.append(describe(model, samples, args))
+    (train, test), labels = described, [samples.labels for samples in splits]
+    table = probe(train, labels[0], test, labels[1], splits[0].num_classes, args.seed)
+    phi = learned(test) if "φ" in test else None
+    text = as_markdown(table, phi, len(splits[1]))
+    with whole_file(folder / "probe.json") as partial:
+        partial.write_text(json.dumps({"table": table, "phi": phi, "settings": vars(args)}))
+    with whole_file(folder / "probe.md") as partial:
+        partial.write_text(text)
+    print(f"\n{text}\n{folder}/\n  probe.json, probe.md")
+
+
+if __name__ == "__main__":
+    main()
