@@ -34,6 +34,7 @@ INTERACTIONS = {
     "Pos-SCI": {"positive": True},
 }
 MEAN, DEVIATION, RANDOM = "spatial mean", "standard deviation", "random features"
+SPLITS = ("train", "test")
 RIDGES = 10.0 ** np.arange(-3, 3)  # in shares of the features' mean variance
 
 
@@ -65,20 +66,21 @@ def parse_arguments():
     return args
 
 
-def load_model(args, num_classes):
-    """The trained model, or one whose backbone is pretrained and the rest new."""
+def load(args):
+    """A model, trained or with a pretrained backbone and the rest new; both splits' samples."""
     if args.model:
         model = cin_keras.load_model(args.model)
         args.image_size = model.image_size or 448
-        return model
+        return model, load_samples(args)
     args.backbone = args.backbone or "resnet50"
     args.image_size = size = args.image_size or 448
     small = args.backbone == "small"
     args.weights = args.weights or ("none" if small else "imagenet")
     if small and args.weights == "imagenet":
         raise ValueError("There are no ImageNet weights for --backbone small. Leave --weights out.")
-    return cin_keras.CIN(
-        num_classes,
+    splits = load_samples(args)
+    model = cin_keras.CIN(
+        splits[0].num_classes,
         small_backbone(size) if small else args.backbone,
         None if args.weights == "none" else args.weights,
         (size, size, 3),
@@ -86,6 +88,17 @@ def load_model(args, num_classes):
         interaction=None,
         contrast=None,
     )
+    return model, splits
+
+
+def load_samples(args):
+    """Training and test samples."""
+    if args.data_dir:
+        splits = [find_data_set(args.data_dir, split) for split in SPLITS]
+    else:
+        size = round(1.5 * np.max(args.image_size))
+        splits = [drawn_cars(split, image_size=size) for split in SPLITS]
+    return [samples.limit(args.limit) if args.limit else samples for samples in splits]
 
 
 def describe(model, samples, args):
@@ -225,13 +238,7 @@ def main():
         args = parse_arguments()
         folder = pathlib.Path(args.output)
         check_writable(folder)
-        splits = [
-            find_data_set(args.data_dir, split) if args.data_dir else drawn_cars(split)
-            for split in ("train", "test")
-        ]
-        model = load_model(args, splits[0].num_classes)
-        if args.limit:
-            splits = [samples.limit(args.limit) for samples in splits]
+        model, splits = load(args)
         described = []
         for samples in splits:
             print(samples)

@@ -2,12 +2,8 @@
 
 import csv
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
-import keras
 import pytest
 from PIL import Image
 
@@ -21,19 +17,7 @@ TINY = ["--image-size", "32", "--limit", "36", "--pairs-per-batch", "6", "--epoc
 
 
 def run(*arguments, folder):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(RECIPE.parent.parent),
-        "KERAS_BACKEND": keras.backend.backend(),
-    }
-    done = subprocess.run(
-        [sys.executable, str(RECIPE), *TINY, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout + done.stderr
+    return run_here(RECIPE, *TINY, *arguments, folder=folder)
 
 
 def records(folder):
@@ -99,17 +83,15 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path):
     settings = {"epochs": 7}
     path = tmp_path / "runs" / "ablation" / "results.jsonl"
     path.write_text(json.dumps({"settings": settings}) + "\n")
-    code, output = run_here(RECIPE, *TINY, "--rows", "plain", folder=tmp_path)
+    code, output = run("--rows", "plain", folder=tmp_path)
     assert code == 1 and "other settings" in output and "epochs" in output
     assert json.loads(path.read_text()) == {"settings": settings}
 
 
 def test_mistakes_are_named_before_training(tmp_path):
-    code, output = run_here(
-        RECIPE, *TINY, "--rows", "plain", "--freeze-to", "conv_9", folder=tmp_path
-    )
+    code, output = run("--rows", "plain", "--freeze-to", "conv_9", folder=tmp_path)
     assert code == 1 and "conv_9" in output
-    code, output = run_here(RECIPE, *TINY, "--data-dir", "nowhere", folder=tmp_path)
+    code, output = run("--data-dir", "nowhere", folder=tmp_path)
     assert code == 1 and "nowhere" in output
-    code, output = run_here(RECIPE, *TINY, "--rows", "CNN", folder=tmp_path)
+    code, output = run("--rows", "CNN", folder=tmp_path)
     assert code == 2 and "invalid choice: 'CNN'" in output
