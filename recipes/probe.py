@@ -102,8 +102,13 @@ def load_samples(args):
 
 
 def describe(model, samples, args):
-    """Dict from what the classifier may see to `(images, channels)`, and `φ(Y)` if there is one."""
+    """Dict from what the classifier may see to `(images, channels)`.
+
+    Of a trained model also the means of `φ(Y)`, as `"φ"`, and of `Y`, as `"Y"`, if it has them.
+    """
     layers = {name: SelfChannelInteraction(**own) for name, own in INTERACTIONS.items()}
+    if sees_pairs(model):
+        layers["Y"] = model.interaction
     has_phi = model.interaction_name in ("sci", "pos_sci", "phi")
     rows = {}
     data = image_dataset(samples, args.image_size, args.batch_size)
@@ -205,7 +210,29 @@ def learned(test):
     }
 
 
-def as_markdown(table, phi, images):
+def sees_pairs(model):
+    """Whether the model has a ψ that compares the means of `Y`."""
+    return model.contrast is not None and model.descriptor == "average"
+
+
+def contrasts(model, y, labels, seed):
+    """Quartiles of `η = ψ([Y_A, Y_B])`, every image once with one of its class, once of another."""
+    rng = np.random.default_rng(seed)
+    quartiles = {}
+    for name, is_partner in (("one class", np.equal), ("two classes", np.not_equal)):
+        a, b = [], []
+        for image, label in enumerate(labels):
+            partners = np.flatnonzero(is_partner(labels, label))
+            partners = partners[partners != image]
+            if len(partners):
+                a.append(image)
+                b.append(rng.choice(partners))
+        eta = model.contrast.psi(np.concatenate([y[a], y[b]], axis=1))
+        quartiles[name] = np.percentile(keras.ops.convert_to_numpy(eta), (25, 50, 75)).tolist()
+    return quartiles
+
+
+def as_markdown(table, phi, eta, images):
     lines = [
         "| the classifier sees | right | gain | alone | varies |",
         "| --- | --- | --- | --- | --- |",
@@ -230,6 +257,9 @@ def as_markdown(table, phi, images):
             f"which {phi['varies']:.1%} differs between images (of the mean: "
             f"{phi['mean_varies']:.1%}); the rest is the same for every image, as a bias is.",
         ]
+    if eta:
+        of_pairs = (f"{' '.join(f'{q:.2f}' for q in eta[name])} of {name}" for name in eta)
+        lines += ["", f"η in |W_A − η W_B|, quartiles over pairs: {', '.join(of_pairs)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -246,9 +276,11 @@ def main():
     (train, test), labels = described, [samples.labels for samples in splits]
     table = probe(train, labels[0], test, labels[1], splits[0].num_classes, args.seed)
     phi = learned(test) if "φ" in test else None
-    text = as_markdown(table, phi, len(splits[1]))
+    eta = contrasts(model, test["Y"], labels[1], args.seed) if "Y" in test else None
+    text = as_markdown(table, phi, eta, len(splits[1]))
     with whole_file(folder / "probe.json") as partial:
-        partial.write_text(json.dumps({"table": table, "phi": phi, "settings": vars(args)}))
+        found = {"table": table, "phi": phi, "eta": eta, "settings": vars(args)}
+        partial.write_text(json.dumps(found, indent=2))
     with whole_file(folder / "probe.md") as partial:
         partial.write_text(text)
     print(f"\n{text}\n{folder}/\n  probe.json, probe.md")

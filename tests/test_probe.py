@@ -90,6 +90,7 @@ def test_features_against_the_loops(recipe):
             expected[name] = reference.mix(weights, features).mean(axis=(0, 1))
         kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.interaction.phi.weights)
         z = reference.self_channel_interaction(features, kernel, bias)
+        expected["Y"] = expected["SCI"]
         expected["φ"] = z.mean(axis=(0, 1)) - x.mean(axis=1)
         assert set(found) == set(expected)
         for name, values in expected.items():
@@ -103,6 +104,26 @@ def test_what_is_the_same_for_every_image_does_not_vary(recipe):
     assert phi["varies"] == pytest.approx(0, abs=1e-12) and phi["mean_varies"] > 0.9
     lengths = [5 / sum(value**2 for value in row) ** 0.5 for row in mean]
     assert phi["relative_length"] == pytest.approx(np.median(lengths))
+
+
+def test_eta_of_pairs_of_one_and_of_two_classes(recipe):
+    model = tiny_cin(12)
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    y = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.contrast.psi.weights)
+
+    def eta(a, b):
+        return (np.concatenate([y[a], y[b]]) @ kernel + bias)[0]
+
+    found = recipe.contrasts(model, y, labels, seed=0)
+    same = [eta(a, a + 1 if a % 2 == 0 else a - 1) for a in range(6)]
+    np.testing.assert_allclose(found["one class"], np.percentile(same, (25, 50, 75)), rtol=1e-5)
+    others = [eta(a, b) for a in range(6) for b in range(6) if labels[a] != labels[b]]
+    assert min(others) <= found["two classes"][0] <= found["two classes"][2] <= max(others)
+    # An image without a second of its class is in no pair of one class.
+    assert recipe.contrasts(model, y[:3], labels[:3], seed=0)["one class"] == pytest.approx(
+        np.percentile(same[:2], (25, 50, 75)), rel=1e-5
+    )
 
 
 @pytest.mark.one_backend
@@ -122,6 +143,7 @@ def test_from_drawings_to_a_table(recipe, tmp_path):
     code, output = run_here(RECIPE, "--model", "model.keras", "--limit", "60", folder=tmp_path)
     assert code == 0, output[-3000:]
     assert "φ adds 0.00 times" in output, "φ starts at zero"
+    assert "0.00 0.00 0.00 of one class, 0.00 0.00 0.00 of two classes" in output, "and ψ"
 
 
 @pytest.mark.one_backend
