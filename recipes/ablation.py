@@ -45,15 +45,18 @@ VARIANTS = {
     "SCI, cosine": {"similarity": "cosine", "scale": 10.0},
     "SCI, correlation": {"similarity": "correlation", "scale": 10.0},
     "SCI, φ Glorot": {"phi_initializer": "glorot_uniform"},
+    "CIN, α 8": {"contrast": "cci", "alpha": 8.0},
     "CIN, α 0.5": {"contrast": "cci", "alpha": 0.5},
     "CIN, α 0.1": {"contrast": "cci", "alpha": 0.1},
     "CIN, β 1": {"contrast": "cci", "margin": 1.0},
+    "CIN, slow ψ": {"contrast": "cci"},
 }
 ROWS |= {row: {"interaction": "sci", "contrast": None, **own} for row, own in VARIANTS.items()}
 SPLITS = ("train", "test")
 # For descent: bilinear features have length 1, far less than a spatial mean has, so their classifier
 # needs a much higher rate, and the network, which their square root moves strongly, a much lower one.
-RATES = {"bilinear": {"classifier": 500.0}}
+# ψ at a tenth of its usual rate stays nearer to zero, where CCI is SCI+Cont.
+RATES = {"bilinear": {"classifier": 500.0}, "CIN, slow ψ": {"psi": 0.001}}
 RATE_FACTORS = {"bilinear": 0.05}
 
 
