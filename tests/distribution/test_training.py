@@ -64,7 +64,9 @@ def test_devices_train_and_evaluate_as_one(results, count):
     assert one.keys() == several.keys()
     for name in one:
         assert np.isfinite(one[name]).all(), name
-        np.testing.assert_allclose(several[name], one[name], rtol=0, atol=1e-5, err_msg=name)
+        # Scores grow beyond 1, and their rounding errors with them.
+        tolerance = 1e-5 * max(1, np.abs(one[name]).max())
+        np.testing.assert_allclose(several[name], one[name], rtol=0, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("count", [2, 4])
