@@ -273,16 +273,16 @@ def main():
         for samples in splits:
             print(samples)
             described.append(describe(model, samples, args))
-    (train, test), labels = described, [samples.labels for samples in splits]
-    table = probe(train, labels[0], test, labels[1], splits[0].num_classes, args.seed)
-    phi = learned(test) if "φ" in test else None
-    eta = contrasts(model, test["Y"], labels[1], args.seed) if "Y" in test else None
-    text = as_markdown(table, phi, eta, len(splits[1]))
-    with whole_file(folder / "probe.json") as partial:
-        found = {"table": table, "phi": phi, "eta": eta, "settings": vars(args)}
-        partial.write_text(json.dumps(found, indent=2))
-    with whole_file(folder / "probe.md") as partial:
-        partial.write_text(text)
+        (train, test), labels = described, [samples.labels for samples in splits]
+        table = probe(train, labels[0], test, labels[1], splits[0].num_classes, args.seed)
+        phi = learned(test) if "φ" in test else None
+        eta = contrasts(model, test["Y"], labels[1], args.seed) if "Y" in test else None
+        text = as_markdown(table, phi, eta, len(splits[1]))
+        with whole_file(folder / "probe.json") as partial:
+            found = {"table": table, "phi": phi, "eta": eta, "settings": vars(args)}
+            partial.write_text(json.dumps(found, indent=2))
+        with whole_file(folder / "probe.md") as partial:
+            partial.write_text(text)
     print(f"\n{text}\n{folder}/\n  probe.json, probe.md")
 
 

@@ -64,8 +64,8 @@ def test_devices_train_and_evaluate_as_one(results, count):
     assert one.keys() == several.keys()
     for name in one:
         assert np.isfinite(one[name]).all(), name
-        # Scores grow beyond 1, and their rounding errors with them.
-        tolerance = 1e-5 * max(1, np.abs(one[name]).max())
+        # Scores, alone, are compared by their size: rounding differs by 4e-6 of their 2.9.
+        tolerance = 1e-5 * (np.abs(one[name]).max() if name.endswith("scores") else 1)
         np.testing.assert_allclose(several[name], one[name], rtol=0, atol=tolerance, err_msg=name)
 
 
