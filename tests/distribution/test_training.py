@@ -64,8 +64,9 @@ def test_devices_train_and_evaluate_as_one(results, count):
     assert one.keys() == several.keys()
     for name in one:
         assert np.isfinite(one[name]).all(), name
-        # Scores, alone, are compared by their size: rounding differs by 4e-6 of their 2.9.
-        tolerance = 1e-5 * (np.abs(one[name]).max() if name.endswith("scores") else 1)
+        # Scores alone may grow (2.9 on PyTorch), and the rounding of four devices with them.
+        size = np.abs(one[name]).max() if name.endswith("scores") else 1
+        tolerance = 1e-5 * max(1, size)
         np.testing.assert_allclose(several[name], one[name], rtol=0, atol=tolerance, err_msg=name)
 
 
