@@ -19,10 +19,11 @@ import numpy as np
 import cin_keras
 from cin_keras.data import SetEpoch, drawn_cars, find_data_set, image_dataset, pair_dataset
 from cin_keras.evaluation import evaluate_predictions
+from cin_keras.files import check_writable
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
-from cin_keras.training.failures import accidents_in_one_sentence, check_writable, stop
+from cin_keras.training.failures import accidents_in_one_sentence, stop
 from cin_keras.training.options import positive
 from cin_keras.training.run import learning_rate_schedule
 

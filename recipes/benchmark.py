@@ -22,8 +22,8 @@ from serving import measure_serving, serving_table
 
 import cin_keras
 from cin_keras.models import TRAINING_RATES
-from cin_keras.models.export import export_inference
 from cin_keras.optimizers import LayerwiseSGD
+from cin_keras.serving.export import export_inference
 
 BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
 # A step too small to move the weights, so that every round computes with the same numbers.

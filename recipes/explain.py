@@ -13,13 +13,13 @@ import numpy as np
 
 import cin_keras
 from cin_keras import explain
-from cin_keras.callbacks.whole_file import whole_file
 from cin_keras.data import cub_200_2011, differing_parts, drawn_cars
 from cin_keras.data.images import crop, crop_box
+from cin_keras.evaluation import softmax
 from cin_keras.explain import scores
+from cin_keras.files import check_writable, whole_file
 from cin_keras.training import Run, mistakes_in_one_sentence, recipe_parser, settle
-from cin_keras.training.failures import check_writable
-from cin_keras.training.run import softmax, versions
+from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
 PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
@@ -270,7 +270,7 @@ def draw_scores(arrays, summary, path):
     """Bars of the peaks with chance, and the mean deletion and insertion curves."""
     from matplotlib.figure import Figure
 
-    from cin_keras.figures import save
+    from cin_keras.files import save_figure
 
     styles = dict(
         zip(
@@ -325,7 +325,7 @@ def draw_scores(arrays, summary, path):
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     for axes in (bars, *panels):
         axes.spines[["top", "right"]].set_visible(False)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw(model, test, train, references, folder, args):

@@ -16,12 +16,11 @@ import keras
 import numpy as np
 
 import cin_keras
-from cin_keras.callbacks.whole_file import whole_file
 from cin_keras.data import drawn_cars, find_data_set, image_dataset
+from cin_keras.files import check_writable, whole_file
 from cin_keras.layers import SelfChannelInteraction
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.failures import check_writable
 from cin_keras.training.options import positive
 
 # Every form of W is one line: the arguments of SelfChannelInteraction.

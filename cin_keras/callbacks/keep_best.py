@@ -5,7 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
-from cin_keras.callbacks.whole_file import partial_path, whole_file
+from cin_keras.files import partial_path, whole_file
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from cin_keras.callbacks.whole_file import partial_path, whole_file
+from cin_keras.files import partial_path, whole_file
 
 
 class SaveHistory(keras.callbacks.Callback):
@@ -30,7 +30,7 @@ class SaveHistory(keras.callbacks.Callback):
     ```python
     history = SaveHistory("history.csv")
     model.fit(pairs, callbacks=[history])
-    cin_keras.figures.learning_curves(history.history, "learning_curves.png")
+    cin_keras.evaluation.figures.learning_curves(history.history, "learning_curves.png")
     ```
     """
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from cin_keras.callbacks.stop_on_non_finite import NonFiniteLoss
-from cin_keras.callbacks.whole_file import partial_path, whole_file
+from cin_keras.files import partial_path, whole_file
 
 FORMAT = "cin_keras training state 1"
 DESCRIPTION = "state.json"

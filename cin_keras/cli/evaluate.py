@@ -10,10 +10,10 @@ from cin_keras.cli.progress import Progress, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.find import official_splits
 from cin_keras.data.listings import first_few
+from cin_keras.evaluation.results import write_results
+from cin_keras.files import check_writable, move_aside
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.failures import check_writable
-from cin_keras.training.results import write_results
-from cin_keras.training.run import move_aside, versions
+from cin_keras.versions import versions
 
 RESULTS = ("metrics.json", "confusion_matrix.png", "worst_mistakes.png", "report.html")
 

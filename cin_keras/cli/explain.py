@@ -16,8 +16,8 @@ from cin_keras.explain import (
     pair_contrast_figure,
     ranking_figure,
 )
+from cin_keras.files import check_writable
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.failures import check_writable
 
 MOST_OTHERS = 5  # beside the first photograph in the contrast figure
 

@@ -5,8 +5,8 @@ import pathlib
 import shutil
 import sys
 
-from cin_keras.callbacks.whole_file import partial_path
 from cin_keras.cli.info import megabytes
+from cin_keras.files import partial_path
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
 

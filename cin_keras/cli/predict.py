@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 
-from cin_keras.callbacks.whole_file import whole_file
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import list_photographs
 from cin_keras.cli.progress import Progress, report_unreadable, say
 from cin_keras.data import Samples
+from cin_keras.files import whole_file
 from cin_keras.training import mistakes_in_one_sentence
 
 

@@ -138,7 +138,7 @@ def channel_figure(model, image, path, channel=None, count=3):
     ```
     """
     from cin_keras.explain.drawing import draw_image, draw_overlay, panels
-    from cin_keras.figures import save
+    from cin_keras.files import save_figure
 
     maps = channel_maps(model, image, channel, count)
     image = channels_last(model, check_image(model, image))[0]
@@ -153,4 +153,4 @@ def channel_figure(model, image, path, channel=None, count=3):
         draw_overlay(axes[0, place], image, map, title, parse_math=True)
     title = f"channel {maps.channel} after, $Z_i$"
     draw_overlay(axes[0, -1], image, maps.after, title, parse_math=True)
-    return save(figure, path)
+    return save_figure(figure, path)

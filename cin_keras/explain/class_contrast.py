@@ -245,7 +245,7 @@ def class_contrast_figure(
     ```
     """
     from cin_keras.explain.drawing import caption, draw_image, draw_overlay, panels
-    from cin_keras.figures import save
+    from cin_keras.files import save_figure
 
     contrast = class_contrast(model, images, classes, others)
     images = channels_last(model, check_images(model, images))
@@ -269,4 +269,4 @@ def class_contrast_figure(
             title = caption(f"for {class_names[label]}")
             title += f"\nlogit {contrast.logits[row, label]:.1f}"
             draw_overlay(axes[row, place], image, evidence, title, limits)
-    return save(figure, path)
+    return save_figure(figure, path)

@@ -157,7 +157,7 @@ def pair_contrast_figure(model, image, others, path, names=None):
     ```
     """
     from cin_keras.explain.drawing import caption, draw_image, draw_overlay, panels
-    from cin_keras.figures import save
+    from cin_keras.files import save_figure
 
     contrast = pair_contrast(model, image, others)
     image = channels_last(model, check_image(model, image))[0]
@@ -182,4 +182,4 @@ def pair_contrast_figure(model, image, others, path, names=None):
             )
         ):
             draw_overlay(axes[row, column + 1], picture, map, title, limits=(0, highest))
-    return save(figure, path)
+    return save_figure(figure, path)

@@ -78,7 +78,7 @@ def ranking_figure(model, image, path, channel=None):
 
     from cin_keras.explain.drawing import COLOUR_MAP, draw_image, draw_overlay
     from cin_keras.explain.images import channels_last, check_image
-    from cin_keras.figures import save
+    from cin_keras.files import save_figure
 
     ranking = channel_ranking(model, image, channel)
     image = channels_last(model, check_image(model, image))[0]
@@ -104,7 +104,7 @@ def ranking_figure(model, image, path, channel=None):
         fontsize=10,
     )
     figure.colorbar(picture, ax=mosaic, shrink=0.6, label="activation")
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def tiles(maps):

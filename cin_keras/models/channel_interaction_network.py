@@ -26,10 +26,8 @@ from cin_keras.models.backbones import (
     check_names_differ,
     dtype_policy_scope,
 )
-from cin_keras.models.export import export_inference
 from cin_keras.models.interactions import build_interaction, check_contrast, check_interaction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
-from cin_keras.models.model_card import check_class_names, check_image_size, check_settings
 from cin_keras.models.pair_batch import (
     check_single_images,
     holds_pairs,
@@ -38,6 +36,8 @@ from cin_keras.models.pair_batch import (
     unpack_pair_batch,
 )
 from cin_keras.optimizers import LayerwiseSGD
+from cin_keras.serving.export import export_inference
+from cin_keras.serving.model_card import check_class_names, check_image_size, check_settings
 
 # Factors on the learning rate, for LayerwiseSGD. φ and ψ see thousands of nearly equal inputs: at
 # the classifier's rate φ overshoots, and η = ψ(...) runs away until Z' is the same for all images.

@@ -9,28 +9,6 @@ from cin_keras.callbacks import NonFiniteLoss
 from cin_keras.data import DownloadError
 
 
-def check_writable(folder):
-    """Makes a folder and finds out now, not after training, whether it can be written.
-
-    Args:
-        folder: `pathlib.Path`.
-
-    Raises:
-        OSError: If it cannot.
-
-    Example:
-
-    >>> import pathlib, tempfile
-    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "runs" / "cars"
-    >>> check_writable(folder)
-    >>> list(folder.iterdir())
-    []
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json.partial").touch()
-    (folder / "metrics.json.partial").unlink()
-
-
 def stop(message, status=130):
     """Prints a message on standard error and ends the process at once, from within `fit`, too.
 

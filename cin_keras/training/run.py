@@ -1,16 +1,12 @@
 """One training run: samples in, a folder with the best model and what it can do out."""
 
-import contextlib
-import importlib.metadata
 import pathlib
-import platform
 import shutil
 import time
 
 import keras
 
 import cin_keras
-from cin_keras import figures
 from cin_keras.callbacks import (
     InterruptBetweenBatches,
     KeepBest,
@@ -26,18 +22,19 @@ from cin_keras.data import (
     pair_dataset,
 )
 from cin_keras.distribution import Devices
-from cin_keras.evaluation import softmax
+from cin_keras.evaluation import figures, softmax
+from cin_keras.evaluation.results import write_results
+from cin_keras.files import check_writable, move_aside
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from cin_keras.training.failures import (
     accidents_in_one_sentence,
-    check_writable,
     mistakes_in_one_sentence,
     stop,
 )
 from cin_keras.training.options import command_line
-from cin_keras.training.results import write_results
+from cin_keras.versions import versions
 
 PLAIN = {"interaction": None, "contrast": None}
 RESULTS = (
@@ -243,7 +240,7 @@ class Run:
             return state, keep_best, history, first_epoch
         if self.args.resume:
             print(f"No run to go on with in {self.folder}: starting one.")
-        move_aside(self.folder)
+        move_aside(self.folder, RESULTS)
         return state, keep_best, history, 0
 
     def _settings(self):
@@ -384,34 +381,6 @@ def learning_rate_schedule(highest, epochs, steps_per_epoch):
     )
 
 
-def move_aside(folder, results=RESULTS):
-    """Moves what an earlier run left in `folder` to a folder in it, and says so.
-
-    Args:
-        folder: `pathlib.Path`.
-        results: Names of files and folders, or patterns of them. Defaults to those of a run.
-    """
-    earlier = [path for name in results for path in folder.glob(name)]
-    if earlier:
-        place = folder / time.strftime("earlier-%Y%m%d-%H%M%S")
-        place.mkdir()
-        for path in earlier:
-            shutil.move(path, place / path.name)
-        print(f"{folder} holds an earlier run: moved to {place}.")
-
-
 def paths_with_reasons(skipped):
     """Dict of the images that a pipeline left out, path → why."""
     return {skipped.samples.paths[i]: reason for i, reason in skipped.reasons.items()}
-
-
-def versions():
-    """Dict of what a run depends on."""
-    backend = keras.backend.backend()
-    packages = ("keras", "tensorflow", "numpy", backend)
-    found = {"cin_keras": cin_keras.__version__, "backend": backend}
-    found["python"] = platform.python_version()
-    for name in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

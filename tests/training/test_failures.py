@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from cin_keras.training.failures import check_writable, mistakes_in_one_sentence
+from cin_keras.files import check_writable
+from cin_keras.training.failures import mistakes_in_one_sentence
 
 pytestmark = pytest.mark.one_backend
 

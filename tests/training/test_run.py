@@ -8,8 +8,9 @@ import pytest
 import cin_keras
 from cin_keras.data import drawn_cars
 from cin_keras.distribution import Devices
+from cin_keras.files import move_aside
 from cin_keras.training import Run, recipe_parser, settle
-from cin_keras.training.run import learning_rate_schedule, move_aside
+from cin_keras.training.run import RESULTS, learning_rate_schedule
 from tests.data.small_sets import write_files
 
 SETTINGS = {"backbone": "small", "image_size": 32, "epochs": 1, "pairs_per_batch": 2}
@@ -93,11 +94,11 @@ def test_the_learning_rate_rises_and_falls():
 
 @pytest.mark.one_backend
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
-    move_aside(tmp_path)
+    move_aside(tmp_path, RESULTS)
     assert not list(tmp_path.iterdir())
     names = ["metrics.json", "report.html", "a.png", "saved_model/graph.pb", "notes.txt"]
     write_files(tmp_path, *names, content=b"")
-    move_aside(tmp_path)
+    move_aside(tmp_path, RESULTS)
     (kept,) = tmp_path.glob("earlier-*")
     moved = ["a.png", "metrics.json", "report.html", "saved_model"]
     assert sorted(p.name for p in kept.iterdir()) == moved

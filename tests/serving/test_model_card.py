@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import cin_keras
-from cin_keras.models.model_card import card
+from cin_keras.serving.model_card import card
 from tests.models.networks import tiny_cin
 
 SETTINGS = {

@@ -7,7 +7,7 @@ import zipfile
 
 import keras
 
-from cin_keras.models.model_card import card
+from cin_keras.serving.model_card import card
 
 # The packages that Keras converts with.
 CONVERTERS = {

@@ -1,8 +1,6 @@
 """Pictures of a training run and of a model's mistakes, written as PNG files."""
 
 import contextlib
-import os
-import pathlib
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,6 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cin_keras.data import UnreadableImage
+from cin_keras.files import save_figure
 
 # Colours of Okabe and Ito, which stay apart for colour-blind readers; the line styles and markers
 # differ too.
@@ -59,7 +58,7 @@ def learning_curves(history, path):
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     draw_losses(loss_axes, curves, epochs)
     draw_accuracies(accuracy_axes, curves, epochs)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def checked_curves(history):
@@ -183,7 +182,7 @@ def confusion_matrix(true_labels, predicted_labels, class_names, path):
     if missing:
         title += f"\ngrey: {plural(missing, 'class', 'classes')} without an image"
     axes.set_title(title, loc="left", fontsize=11)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def named_matrix(counts, class_names):
@@ -349,7 +348,7 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
         axes = figure.add_axes((0, 0, 1, 1), xticks=[], yticks=[])
         text = f"No mistakes: right on {plural(len(samples), 'image')}."
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=12)
-        return save(figure, path)
+        return save_figure(figure, path)
     title = (
         f"Worst mistakes: {min(count, mistakes.size)} of {mistakes.size} "
         f"({plural(len(samples), 'image')})"
@@ -365,7 +364,7 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
                 [(samples.class_names[label], probabilities[index, label]) for label in labels],
             )
         )
-    return save(pair_sheet(pairs, title), path)
+    return save_figure(pair_sheet(pairs, title), path)
 
 
 def first_readable(samples, indices):
@@ -507,19 +506,3 @@ def shorten(name, width):
 def plural(number, one, many=None):
     """`number` with its noun: "1 image", "2 images"."""
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def save(figure, path):
-    """Writes `figure` as a PNG, which appears at `path` only when it is whole."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # "tight" makes the picture as large as what is drawn: no label is ever cut off.
-        figure.savefig(
-            temporary, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.15
-        )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

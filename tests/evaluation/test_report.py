@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from cin_keras.report import write_report
-from tests.report.pages import NAMES, Page, material, samples, tiny_model
+from cin_keras.evaluation import write_report
+from tests.evaluation.pages import NAMES, Page, material, samples, tiny_model
 
 pytestmark = pytest.mark.one_backend
 

@@ -2,8 +2,8 @@ import gc
 
 import pytest
 
-from cin_keras.models.export_formats import frequent_collections, write_onnx_metadata
-from cin_keras.models.model_card import card
+from cin_keras.serving.formats import frequent_collections, write_onnx_metadata
+from cin_keras.serving.model_card import card
 from tests.models.networks import tiny_cin
 
 pytestmark = pytest.mark.one_backend

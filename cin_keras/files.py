@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pathlib
+import shutil
+import time
 
 
 def partial_path(path):
@@ -58,6 +60,80 @@ def whole_file(path):
         # On a failing disk the error above says more than one of the clean-up.
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def save_figure(figure, path):
+    """Writes a Matplotlib figure as a PNG file, whole, and makes its folder.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        path: Str or path of the file.
+
+    Returns:
+        The `pathlib.Path` of the file.
+
+    Raises:
+        OSError: As `whole_file`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from matplotlib.figure import Figure
+    >>> save_figure(Figure(), tempfile.mkdtemp() + "/figures/empty.png").name
+    'empty.png'
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        # "tight" makes the picture as large as what is drawn: no label is ever cut off.
+        figure.savefig(partial, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.15)
+    return path
+
+
+def check_writable(folder):
+    """Makes a folder and finds out now, not after training, whether it can be written.
+
+    Args:
+        folder: `pathlib.Path`.
+
+    Raises:
+        OSError: If it cannot.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "runs" / "cars"
+    >>> check_writable(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json.partial").touch()
+    (folder / "metrics.json.partial").unlink()
+
+
+def move_aside(folder, results):
+    """Moves what an earlier run left in `folder` to a folder in it, and says so.
+
+    Args:
+        folder: `pathlib.Path`.
+        results: Names of files and folders, or patterns of them.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> (folder / "metrics.json").touch()
+    >>> move_aside(folder, ["metrics.json"])  # doctest: +ELLIPSIS
+    /... holds an earlier run: moved to /...
+    """
+    earlier = [path for name in results for path in folder.glob(name)]
+    if earlier:
+        place = folder / time.strftime("earlier-%Y%m%d-%H%M%S")
+        place.mkdir()
+        for path in earlier:
+            shutil.move(path, place / path.name)
+        print(f"{folder} holds an earlier run: moved to {place}.")
 
 
 def _sync_folder(folder):

@@ -2,14 +2,12 @@
 
 import pathlib
 
-from cin_keras.callbacks.whole_file import whole_file
 from cin_keras.data.images import check_image_size
 from cin_keras.evaluation import evaluate_predictions
-from cin_keras.figures import checked_probabilities, confusion_counts, plural
-from cin_keras.models import CIN
-from cin_keras.report.confusions import most_confused_classes, worst_classes
-from cin_keras.report.curves import learning_curves_svg
-from cin_keras.report.page import (
+from cin_keras.evaluation.confusions import most_confused_classes, worst_classes
+from cin_keras.evaluation.figures import checked_probabilities, confusion_counts, plural
+from cin_keras.evaluation.report_curves import learning_curves_svg
+from cin_keras.evaluation.report_page import (
     accuracy_section,
     curves_section,
     data_section,
@@ -18,7 +16,9 @@ from cin_keras.report.page import (
     repeat_section,
     worst_section,
 )
-from cin_keras.report.pictures import photographs_of
+from cin_keras.evaluation.report_pictures import photographs_of
+from cin_keras.files import whole_file
+from cin_keras.models import CIN
 
 MOST_PAIRS = 8  # 16 photographs, which the model sees in one batch
 MOST_CLASSES = 20
@@ -59,7 +59,7 @@ def write_report(
         train: `Samples` that the model was trained on, or `None` if they are not at hand: then the
             test images show what a class looks like. Defaults to `None`.
         validation: `Samples` that chose the best epoch, or `None`. Defaults to `None`.
-        history: As for `cin_keras.figures.learning_curves`, or `None`. Defaults to `None`.
+        history: As for `cin_keras.evaluation.figures.learning_curves`, or `None`. Defaults to `None`.
         image_size: Int or `(height, width)` in pixels, as the model sees images. Defaults to
             `None`, the model's own; one that takes any size needs it.
 
@@ -73,7 +73,7 @@ def write_report(
     Example:
 
     ```python
-    from cin_keras.report import write_report
+    from cin_keras.evaluation import write_report
 
     samples = cin_keras.data.image_folder("photographs/test")
     model = cin_keras.load_model("model.keras")

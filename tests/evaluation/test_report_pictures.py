@@ -8,9 +8,9 @@ from PIL import Image
 
 from cin_keras import explain
 from cin_keras.data.images import crop
-from cin_keras.report.confusions import ConfusedPair
-from cin_keras.report.pictures import data_uri, photographs_of
-from tests.report.pages import material
+from cin_keras.evaluation.confusions import ConfusedPair
+from cin_keras.evaluation.report_pictures import data_uri, photographs_of
+from tests.evaluation.pages import material
 
 pytestmark = pytest.mark.one_backend
 SIZE = (32, 32)

@@ -1,7 +1,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from cin_keras.report import wilson_interval
+from cin_keras.evaluation import wilson_interval
 
 pytestmark = pytest.mark.one_backend
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from cin_keras.data import UnreadableImage
 from cin_keras.data.images import crop
+from cin_keras.evaluation.figures import order_of_mistakes
 from cin_keras.explain import class_contrast_map, overlay
-from cin_keras.figures import order_of_mistakes
 
 LONGER_SIDE = 320  # pixels
 COLOUR_MAP = "viridis"

@@ -7,15 +7,15 @@ import warnings
 import keras
 
 # Serving reads photographs as evaluation does: here alone the models meet the data.
-from cin_keras.data.graph_cropping import crop_in_graph
-from cin_keras.data.graph_decoding import decode_in_graph
-from cin_keras.models.export_formats import (
+from cin_keras.serving.cropping import crop_in_graph
+from cin_keras.serving.decoding import decode_in_graph
+from cin_keras.serving.formats import (
     check_format,
     frequent_collections,
     write_litert_metadata,
     write_onnx_metadata,
 )
-from cin_keras.models.model_card import card
+from cin_keras.serving.model_card import card
 
 
 def export_inference(model, filepath, format="tf_saved_model", verbose=None, **kwargs):

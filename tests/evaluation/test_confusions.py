@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cin_keras.report.confusions import most_confused_classes, worst_classes
+from cin_keras.evaluation.confusions import most_confused_classes, worst_classes
 
 pytestmark = pytest.mark.one_backend
 

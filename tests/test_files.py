@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from cin_keras.callbacks.whole_file import whole_file
+from cin_keras.files import whole_file
 from tests.callbacks.no_room import no_room_beyond
 
 

@@ -2,10 +2,8 @@
 
 import json
 
-from cin_keras import figures
-from cin_keras.callbacks.whole_file import whole_file
-from cin_keras.evaluation import evaluate_predictions
-from cin_keras.report import write_report
+from cin_keras.evaluation import evaluate_predictions, figures, write_report
+from cin_keras.files import whole_file
 
 
 def write_results(folder, model, test, probabilities, about, train=None, **known):
@@ -19,7 +17,7 @@ def write_results(folder, model, test, probabilities, about, train=None, **known
         about: Dict of what else `metrics.json` says, of what JSON can hold.
         train: `Samples` that show what the classes look like, or `None` for `test`. Defaults to
             `None`.
-        **known: Other arguments of `cin_keras.report.write_report`, such as `history`.
+        **known: Other arguments of `cin_keras.evaluation.report_report`, such as `history`.
 
     Returns:
         Dict, what `metrics.json` holds.

@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image, PngImagePlugin
 
 from cin_keras.data.decoding import MAX_PIXELS, decode
-from cin_keras.data.graph_decoding import decode_in_graph
+from cin_keras.serving.decoding import decode_in_graph
 
 pytestmark = pytest.mark.one_backend
 

@@ -6,10 +6,10 @@ from html import escape
 from string import Template
 
 import cin_keras
-from cin_keras.figures import plural
-from cin_keras.report.confidence import wilson_interval
-from cin_keras.report.pictures import colour_gradient, data_uri
-from cin_keras.report.style import STYLE
+from cin_keras.evaluation.confidence import wilson_interval
+from cin_keras.evaluation.figures import plural
+from cin_keras.evaluation.report_pictures import colour_gradient, data_uri
+from cin_keras.evaluation.report_style import STYLE
 
 # Nothing in the page runs or is fetched: a browser would refuse it.
 PAGE = Template("""<!DOCTYPE html>

@@ -6,9 +6,9 @@ import tensorflow as tf
 from PIL import Image
 
 from cin_keras.data.decoding import decode
-from cin_keras.data.graph_cropping import crop_in_graph
-from cin_keras.data.graph_decoding import decode_in_graph
 from cin_keras.data.images import crop
+from cin_keras.serving.cropping import crop_in_graph
+from cin_keras.serving.decoding import decode_in_graph
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
 pytestmark = pytest.mark.one_backend

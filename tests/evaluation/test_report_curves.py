@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from cin_keras.report.curves import learning_curves_svg
-from cin_keras.report.style import STYLE
+from cin_keras.evaluation.report_curves import learning_curves_svg
+from cin_keras.evaluation.report_style import STYLE
 
 pytestmark = pytest.mark.one_backend
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,7 +7,7 @@ from html import escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from cin_keras import figures
+from cin_keras.evaluation import figures
 
 # What matplotlib draws in these colours, the page shows in those of its scheme, light or dark.
 PAGE_COLOURS = {
@@ -28,13 +28,13 @@ def learning_curves_svg(history):
     and `--text`; text has the element's `fill`.
 
     Args:
-        history: As for `cin_keras.figures.learning_curves`.
+        history: As for `cin_keras.evaluation.figures.learning_curves`.
 
     Returns:
         List of two str.
 
     Raises:
-        ValueError: As `cin_keras.figures.learning_curves`.
+        ValueError: As `cin_keras.evaluation.figures.learning_curves`.
 
     Example:
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cin_keras import figures
 from cin_keras.data.samples import Samples
+from cin_keras.evaluation import figures
 
 pytestmark = pytest.mark.one_backend
 
@@ -27,9 +27,9 @@ def no_warnings():
 def drawn(monkeypatch):
     """The figures that were saved, in order."""
     saved = []
-    save = figures.save
+    save = figures.save_figure
     monkeypatch.setattr(
-        figures, "save", lambda figure, path: (saved.append(figure), save(figure, path))[1]
+        figures, "save_figure", lambda figure, path: (saved.append(figure), save(figure, path))[1]
     )
     return saved
 
