@@ -1,6 +1,7 @@
 """Maps over images: brought to the image's size, aligned with it, and coloured."""
 
 import numpy as np
+from PIL import Image
 
 from cin_keras.checks import check_number
 
@@ -39,8 +40,8 @@ def upsample(maps, size):
             "`size` must be an int or (height, width) in pixels, no smaller than the maps, "
             f"{maps.shape[-2]}×{maps.shape[-1]}. Received: size={size}"
         )
-    rows, columns = (_cubic_weights(cells, length) for cells, length in zip(maps.shape[-2:], size))
-    return (rows @ maps @ columns.T).astype("float32")
+    resized = [_resize(map, size) for map in maps.reshape(-1, *maps.shape[-2:])]
+    return np.stack(resized).reshape(*maps.shape[:-2], *size)
 
 
 def overlay(image, map, limits=None, opacity=0.5, colour_map="viridis"):
@@ -98,21 +99,13 @@ def check_limits(limits):
     return tuple(values.tolist())
 
 
-def _cubic_weights(cells, length):
-    """What each of `length` pixels takes from every cell, `(length, cells)`; rows sum to 1."""
-    # The middles of the pixels, in cells, with the first cell's middle at 0.
-    positions = (np.arange(length) + 0.5) * cells / length - 0.5
-    weights = np.zeros((length, cells))
-    for step in (-1, 0, 1, 2):
-        neighbours = np.floor(positions).astype(int) + step
-        t = np.abs(positions - neighbours)
-        near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-        np.add.at(
-            weights,
-            (np.arange(length), np.clip(neighbours, 0, cells - 1)),
-            np.where(t < 1, near, far),
-        )
-    return weights
+def _resize(map, size):
+    # By Pillow, whose cubic is the same on every backend: that of Keras on PyTorch is another one.
+    # Around it lie as many copies of the border as a cubic reaches, which Pillow would leave out.
+    height, width = map.shape
+    padded = Image.fromarray(np.pad(map, 2, mode="edge").astype("float32"))
+    box = (2, 2, width + 2, height + 2)
+    return np.asarray(padded.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
 
 
 def _check_maps(maps, dimensions=(2, 3)):
