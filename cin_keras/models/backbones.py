@@ -1,7 +1,7 @@
 """Backbones: the network that turns images into the feature map whose channels interact.
 
-By the name of a constructor in `keras.applications`, with the preprocessing its ImageNet weights
-expect, or any Keras model with a 4-D output, taken as it is.
+By the name of a constructor in `keras.applications` or of an EfficientNet-Lite, with the
+preprocessing its ImageNet weights expect, or any Keras model with a 4-D output, taken as it is.
 """
 
 import contextlib
@@ -12,9 +12,11 @@ import warnings
 
 import keras
 
+from cin_keras.models import efficientnet_lite
+
 
 def backbone_names():
-    """Names that `CIN(backbone=...)` knows, as `keras.applications` spells them.
+    """Names that `CIN(backbone=...)` knows: those of `keras.applications` and EfficientNet-Lite's.
 
     Returns:
         Sorted list of str. Case, hyphens and underscores do not matter: `"efficientnetv2-s"` is
@@ -26,7 +28,8 @@ def backbone_names():
     True
     """
     return sorted(
-        name for name, value in vars(keras.applications).items() if inspect.isfunction(value)
+        [name for name, value in vars(keras.applications).items() if inspect.isfunction(value)]
+        + list(efficientnet_lite.VARIANTS)
     )
 
 
@@ -117,9 +120,14 @@ def _named_backbone(name, images, weights, feature_layer):
             f"Unknown backbone. Received: backbone={name!r}. Expected a Keras model or one of: "
             f"{', '.join(known.values())}"
         )
-    constructor = getattr(keras.applications, known[_plain(name)])
-    preprocess = inspect.getmodule(inspect.unwrap(constructor)).preprocess_input
-    whole = _construct(constructor, name, preprocess(images), weights == "imagenet")
+    name_of_keras = known[_plain(name)]
+    if name_of_keras in efficientnet_lite.VARIANTS:
+        pretrained = "imagenet" if weights == "imagenet" else None
+        whole = efficientnet_lite.efficientnet_lite(name_of_keras, images, pretrained)
+    else:
+        constructor = getattr(keras.applications, name_of_keras)
+        preprocess = inspect.getmodule(inspect.unwrap(constructor)).preprocess_input
+        whole = _construct(constructor, name, preprocess(images), weights == "imagenet")
     if feature_layer is None:
         features = whole.output
     else:
