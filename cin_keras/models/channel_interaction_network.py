@@ -500,8 +500,8 @@ class CIN(keras.Model):
 
         - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
         - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any
-          size, decoded and cropped exactly as `cin_keras.data.image_dataset` does, to
-          `image_size`. A damaged one ends that request with an error, and the next one works.
+          size, decoded as `cin_keras.data.image_dataset` does and cropped as it does within one
+          grey level, to `image_size`. A damaged one ends that request with an error, and the next one works.
           Left out, with a warning, while `image_size` is `None`.
 
         Beside them, `serve` and `serve_uint8` give the model's output alone, and `model_card()`

@@ -14,20 +14,26 @@ REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
 pytestmark = pytest.mark.one_backend
 
 
+def assert_close(received, expected):
+    assert received.dtype == np.uint8
+    differences = np.abs(received.astype(int) - expected)
+    assert differences.max() <= 1 and differences.mean() < 0.25
+
+
 @pytest.mark.parametrize("size", [(16, 16), (20, 33)])
-def test_every_pixel_is_that_of_evaluation(size):
+def test_every_pixel_is_within_one_grey_level_of_evaluation(size):
     rng = np.random.default_rng(0)
     graph = tf.function(
         lambda image: crop_in_graph(image, *size),
         input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)],
         autograph=False,
     )
-    # Larger, smaller, flat and tall, where Pillow's order of the axes differs.
+    # Larger, smaller, flat and tall; with steps from black to white.
     for shape in [(64, 64), (61, 90), (200, 30), (37, 20), (21, 300), (8, 5), (17, 17), (1, 1)]:
         image = rng.integers(0, 256, (*shape, 3)).astype("uint8")
         image[:, : shape[1] // 2] = 255 * (image[:, : shape[1] // 2] > 127)
         expected = crop(Image.fromarray(image), *size)
-        np.testing.assert_array_equal(graph(image).numpy(), expected, err_msg=str(shape))
+        assert_close(graph(image).numpy(), expected)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no photographs beside the checkout")
@@ -40,4 +46,4 @@ def test_photographs():
     for path in sorted(REAL.rglob("*.jpg"))[::20]:
         encoded = path.read_bytes()
         expected = crop(decode(encoded), 64, 64)
-        np.testing.assert_array_equal(graph(tf.constant(encoded)).numpy(), expected)
+        assert_close(graph(tf.constant(encoded)).numpy(), expected)

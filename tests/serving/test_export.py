@@ -11,7 +11,7 @@ from PIL import Image
 
 import cin_keras
 from cin_keras.data.decoding import decode
-from cin_keras.data.images import crop
+from cin_keras.serving.cropping import crop_in_graph
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
 no_saved_model = pytest.mark.skipif(
@@ -143,7 +143,7 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
         folders.append(tmp_path / f"saved_model_{i}")
         model.export(folders[-1], verbose=False)
     files = write_images(tmp_path, size)
-    crops = np.stack([crop(decode(path), size, size) for path in files])
+    crops = np.stack([crop_in_graph(np.asarray(decode(path)), size, size) for path in files])
     assert np.ptp(crops.mean(axis=(1, 2, 3))) > 1, "the images differ"
     served = serve(folders, images, tmp_path, files)
     for model, folder, outputs in zip(models, folders, served, strict=True):
