@@ -74,6 +74,7 @@ def test_one_command_measures_everything(tmp_path):
     assert min(Image.open(folder / "benchmark.png").size) > 300
 
 
+@pytest.mark.every_backend
 def test_what_serving_takes():
     recipe = load_recipe("serving")
     model = tiny_cin(size=16)
@@ -96,7 +97,6 @@ def test_what_serving_takes():
     assert results[recipe.KERAS]["difference"] == 0
 
 
-@pytest.mark.one_backend
 def test_the_summary_is_of_medians():
     summary = load_recipe().summarize([0.2, 0.4, 0.9], [0.2, 0.2, 0.3], images=4)
     assert summary["milliseconds_per_image"] == pytest.approx(100)
@@ -107,7 +107,6 @@ def test_the_summary_is_of_medians():
     assert summary["rounds"] == 3
 
 
-@pytest.mark.one_backend
 def test_a_model_that_fails_is_a_gap_in_the_memory_table(monkeypatch, capsys):
     recipe = load_recipe()
     monkeypatch.setattr(sys, "argv", ["-c", "import sys; sys.exit('no memory left')"])
@@ -117,7 +116,6 @@ def test_a_model_that_fails_is_a_gap_in_the_memory_table(monkeypatch, capsys):
     assert "| CIN | – |" in recipe.as_memory_table(peaks)
 
 
-@pytest.mark.one_backend
 def test_an_interruption_keeps_the_memory_measured_so_far(monkeypatch, capsys):
     recipe = load_recipe()
 
@@ -131,7 +129,6 @@ def test_an_interruption_keeps_the_memory_measured_so_far(monkeypatch, capsys):
     assert "gaps" in capsys.readouterr().out
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

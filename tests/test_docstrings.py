@@ -18,6 +18,7 @@ MODULES = sorted(
 )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     module = importlib.import_module(name)

@@ -6,6 +6,8 @@ from keras import ops
 from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy
 from tests import reference
 
+pytestmark = pytest.mark.every_backend
+
 
 def batch(pairs=6, dimensions=4, seed=0):
     rng = np.random.default_rng(seed)

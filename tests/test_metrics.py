@@ -1,8 +1,11 @@
 import numpy as np
+import pytest
 from keras import ops
 
 from cin_keras.metrics import accuracy
 from tests.models.networks import pair_batch, tiny_cin
+
+pytestmark = pytest.mark.every_backend
 
 
 def test_both_kinds_of_labels_agree_with_the_loop():

@@ -6,6 +6,8 @@ from keras import ops
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from tests.models.networks import uncompiled
 
+pytestmark = pytest.mark.every_backend
+
 
 def two_layers():
     return keras.Sequential(

@@ -75,6 +75,7 @@ def test_no_half_chooses_its_own_ridge(recipe, monkeypatch):
     assert not recipe.is_right(None, None, None, test_labels, 2, seed=3).any()
 
 
+@pytest.mark.every_backend
 def test_features_against_the_loops(recipe):
     model = tiny_cin(12, size=16)
     samples = drawn_cars("test", image_size=32).limit(5)
@@ -106,6 +107,7 @@ def test_what_is_the_same_for_every_image_does_not_vary(recipe):
     assert phi["relative_length"] == pytest.approx(np.median(lengths))
 
 
+@pytest.mark.every_backend
 def test_eta_of_pairs_of_one_and_of_two_classes(recipe):
     model = tiny_cin(12)
     labels = np.array([0, 0, 1, 1, 2, 2])
@@ -126,7 +128,6 @@ def test_eta_of_pairs_of_one_and_of_two_classes(recipe):
     )
 
 
-@pytest.mark.one_backend
 def test_from_drawings_to_a_table(recipe, tmp_path):
     code, output = run_here(RECIPE, *TINY, folder=tmp_path)
     assert code == 0, output[-3000:]
@@ -146,7 +147,6 @@ def test_from_drawings_to_a_table(recipe, tmp_path):
     assert "0.00 0.00 0.00 of one class, 0.00 0.00 0.00 of two classes" in output, "and ψ"
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -58,6 +58,7 @@ def run(*arguments, folder):
     return process.returncode, output
 
 
+@pytest.mark.every_backend
 def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
     code, output = run(*TINY, "--epochs", "2", folder=tmp_path)
     assert code == 0, output[-3000:]
@@ -83,7 +84,6 @@ def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
         assert name in output.split("test images right")[1]
 
 
-@pytest.mark.one_backend
 def test_a_second_run_keeps_the_first(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -100,7 +100,6 @@ def test_a_second_run_keeps_the_first(tmp_path):
     assert "contrastive_loss" not in (folder / "history.csv").read_text()
 
 
-@pytest.mark.one_backend
 def test_an_interruption_keeps_the_best_model(tmp_path):
     arguments = photographs(tmp_path)
     process = start(*arguments, "--epochs", "1000", folder=tmp_path)
@@ -120,7 +119,6 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
     assert code == 1 and "epochs" in output and "Traceback" not in output, output[-3000:]
 
 
-@pytest.mark.one_backend
 def test_a_killed_run_goes_on(tmp_path):
     folder = tmp_path / "runs" / "cars"
     process = start(*TINY, "--epochs", "3", "--plain", folder=tmp_path)
@@ -145,7 +143,6 @@ def run_here(name, *arguments, monkeypatch):
     runpy.run_path(str(RECIPES / name), run_name="__main__")
 
 
-@pytest.mark.one_backend
 def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["--image-size", "32", "--pairs-per-batch", "2", "--plain"]
@@ -170,7 +167,6 @@ def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
     assert "pets holds an earlier run" in capsys.readouterr().out and split
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("recipe", "arguments", "message"),
     [
@@ -187,7 +183,6 @@ def test_missing_photographs_end_in_one_sentence(tmp_path, monkeypatch, recipe, 
     assert message in str(end.value)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["cub_200_2011", "fgvc_aircraft"])
 def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -199,7 +194,6 @@ def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name):
     assert asked == [(name, "there")]
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_damaged_photograph_is_named(tmp_path, split):
     arguments = [*photographs(tmp_path), "--epochs", "1"]
@@ -211,7 +205,6 @@ def test_a_damaged_photograph_is_named(tmp_path, split):
     assert f"error: Cannot decode '{photograph}'" in output
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -237,7 +230,6 @@ def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
     assert earlier.read_text() == "earlier", "a mistake must not move an earlier run"
 
 
-@pytest.mark.one_backend
 def test_help_fits_a_screen(tmp_path):
     code, output = run("--help", folder=tmp_path)
     assert code == 0

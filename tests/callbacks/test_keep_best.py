@@ -4,6 +4,8 @@ import pytest
 
 from cin_keras.callbacks import KeepBest
 
+pytestmark = pytest.mark.every_backend
+
 
 def small_model():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
@@ -14,10 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 SEED, KILLS = 3, 10
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="bit for bit is promised on TensorFlow; the others are resumed in test_training_state",
-)
+# Bit for bit is promised on TensorFlow; the others are resumed in test_training_state.
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_run_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
     command = [sys.executable, "-m", "tests.callbacks.killed_training", tmp_path, SEED, KILLS]

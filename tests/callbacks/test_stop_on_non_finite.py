@@ -11,6 +11,7 @@ from tests.data.small_sets import encode
 from tests.models.networks import pair_batch, tiny_cin
 from tests.models.test_training_loop import counted_host_reads
 
+pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
 
 

@@ -13,6 +13,7 @@ from cin_keras.data import SetEpoch, drawn_cars, pair_dataset
 from tests.callbacks.no_room import no_room_beyond
 from tests.models.networks import normalized_backbone, tiny_cin
 
+pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(24, 3)).astype("float32"), rng.normal(size=(24, 1)).astype("float32")

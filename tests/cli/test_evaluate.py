@@ -22,6 +22,7 @@ def evaluate(models, *arguments):
     return main(["evaluate", str(models / "c.keras"), *arguments])
 
 
+@pytest.mark.every_backend
 def test_a_folder_agrees_with_the_loop(models, here, capsys):
     """Green is not known to the model as "green": its photographs are left out, and said so."""
     rng = np.random.default_rng(1)
@@ -71,7 +72,6 @@ def parts(*arguments, settings=None):
     return part, len(samples)
 
 
-@pytest.mark.one_backend
 def test_parts_of_a_data_set(here):
     write_files(here / "cars", *[f"test/{name}/1.png" for name in "ab"])
     write_files(here / "cars", *[f"train/{name}/{i}.png" for name in "ab" for i in range(3)])
@@ -81,7 +81,6 @@ def test_parts_of_a_data_set(here):
         parts("m.keras", "cars", "--split", "val")
 
 
-@pytest.mark.one_backend
 def test_the_split_of_a_run(here):
     """Written down beside a model that was trained on these photographs, or given."""
     write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])

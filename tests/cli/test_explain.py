@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 from PIL import Image
 
 from cin_keras.cli import main
 from tests.cli.conftest import write_photograph
 
 
+@pytest.mark.every_backend
 def test_every_figure_of_every_photograph(models, tmp_path, capsys):
     paths = [write_photograph(tmp_path / name / "1.png", (9, 200, 70)) for name in "ab"]
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
 ON_TORCH = keras.backend.backend() == "torch"
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
 def test_a_saved_model(models, tmp_path, capsys):
     import tensorflow as tf
@@ -36,6 +37,7 @@ def test_a_saved_model(models, tmp_path, capsys):
     assert "is a folder: give the '.keras' file" in capsys.readouterr().err
 
 
+@pytest.mark.every_backend
 def test_mistakes(models, tmp_path, capsys):
     there = tmp_path / "there"
     there.mkdir()

@@ -1,11 +1,13 @@
 import json
 
 import keras
+import pytest
 
 import cin_keras
 from cin_keras.cli import main
 
 
+@pytest.mark.every_backend
 def test_what_a_file_holds(models, capsys):
     assert main(["info", str(models / "cin.keras"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -7,7 +7,6 @@ import pytest
 import cin_keras
 from cin_keras.cli import main
 
-pytestmark = pytest.mark.one_backend
 COMMANDS = ["train", "predict", "evaluate", "explain", "export", "info"]
 
 

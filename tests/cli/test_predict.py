@@ -18,6 +18,7 @@ def expected(colour):
     return sorted(found, key=lambda each: -each[2])
 
 
+@pytest.mark.every_backend
 def test_a_folder_of_photographs_with_bad_ones_among_them(models, tmp_path, capfd):
     rng = np.random.default_rng(0)
     colours = {}

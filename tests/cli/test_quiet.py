@@ -4,8 +4,6 @@ import pytest
 
 from cin_keras.cli.quiet import without_notes
 
-pytestmark = pytest.mark.one_backend
-
 
 def test_only_notes_are_dropped(capfd):
     with without_notes():

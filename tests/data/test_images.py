@@ -167,6 +167,7 @@ def test_shards_of_training_are_equally_long_and_part_of_the_epoch():
 # === RandAugment ===
 
 
+@pytest.mark.every_backend
 def test_randaugment_changes_pixels_and_nothing_else():
     (images, labels), *rest = batches(shuffled(augment="randaugment"))
     (plain, plain_labels), *_ = batches(shuffled())
@@ -175,7 +176,6 @@ def test_randaugment_changes_pixels_and_nothing_else():
     assert (images != plain).any((1, 2, 3)).mean() >= 0.6
 
 
-@pytest.mark.one_backend
 def test_randaugment_is_a_function_of_seed_and_epoch():
     first = shuffled(augment="randaugment", seed=3)
     epochs = [contents(first)[0] for _ in range(2)]
@@ -192,13 +192,13 @@ def test_randaugment_is_a_function_of_seed_and_epoch():
         np.testing.assert_array_equal(part, epochs[0][i::3])
 
 
+@pytest.mark.every_backend
 def test_every_image_is_augmented_in_its_own_way():
     samples = coloured_samples([0] * 64)
     images = contents(image_dataset(samples, 14, 64, augment="randaugment", seed=1))[0]
     assert len(np.unique(images, axis=0)) > 20
 
 
-@pytest.mark.one_backend
 def test_the_package_comes_without_keras_cv():
     code = "import sys, cin_keras; sys.exit('keras_cv' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

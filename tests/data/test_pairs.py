@@ -340,6 +340,7 @@ def test_every_host_of_a_sharded_epoch_can_set_it():
 # === Training ===
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("with_callback", [False, True])
 def test_a_network_trains_on_the_pairs(with_callback):
     pairs = make(image_size=16, pairs_per_batch=4, augment="crop")
@@ -371,6 +372,7 @@ def orders_of_fit(pairs, **kwargs):
     return [batches[i : i + len(pairs)] for i in range(0, len(batches), len(pairs))]
 
 
+@pytest.mark.every_backend
 def test_every_epoch_of_fit_has_a_new_order():
     first, second = orders_of_fit(make(), epochs=2)
     assert first != second
@@ -378,6 +380,7 @@ def test_every_epoch_of_fit_has_a_new_order():
     assert [first, second] in (expected_orders([0, 1]), expected_orders([1, 2]))
 
 
+@pytest.mark.every_backend
 def test_set_epoch_gives_every_epoch_of_fit_its_own_order():
     pairs = make()
     callbacks = [SetEpoch(pairs)]

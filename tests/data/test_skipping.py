@@ -174,6 +174,7 @@ def test_evaluation_leaves_bad_images_out():
     np.testing.assert_array_equal(rest.labels, labels)
 
 
+@pytest.mark.every_backend
 def test_evaluate_and_predict_count_what_remains():
     model = tiny_cin()
     whole = image_dataset(spoiled().subset([i for i in range(23) if i not in BAD]), 8, 4)
@@ -209,6 +210,7 @@ def test_larger_images_than_allowed_are_left_out():
 # === Training ===
 
 
+@pytest.mark.every_backend
 def test_training_with_bad_images(capsys):
     pairs = make_pairs(image_size=8, pairs_per_batch=4, augment="crop")
     validation = image_dataset(spoiled(), 8, 8, on_error="skip")
@@ -256,7 +258,6 @@ def test_a_file_that_is_several_samples_is_listed_once_and_read_once(monkeypatch
     assert capsys.readouterr().err.strip() == text
 
 
-@pytest.mark.one_backend
 def test_a_run_without_the_callback_ends_with_the_list():
     code = """
 import warnings

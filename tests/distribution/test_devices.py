@@ -14,6 +14,7 @@ from tests.models.networks import pair_batch, tiny_cin
 TWO = ["cpu:0", "cpu:1"]
 
 
+@pytest.mark.every_backend
 def test_one_device_changes_nothing():
     devices = Devices(["one"])
     images = image_dataset(coloured_samples(5), 8, 2)
@@ -49,7 +50,6 @@ def test_a_process_refuses_the_images_of_all():
                 take(dataset)
 
 
-@pytest.mark.one_backend
 def test_training_drops_an_incomplete_batch():
     images = image_dataset(coloured_samples(7), 8, 2, shuffle=True)
     cut = Devices(TWO).training_data(images)
@@ -62,6 +62,7 @@ def test_training_drops_an_incomplete_batch():
         Devices(TWO).training_data(image_dataset(coloured_samples(7), 8, 8))
 
 
+@pytest.mark.every_backend
 def test_a_model_belongs_to_the_devices_it_was_made_for():
     model = tiny_cin()
     model.replicas = Replicas()
@@ -70,6 +71,7 @@ def test_a_model_belongs_to_the_devices_it_was_made_for():
         model.train_on_batch(x, y)
 
 
+@pytest.mark.every_backend
 def test_metrics_that_would_count_the_filling_are_refused():
     model = tiny_cin()
     model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -82,6 +84,7 @@ def test_metrics_that_would_count_the_filling_are_refused():
     Replicas(pads=True).prepare_evaluation(model)
 
 
+@pytest.mark.every_backend
 def test_what_replicas_cannot_do_is_refused():
     model = tiny_cin()
     loss = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
@@ -93,6 +96,7 @@ def test_what_replicas_cannot_do_is_refused():
         MirroredReplicas(2).prepare_training(model)
 
 
+@pytest.mark.every_backend
 def test_one_local_device_is_not_distributed():
     if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
         pytest.skip("several devices here")
@@ -103,6 +107,7 @@ def test_one_local_device_is_not_distributed():
         assert np.isfinite(model.train_on_batch(*pair_batch())).all()
 
 
+@pytest.mark.every_backend
 def test_several_hosts_are_for_pytorch(monkeypatch):
     workers = {"cluster": {"worker": ["a:1", "b:1"]}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(workers))

@@ -6,8 +6,6 @@ from cin_keras.data import image_dataset
 from cin_keras.distribution.padding import batch_size, count_images, pad_batches
 from tests.data.test_batches import coloured_samples
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.mark.parametrize(
     ("images", "size", "devices", "rows"),

@@ -13,6 +13,7 @@ import pytest
 from cin_keras.distribution import Devices
 from tests.distribution import training
 
+pytestmark = pytest.mark.every_backend
 ROOT = pathlib.Path(__file__).parents[2]
 
 

@@ -29,6 +29,7 @@ def expected(model, image):
     return x, interaction_weights(x, 0.05), self_channel_interaction(x, kernel, bias, 0.05)
 
 
+@pytest.mark.every_backend
 def test_channel_maps(model, image, expected):
     x, w, z = expected
     maps = channel_maps(model, image, channel=2, count=4)
@@ -41,12 +42,14 @@ def test_channel_maps(model, image, expected):
     assert_close(maps.complementary_maps, np.moveaxis(x[:, :, maps.complementary], 2, 0))
 
 
+@pytest.mark.every_backend
 def test_the_strongest_channel_is_chosen(model, image, expected):
     strongest = expected[0].mean(axis=(0, 1)).argmax()
     assert channel_maps(model, image).channel == strongest
     assert channel_ranking(model, image[None]).channel == strongest
 
 
+@pytest.mark.every_backend
 def test_channel_ranking(model, image, expected):
     x, w, _ = expected
     ranking = channel_ranking(model, image, channel=3)
@@ -57,6 +60,7 @@ def test_channel_ranking(model, image, expected):
     assert_close(ranking.maps, np.moveaxis(x[:, :, ranking.order], 2, 0))
 
 
+@pytest.mark.every_backend
 def test_tiles():
     maps = np.arange(5)[:, None, None] * np.ones((1, 2, 3))
     picture = tiles(maps)
@@ -66,7 +70,6 @@ def test_tiles():
     assert np.isnan(picture[6:, 4:]).all()
 
 
-@pytest.mark.one_backend
 def test_figures(model, image, tmp_path):
     for draw in (channel_figure, ranking_figure):
         path = draw(model, image, tmp_path / "new" / f"{draw.__name__}.png", channel=1)
@@ -74,6 +77,7 @@ def test_figures(model, image, tmp_path):
     assert Image.open(path).convert("L").getextrema()[0] < 60
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -89,6 +93,7 @@ def test_mistakes(model, image, arguments, words):
         channel_maps(model, **{"image": image, **arguments})
 
 
+@pytest.mark.every_backend
 def test_models_without_interaction_weights(image):
     with pytest.raises(ValueError, match="'sci' or 'pos_sci'.*interaction=None"):
         channel_maps(explained_cin(None), image)

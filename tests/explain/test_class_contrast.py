@@ -32,6 +32,7 @@ def assert_decomposes(model, images, relative=1e-4):
     return maps
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("interaction", INTERACTIONS)
 def test_the_map_decomposes_the_difference_of_the_logits(interaction):
     maps = assert_decomposes(explained_cin(interaction), images_of())
@@ -39,6 +40,7 @@ def test_the_map_decomposes_the_difference_of_the_logits(interaction):
     assert maps.std(axis=(1, 2)).min() > 1e-5
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -51,11 +53,13 @@ def test_other_forms_of_the_model(arguments):
     assert_decomposes(explained_cin(**arguments), images_of())
 
 
+@pytest.mark.every_backend
 def test_two_backbones():
     model = explained_cin("bilinear", second_backbone=convolution("second", channels=3))
     assert_decomposes(model, images_of())
 
 
+@pytest.mark.every_backend
 def test_mixed_precision():
     images = images_of()
     maps = assert_decomposes(explained_cin(dtype="mixed_bfloat16"), images, relative=0.05)
@@ -63,6 +67,7 @@ def test_mixed_precision():
     assert_close(maps, class_contrast_map(explained_cin(), images), relative=0.1)
 
 
+@pytest.mark.every_backend
 def test_against_predict():
     model, images = explained_cin(), images_of()
     maps, classes, others, _ = class_contrast(model, images)
@@ -76,6 +81,7 @@ def test_against_predict():
     assert_close(maps, class_contrast_map(explained_cin(pooled=False), images))
 
 
+@pytest.mark.every_backend
 def test_chosen_classes():
     model, images = explained_cin("phi"), images_of()
     kernel = keras.ops.convert_to_numpy(model.classifier.kernel)
@@ -97,6 +103,7 @@ def test_chosen_classes():
     )
 
 
+@pytest.mark.every_backend
 def test_a_single_image_and_any_dtype_give_the_row_of_the_batch():
     model, images = explained_cin(), images_of()
     maps = class_contrast_map(model, images)
@@ -108,6 +115,7 @@ def test_a_single_image_and_any_dtype_give_the_row_of_the_batch():
                  relative=0.05)  # fmt: skip
 
 
+@pytest.mark.every_backend
 def test_more_images_than_are_computed_at_once():
     model, images = explained_cin(None), images_of(20)
     maps, classes, others, logits = class_contrast(model, images, classes=1)
@@ -120,6 +128,7 @@ def plain():
     return explained_cin(None)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -143,17 +152,18 @@ def test_mistakes(plain, arguments, error, words):
         class_contrast_map(plain, **{"images": images_of(), **arguments})
 
 
+@pytest.mark.every_backend
 def test_images_scaled_to_one_are_warned_of(plain):
     with pytest.warns(UserWarning, match="multiply them by 255"):
         class_contrast_map(plain, images_of() / 255)
 
 
+@pytest.mark.every_backend
 def test_only_a_cin_is_explained():
     with pytest.raises(TypeError, match="cin_keras.CIN.*Functional"):
         class_contrast_map(convolution(), images_of())
 
 
-@pytest.mark.one_backend
 def test_figure(plain, tmp_path):
     path = tmp_path / "figure.png"
     names = ["a", "b $x_$", "a name of many words " * 9, ""]

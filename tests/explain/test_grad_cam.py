@@ -6,6 +6,8 @@ from cin_keras.explain import class_contrast, grad_cam
 from tests.explain.networks import convolution, explained_cin, images_of
 from tests.reference import assert_close
 
+pytestmark = pytest.mark.every_backend
+
 
 def expected_map(model, image, sign, step=1e-2):
     """Grad-CAM of `sign · logits` by central differences of the model's own head."""

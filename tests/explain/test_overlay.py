@@ -3,8 +3,6 @@ import pytest
 
 from cin_keras.explain import overlay, upsample
 
-pytestmark = pytest.mark.one_backend
-
 
 def spot(height, width, row, column):
     map = np.zeros((height, width))

@@ -34,6 +34,7 @@ def expected_maps(model, image, other):
     return 16 * shares[0] @ u, -16 * shares[1] @ u, np.linalg.norm(u)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("arguments", [{}, {"descriptor": "flatten", "block_rows": 4}])
 def test_the_maps_decompose_the_distance(arguments):
     model = explained_cin("sci", "cci", scale=0.05, **arguments)
@@ -52,6 +53,7 @@ def test_the_maps_decompose_the_distance(arguments):
     assert_close(distances[0], np.linalg.norm(embedded[0] - embedded[1]))
 
 
+@pytest.mark.every_backend
 def test_an_image_and_itself():
     model = explained_cin("pos_sci", "cci", scale=0.05)
     maps, other_maps, distances = pair_contrast(model, images_of(1), images_of(1)[0])
@@ -59,7 +61,6 @@ def test_an_image_and_itself():
     assert_close(maps + other_maps, np.zeros((1, 4, 4)), absolute=1e-3)
 
 
-@pytest.mark.one_backend
 def test_figure(tmp_path):
     model, images = explained_cin("sci", "cci", scale=0.05), images_of(3)
     names = ["a", "b $x_$ " * 20, "c"]
@@ -69,6 +70,7 @@ def test_figure(tmp_path):
         pair_contrast_figure(model, images[0], images[1:], path, ["a"])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("contrast", [None, "embedding"])
 def test_models_without_cci(contrast):
     with pytest.raises(ValueError, match=f"contrast='cci'.*contrast={contrast!r}"):

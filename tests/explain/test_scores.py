@@ -3,8 +3,6 @@ import pytest
 
 from cin_keras.explain import scores
 
-pytestmark = pytest.mark.one_backend
-
 
 def test_peaks_lie_in_the_middle_of_the_highest_cell():
     maps = np.zeros((2, 3, 4))

@@ -7,6 +7,8 @@ from cin_keras.layers import BilinearPooling
 from tests import reference
 from tests.gradients import gradients
 
+pytestmark = pytest.mark.every_backend
+
 
 def feature_map(channels=5, seed=0):
     return np.random.default_rng(seed).normal(size=(2, 3, 4, channels)).astype("float32")

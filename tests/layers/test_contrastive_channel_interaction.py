@@ -7,6 +7,8 @@ from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteracti
 from tests import reference
 from tests.gradients import gradients
 
+pytestmark = pytest.mark.every_backend
+
 
 def feature_pair(shape=(2, 3, 4, 5), seed=0):
     rng = np.random.default_rng(seed)

@@ -6,6 +6,8 @@ from keras import ops
 from cin_keras.layers import NonLocalBlock
 from tests import reference
 
+pytestmark = pytest.mark.every_backend
+
 
 def feature_map(shape=(2, 3, 4, 6)):
     return np.random.default_rng(0).normal(size=shape).astype("float32")

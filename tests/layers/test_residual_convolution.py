@@ -7,6 +7,8 @@ from cin_keras.layers import ResidualConvolution
 from tests import reference
 from tests.gradients import gradients
 
+pytestmark = pytest.mark.every_backend
+
 
 def make(**kwargs):
     return ResidualConvolution(

@@ -6,9 +6,12 @@ have 3 · 11 elements, and only whole ones 11 · 11.
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+
+pytestmark = pytest.mark.every_backend
 
 CHANNELS, ROWS = 11, 3
 BLOCK, WHOLE = ROWS * CHANNELS, CHANNELS * CHANNELS

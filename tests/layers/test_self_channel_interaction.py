@@ -7,6 +7,7 @@ from cin_keras.layers import SelfChannelInteraction
 from tests import reference
 from tests.gradients import gradients
 
+pytestmark = pytest.mark.every_backend
 CHANNELS_FIRST = pytest.param(
     "channels_first",
     marks=pytest.mark.skipif(

@@ -5,6 +5,8 @@ from keras import ops
 
 from cin_keras.layers.softmax import softmax_rows
 
+pytestmark = pytest.mark.every_backend
+
 
 @pytest.mark.parametrize("magnitude", [0.0, 1.0, 30.0, 1000.0])
 def test_it_agrees_with_the_loop(magnitude):

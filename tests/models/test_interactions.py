@@ -15,11 +15,6 @@ from tests import reference
 from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone, uncompiled
 
 ROWS = [
-    # Without contrast, a test of its own trains them on every backend.
-    *(
-        pytest.param({"interaction": name, "contrast": None}, marks=pytest.mark.one_backend)
-        for name in INTERACTIONS
-    ),
     *({"interaction": name, "contrast": "embedding"} for name in INTERACTIONS),
     *({"interaction": name, "contrast": "cci"} for name in SELF_CHANNEL),
     {"interaction": "sci", "contrast": "cci", "similarity": "correlation", "learnable_scale": True},
@@ -27,6 +22,9 @@ ROWS = [
     {"interaction": "phi", "contrast": "embedding", "descriptor": "flatten"},
     {"interaction": "phi", "contrast": "embedding", "pooled": False},
 ]
+ROWS = [pytest.param(row, marks=pytest.mark.every_backend) for row in ROWS]
+# Without contrast, a test of its own trains them on every backend.
+ROWS += [{"interaction": name, "contrast": None} for name in INTERACTIONS]
 
 
 def make(backbone=None, size=8, **kwargs):
@@ -73,6 +71,7 @@ def test_a_row_trains_on_pairs_and_is_saved_whole(tmp_path, row):
     loaded.fit(images, labels, batch_size=4, verbose=0)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "initializer", ["glorot_uniform", keras.initializers.RandomNormal(stddev=0.3, seed=3)]
 )
@@ -92,6 +91,7 @@ def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
     np.testing.assert_array_equal(ops.convert_to_numpy(loaded.interaction.phi.kernel), kernel)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "bilinear"])
 def test_only_phi_has_a_rate_of_its_own(interaction):
     model = make(interaction=interaction, contrast=None)
@@ -112,7 +112,6 @@ def two_mobilenets():
     )
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("part", [slice(20), slice(None)], ids=["in part", "whole"])
 def test_a_frozen_second_backbone_stays_so(tmp_path, part):
     model = two_mobilenets()
@@ -126,6 +125,7 @@ def test_a_frozen_second_backbone_stays_so(tmp_path, part):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("interaction", INTERACTIONS)
 def test_without_contrast_single_images_train_as_pairs_do(interaction):
     images, labels = pair_batch()
@@ -147,6 +147,7 @@ def test_without_contrast_single_images_train_as_pairs_do(interaction):
         reference.assert_close(a, b)
 
 
+@pytest.mark.every_backend
 def test_the_contrast_of_embeddings_compares_z_itself():
     images, labels = pair_batch()
     model = make(interaction="sci", contrast="embedding", scale=0.5)
@@ -168,6 +169,7 @@ def test_the_contrast_of_embeddings_compares_z_itself():
     assert history["loss"][0] == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.every_backend
 def test_bilinear_pooling_takes_two_backbones(tmp_path):
     images, labels = pair_batch()
     first = keras.Sequential(
@@ -189,7 +191,6 @@ def test_bilinear_pooling_takes_two_backbones(tmp_path):
     )
 
 
-@pytest.mark.one_backend
 def test_two_backbones_of_one_name(tmp_path):
     images, labels = pair_batch(size=32)
     model = uncompiled(two_mobilenets())
@@ -221,6 +222,7 @@ print(json.dumps([model.serve_uint8(images).numpy().tolist() for model in served
 """
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
 )
@@ -243,6 +245,7 @@ def test_every_interaction_is_served_by_tensorflow_alone(tmp_path):
         reference.assert_close(outputs, of_model)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "phi", "bilinear"])
 def test_half_precision(interaction):
     images, labels = pair_batch()

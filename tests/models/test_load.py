@@ -30,6 +30,7 @@ def assert_refused(path, match, error=ValueError):
     assert "\n" not in message and path.name in message
 
 
+@pytest.mark.every_backend
 def test_a_model_comes_back(tmp_path):
     model = tiny_cin()
     model.compile(keras.optimizers.Adam(), loss="sparse_categorical_crossentropy")
@@ -88,6 +89,7 @@ def test_archives_that_hold_something_else(tmp_path):
         assert_refused(path, "of the class (None|CIN), not a CIN")
 
 
+@pytest.mark.every_backend
 def test_damage_inside_the_archive(tmp_path):
     path = tmp_path / "file.keras"
     tiny_cin().save(path)
@@ -164,6 +166,7 @@ def test_code_as_it_was_written_of_old_does_not_run(tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.every_backend
 def test_a_function_of_the_own_program_is_found(tmp_path):
     images = keras.Input((8, 8, 3))
     features = keras.layers.Conv2D(4, 1, activation=twice)(images)

@@ -1,7 +1,10 @@
 import keras
 import numpy as np
+import pytest
 
 from cin_keras.models.small_backbone import small_backbone
+
+pytestmark = pytest.mark.every_backend
 
 
 def test_features_and_dtype():

@@ -11,6 +11,7 @@ import cin_keras
 from cin_keras.callbacks import InterruptBetweenBatches
 from tests.models.networks import pair_batch, tiny_cin
 
+pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
 
 

@@ -10,6 +10,7 @@ from keras import ops
 from tests import reference
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin
 
+pytestmark = pytest.mark.every_backend
 NAMES = {
     "conv/kernel": "backbone_kernel",
     "conv/bias": "backbone_bias",

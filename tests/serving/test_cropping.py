@@ -11,7 +11,6 @@ from cin_keras.serving.cropping import crop_in_graph
 from cin_keras.serving.decoding import decode_in_graph
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
-pytestmark = pytest.mark.one_backend
 
 
 def assert_close(received, expected):

@@ -8,8 +8,6 @@ from PIL import Image, PngImagePlugin
 from cin_keras.data.decoding import MAX_PIXELS, decode
 from cin_keras.serving.decoding import decode_in_graph
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.fixture(scope="module")
 def graph():

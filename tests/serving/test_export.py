@@ -14,6 +14,7 @@ from cin_keras.data.decoding import decode
 from cin_keras.serving.cropping import crop_in_graph
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
+pytestmark = pytest.mark.every_backend
 no_saved_model = pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
 )

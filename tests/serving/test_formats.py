@@ -6,7 +6,6 @@ from cin_keras.serving.formats import frequent_collections, write_onnx_metadata
 from cin_keras.serving.model_card import card
 from tests.models.networks import tiny_cin
 
-pytestmark = pytest.mark.one_backend
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 

@@ -28,6 +28,7 @@ def model():
     return tiny_cin()
 
 
+@pytest.mark.every_backend
 def test_names_size_and_settings_travel_in_the_file(tmp_path):
     model = free_cin(class_names=tuple(NAMES), image_size=96, settings=SETTINGS)
     model.settings["note"] = ["added later"]
