@@ -24,8 +24,8 @@ from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from cin_keras.training.failures import accidents_in_one_sentence, stop
+from cin_keras.training.network import learning_rate_schedule
 from cin_keras.training.options import positive
-from cin_keras.training.run import learning_rate_schedule
 
 # Every row is one line: the arguments of CIN.
 ROWS = {

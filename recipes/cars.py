@@ -5,66 +5,78 @@ python recipes/cars.py --data-dir data/stanford_cars    Stanford Cars, strictly
 """
 
 import os
-import pathlib
 
-from cin_keras.data import download, drawn_cars, stanford_cars
-from cin_keras.training import Run, devices_of, mistakes_in_one_sentence, recipe_parser, settle
+import cin_keras
+from cin_keras.data import download, drawn_cars, image_dataset, pair_dataset, stanford_cars
+from cin_keras.training import make_optimizer, network_options, open_run, set_seed, single_images
+from cin_keras.training.options import recipe_parser, settle
 
-DEFAULT_DIR = pathlib.Path("data/stanford_cars")
-ENVIRONMENT_VARIABLE = "STANFORD_CARS_DIR"
+# Where Stanford Cars are looked for: in the first of these that is there.
+PLACES = ("data/stanford_cars", os.environ.get("STANFORD_CARS_DIR", ""))
+DATA = "Stanford Cars; without it, drawn cars if none is found"
 PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 10, "pairs_per_batch": 16}
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 20, "pairs_per_batch": 8}
 
 
-def parse_arguments():
-    data = "Stanford Cars; without it, drawn cars if none is found"
-    parser = recipe_parser(
-        "python recipes/cars.py", "cars", PHOTOGRAPHS, data, "runs/cars", DRAWINGS
-    )
-    parser.add_argument("--download", action="store_true", help="says where Stanford Cars are")
-    args = parser.parse_args()
-    if args.download:
-        args.data_dir = download("stanford_cars", args.data_dir or DEFAULT_DIR)
-    args.data_dir = args.data_dir or find_photographs()
-    return settle(args, PHOTOGRAPHS if args.data_dir else DRAWINGS)
-
-
-def find_photographs():
-    """The folder of Stanford Cars, or None: then the drawn cars serve."""
-    named = os.environ.get(ENVIRONMENT_VARIABLE)
-    for place in (DEFAULT_DIR, *([pathlib.Path(named)] if named else [])):
-        if place.is_dir():
-            return str(place)
-    print(
-        f"No Stanford Cars in {DEFAULT_DIR} nor in ${ENVIRONMENT_VARIABLE} "
-        f"({named or 'not set'}): training on drawn cars."
-    )
-
-
 def load_samples(args):
     """Training, validation and test samples; validation is a tenth of the training photographs."""
+    if args.download:
+        download("stanford_cars", args.data_dir or PLACES[0])
     if args.data_dir:
         train, validation = stanford_cars(args.data_dir, "train").split(0.1, seed=args.seed)
         return train, validation, stanford_cars(args.data_dir, "test")
+    place = f"{PLACES[0]} nor in $STANFORD_CARS_DIR ({PLACES[1] or 'not set'})"
+    print(f"No Stanford Cars in {place}: training on drawn cars.")
     # Drawn somewhat larger than the network's size, as photographs are.
     size = round(args.image_size * 1.5)
     return [drawn_cars(split, image_size=size) for split in ("train", "validation", "test")]
 
 
-def main():
-    with mistakes_in_one_sentence():
-        args = parse_arguments()
-    with devices_of(args) as devices:
-        with mistakes_in_one_sentence():
-            with devices.chief_first():
-                samples = load_samples(args)
-            run = Run(args, *samples, devices)
-            model = run.build_model()
-        model = run.fit(model)  # the model of the best epoch on the validation photographs
-        run.evaluate(model)
+def main(args):
+    with open_run(args.output, vars(args), args.resume, args.distribute) as run:
+        with run.devices.chief_first():
+            samples = load_samples(args)
+        train, validation, test = run.check_samples(*samples, args.limit, args.on_error)
+
+        size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)
+        reading = {"on_error": args.on_error, "shard": run.devices.shard}
+        if args.plain:  # to compare: a linear classifier, which learns from single images
+            pairs = single_images(run.devices, train, size, 2 * batch, seed=args.seed, **reading)
+        else:
+            pairs = pair_dataset(train, size, batch, seed=args.seed, split_batches=True, **reading)
+        validation_data = image_dataset(validation, size, 2 * batch, **reading)
+        test_data = image_dataset(test, size, 2 * batch, **reading)
+
+        set_seed(args.seed, args.deterministic)
+        model = cin_keras.CIN(
+            train.num_classes,
+            input_shape=(size, size, 3),
+            class_names=list(train.class_names),
+            settings=run.settings,
+            **network_options(args),  # backbone, weights, feature layer, α, precision
+        )
+        optimizer = make_optimizer(args.learning_rate, args.epochs, len(pairs), args.backbone)
+        loss = cin_keras.losses.SoftmaxCrossentropy()
+        model.compile(optimizer, loss, weighted_metrics=["accuracy"])
+        model.fit(
+            pairs,
+            validation_data=run.devices.evaluation_data(validation_data),
+            epochs=args.epochs,
+            initial_epoch=run.first_epoch(model),
+            callbacks=run.callbacks(pairs, validation_data),
+            shuffle=False,  # the pairs come in an order of their own every epoch
+        )
+        model = run.best_model(model)
         run.export(model)
+        run.evaluate(model, test_data)
         print(run.summary())
 
 
 if __name__ == "__main__":
-    main()
+    parser = recipe_parser(
+        "python recipes/cars.py", "cars", PHOTOGRAPHS, DATA, "runs/cars", DRAWINGS
+    )
+    parser.add_argument("--download", action="store_true", help="says where Stanford Cars are")
+    args = parser.parse_args()
+    args.data_dir = args.data_dir or next(filter(os.path.isdir, PLACES), None)
+    main(settle(args, PHOTOGRAPHS if args.data_dir else DRAWINGS))

@@ -13,12 +13,27 @@ import numpy as np
 
 import cin_keras
 from cin_keras import explain
-from cin_keras.data import cub_200_2011, differing_parts, drawn_cars
+from cin_keras.data import (
+    cub_200_2011,
+    differing_parts,
+    drawn_cars,
+    image_dataset,
+    pair_dataset,
+)
 from cin_keras.data.images import crop, crop_box
 from cin_keras.evaluation import softmax
 from cin_keras.explain import scores
 from cin_keras.files import check_writable, whole_file
-from cin_keras.training import Run, mistakes_in_one_sentence, recipe_parser, settle
+from cin_keras.training import (
+    make_optimizer,
+    mistakes_in_one_sentence,
+    network_options,
+    open_run,
+    recipe_parser,
+    set_seed,
+    settle,
+    single_images,
+)
 from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
@@ -72,11 +87,43 @@ def load_samples(args, image_size):
     return train, validation, test
 
 
-def prepare(args):
-    """A trained model, or a run that makes one, and the samples."""
-    if args.model is None:
-        run = Run(args, *load_samples(args, args.image_size))
-        return run.build_model(), run, run.train, run.test
+def train_model(args):
+    """A model trained as the recipes do, and the training and test samples."""
+    with open_run(args.output, vars(args), args.resume, args.distribute) as run:
+        with run.devices.chief_first():
+            samples = load_samples(args, args.image_size)
+        train, validation, test = run.check_samples(*samples, args.limit, args.on_error)
+        size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)
+        reading = {"on_error": args.on_error, "shard": run.devices.shard}
+        if args.plain:  # to compare: a linear classifier, which learns from single images
+            pairs = single_images(run.devices, train, size, 2 * batch, seed=args.seed, **reading)
+        else:
+            pairs = pair_dataset(train, size, batch, seed=args.seed, split_batches=True, **reading)
+        validation_data = image_dataset(validation, size, 2 * batch, **reading)
+        set_seed(args.seed, args.deterministic)
+        model = cin_keras.CIN(
+            train.num_classes,
+            input_shape=(size, size, 3),
+            class_names=list(train.class_names),
+            settings=run.settings,
+            **network_options(args),
+        )
+        optimizer = make_optimizer(args.learning_rate, args.epochs, len(pairs), args.backbone)
+        loss = cin_keras.losses.SoftmaxCrossentropy()
+        model.compile(optimizer, loss, weighted_metrics=["accuracy"])
+        model.fit(
+            pairs,
+            validation_data=run.devices.evaluation_data(validation_data),
+            epochs=args.epochs,
+            initial_epoch=run.first_epoch(model),
+            callbacks=run.callbacks(pairs, validation_data),
+            shuffle=False,
+        )
+        return run.best_model(model), train, test
+
+
+def load_model(args):
+    """The model that is there already, and the training and test samples."""
     check_writable(pathlib.Path(args.output))
     model = cin_keras.load_model(args.model)
     args.image_size = model.input_shape[1] or args.image_size
@@ -87,7 +134,7 @@ def prepare(args):
             f"{test.num_classes}: {args.data_dir or 'drawn cars'}. Give the data that it was "
             "trained on."
         )
-    return model, None, train, test.limit(args.limit, seed=args.seed) if args.limit else test
+    return model, train, test.limit(args.limit, seed=args.seed) if args.limit else test
 
 
 def read(samples, indices, model, args):
@@ -361,9 +408,11 @@ def draw(model, test, train, references, folder, args):
 def main():
     with mistakes_in_one_sentence():
         args = parse_arguments()
-        model, run, train, test = prepare(args)
-    if run is not None:
-        model = run.fit(model)
+    if args.model is None:
+        model, train, test = train_model(args)
+    else:
+        with mistakes_in_one_sentence():
+            model, train, test = load_model(args)
     folder, drawn = pathlib.Path(args.output), args.data_dir is None
     with mistakes_in_one_sentence():
         firsts = [np.flatnonzero(train.labels == label)[0] for label in range(train.num_classes)]

@@ -3,31 +3,54 @@
 python recipes/folder.py photographs
 """
 
-from cin_keras.training import Run, devices_of, mistakes_in_one_sentence
+import cin_keras
+from cin_keras.data import image_dataset, pair_dataset
+from cin_keras.training import make_optimizer, network_options, open_run, set_seed, single_images
 from cin_keras.training.folder import folder_parser, folder_samples, settle_folder
 
 SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 
 
-def parse_arguments():
-    parser = folder_parser("python recipes/folder.py FOLDER", SETTINGS)
-    return settle_folder(parser.parse_args(), SETTINGS)
+def main(args):
+    with open_run(args.output, vars(args), args.resume, args.distribute) as run:
+        with run.devices.chief_first():
+            samples = folder_samples(args)
+        train, validation, test = run.check_samples(*samples, args.limit, args.on_error)
 
+        size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)
+        reading = {"on_error": args.on_error, "shard": run.devices.shard}
+        if args.plain:  # to compare: a linear classifier, which learns from single images
+            pairs = single_images(run.devices, train, size, 2 * batch, seed=args.seed, **reading)
+        else:
+            pairs = pair_dataset(train, size, batch, seed=args.seed, split_batches=True, **reading)
+        validation_data = image_dataset(validation, size, 2 * batch, **reading)
+        test_data = image_dataset(test, size, 2 * batch, **reading)
 
-def main():
-    with mistakes_in_one_sentence():
-        args = parse_arguments()
-    with devices_of(args) as devices:
-        with mistakes_in_one_sentence():
-            with devices.chief_first():
-                samples = folder_samples(args)
-            run = Run(args, *samples, devices)
-            model = run.build_model()
-        model = run.fit(model)  # the model of the best epoch on the validation photographs
-        run.evaluate(model)
+        set_seed(args.seed, args.deterministic)
+        model = cin_keras.CIN(
+            train.num_classes,
+            input_shape=(size, size, 3),
+            class_names=list(train.class_names),
+            settings=run.settings,
+            **network_options(args),  # backbone, weights, feature layer, α, precision
+        )
+        optimizer = make_optimizer(args.learning_rate, args.epochs, len(pairs), args.backbone)
+        loss = cin_keras.losses.SoftmaxCrossentropy()
+        model.compile(optimizer, loss, weighted_metrics=["accuracy"])
+        model.fit(
+            pairs,
+            validation_data=run.devices.evaluation_data(validation_data),
+            epochs=args.epochs,
+            initial_epoch=run.first_epoch(model),
+            callbacks=run.callbacks(pairs, validation_data),
+            shuffle=False,  # the pairs come in an order of their own every epoch
+        )
+        model = run.best_model(model)
         run.export(model)
+        run.evaluate(model, test_data)
         print(run.summary())
 
 
 if __name__ == "__main__":
-    main()
+    parser = folder_parser("python recipes/folder.py FOLDER", SETTINGS)
+    main(settle_folder(parser.parse_args(), SETTINGS))

@@ -1,12 +1,16 @@
-"""What the recipes and the command line share: one training run from options to results."""
+"""What recipes and the command line share: options, a run's folder, and how a run ends."""
 
 import importlib
 
 from cin_keras.training.options import recipe_parser, settle
 
 _LOADS_KERAS = {
-    "Run": "run",
-    "devices_of": "devices",
+    "open_run": "run_folder",
+    "RunFolder": "run_folder",
+    "make_optimizer": "network",
+    "network_options": "network",
+    "set_seed": "network",
+    "single_images": "network",
     "mistakes_in_one_sentence": "failures",
 }
 

@@ -8,30 +8,32 @@ from cin_keras.training.failures import mistakes_in_one_sentence
 
 
 @contextlib.contextmanager
-def devices_of(args):
-    """All local accelerators, or all processes of `torchrun`, with `--distribute`; else one device.
-
-    Of several processes only the chief prints.
+def on_devices(several=False):
+    """One device, or `cin_keras.distribution.distribute()`, where of several processes one speaks.
 
     Args:
-        args: What `settle` returned.
+        several: Bool, `True` for all local accelerators, or all processes of `torchrun`. Defaults
+            to `False`, one device.
 
     Returns:
-        Context manager of `cin_keras.distribution.Devices`.
+        Context manager of `cin_keras.distribution.Devices`. Of several processes only the chief
+        prints.
+
+    Raises:
+        SystemExit: Where `distribute()` has a mistake to tell of, with its sentence.
 
     Example:
 
-    ```python
-    with devices_of(args) as devices:
-        run = Run(args, train, validation, test, devices)
-    ```
+    >>> with on_devices() as devices:
+    ...     devices.count
+    1
     """
     with contextlib.ExitStack() as stack:
         with mistakes_in_one_sentence():
-            devices = stack.enter_context(distribute()) if args.distribute else Devices(["one"])
+            devices = stack.enter_context(distribute()) if several else Devices(["one"])
         if not devices.is_chief:
             silent = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(silent))
-        if args.distribute:
+        if several:
             print(devices)
         yield devices

@@ -30,12 +30,56 @@ def stop(message, status=130):
     os._exit(status)
 
 
+def mistake(error):
+    """What to tell the user of an error before anything is running, or `None` for a defect.
+
+    Args:
+        error: An exception.
+
+    Returns:
+        Str, or `None`.
+
+    Example:
+
+    >>> mistake(ValueError("Three is none.")), mistake(KeyError("defect"))
+    ('Three is none.', None)
+    """
+    return str(error) if isinstance(error, (OSError, ValueError, DownloadError)) else None
+
+
+def accident(error):
+    """What to tell the user where training or evaluation cannot go on, or `None` for a defect.
+
+    That is a full disk, a loss that is not finite, or an image that cannot be decoded, which
+    reaches us as an error of TensorFlow around that of Python.
+
+    Args:
+        error: An exception.
+
+    Returns:
+        Str, or `None`.
+
+    Example:
+
+    >>> accident(OSError("The disk is full.")), accident(ValueError("defect"))
+    ('The disk is full.', None)
+    """
+    import tensorflow as tf
+
+    if isinstance(error, (NonFiniteLoss, OSError)):
+        return str(error)
+    if isinstance(error, tf.errors.OpError):
+        unreadable = re.search(r"UnreadableImage: (.+)", str(error))
+        return unreadable[1] if unreadable else str(error)
+    return None
+
+
 @contextlib.contextmanager
 def mistakes_in_one_sentence():
     """Ends the process with one sentence for a mistake of the user, before anything is running.
 
     Raises:
-        SystemExit: In place of `OSError`, `ValueError` and `DownloadError`, with their sentence.
+        SystemExit: In place of an error that is a `mistake`, with its sentence.
 
     Example:
 
@@ -48,17 +92,16 @@ def mistakes_in_one_sentence():
     """
     try:
         yield
-    except (OSError, ValueError, DownloadError) as error:
-        sys.exit(f"error: {error}")
+    except Exception as error:
+        sentence = mistake(error)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
 
 
 @contextlib.contextmanager
 def accidents_in_one_sentence():
-    """Ends the process with one sentence where training or evaluation cannot go on.
-
-    That is a full disk, a loss that is not finite, or an image that cannot be decoded, which
-    reaches us as an error of TensorFlow around that of Python. Any other error is a defect and
-    keeps its traceback.
+    """Ends the process with one sentence for an `accident`; other errors keep their traceback.
 
     Example:
 
@@ -67,12 +110,10 @@ def accidents_in_one_sentence():
         model.fit(train_data)
     ```
     """
-    import tensorflow as tf
-
     try:
         yield
-    except (NonFiniteLoss, OSError) as error:
-        stop(f"\nerror: {error}", 1)
-    except tf.errors.OpError as error:
-        unreadable = re.search(r"UnreadableImage: (.+)", str(error))
-        stop(f"\nerror: {unreadable[1] if unreadable else error}", 1)
+    except Exception as error:
+        sentence = accident(error)
+        if sentence is None:
+            raise
+        stop(f"\nerror: {sentence}", 1)

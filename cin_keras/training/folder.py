@@ -38,7 +38,7 @@ def settle_folder(args, settings):
         `args`.
 
     Raises:
-        ValueError: As `settle`.
+        SystemExit: As `settle`.
     """
     args.output = args.output or f"runs/{pathlib.Path(args.data_dir).resolve().stem}"
     return settle(args, settings)

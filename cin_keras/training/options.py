@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
@@ -116,7 +117,7 @@ def settle(args, settings):
         `args`.
 
     Raises:
-        ValueError: If ImageNet weights are asked for where there are none.
+        SystemExit: If ImageNet weights are asked for where there are none, with a sentence.
     """
     for name, value in settings.items():
         if getattr(args, name) is None:
@@ -125,17 +126,35 @@ def settle(args, settings):
     if args.weights is None:
         args.weights = "none" if small else "imagenet"
     elif small and args.weights == "imagenet":
-        raise ValueError("There are no ImageNet weights for --backbone small. Leave --weights out.")
+        sys.exit("error: There are no ImageNet weights for --backbone small. Leave --weights out.")
     if args.learning_rate is None:
         args.learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
     return args
 
 
-def command_line(args):
+def decisive(settings):
+    """The settings that decide what is trained, not where or on how many devices.
+
+    Args:
+        settings: Dict, `vars` of what `settle` returned.
+
+    Returns:
+        Dict.
+
+    Example:
+
+    >>> decisive({"epochs": 3, "output": "runs/birds", "resume": True})
+    {'epochs': 3}
+    """
+    others = ("resume", "output", "command", "distribute")
+    return {name: value for name, value in settings.items() if name not in others}
+
+
+def command_line(settings):
     """The command that repeats a run, with every setting spelled out, ready for a shell.
 
     Args:
-        args: What `settle` returned.
+        settings: Dict, `vars` of what `settle` returned.
 
     Returns:
         Str.
@@ -144,12 +163,13 @@ def command_line(args):
 
     >>> settings = {"backbone": "small", "image_size": 64, "epochs": 10, "pairs_per_batch": 16}
     >>> parser = recipe_parser("python recipes/birds.py", "birds", settings, output="my runs")
-    >>> command_line(settle(parser.parse_args(["--plain"]), settings)).split(" --seed 0 ")[1]
+    >>> args = settle(parser.parse_args(["--plain"]), settings)
+    >>> command_line(vars(args)).split(" --seed 0 ")[1]
     "--on-error raise --output 'my runs' --plain"
     """
     import keras  # the command line answers --help without it
 
-    settings = vars(args).copy()
+    settings = settings.copy()
     command = settings.pop("command")
     words = [f"KERAS_BACKEND={keras.backend.backend()}"]
     for word in command.split():

@@ -7,8 +7,6 @@ import pytest
 from cin_keras.files import check_writable
 from cin_keras.training.failures import mistakes_in_one_sentence
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
 def test_a_mistake_ends_in_one_sentence(error):

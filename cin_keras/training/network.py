@@ -1,0 +1,150 @@
+"""What a recipe's options say of the network and of how it learns."""
+
+import keras
+
+from cin_keras.data import image_dataset
+from cin_keras.models import TRAINING_RATES
+from cin_keras.models.small_backbone import small_backbone
+from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+
+
+def network_options(args):
+    """The arguments of `cin_keras.CIN` that the command line sets.
+
+    Args:
+        args: What `settle` returned.
+
+    Returns:
+        Dict of `backbone`, `weights`, `feature_layer`, `alpha` and `dtype`; with `--plain` of
+        `interaction` and `contrast`, too.
+
+    Example:
+
+    >>> from cin_keras.training import recipe_parser, settle
+    >>> settings = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
+    >>> parser = recipe_parser("python recipes/birds.py", "birds", settings)
+    >>> network_options(settle(parser.parse_args([]), settings))["backbone"]
+    'resnet50'
+    """
+    dtype = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
+    small = args.backbone == "small"
+    return {
+        "backbone": small_backbone(args.image_size, dtype) if small else args.backbone,
+        "weights": None if args.weights == "none" else args.weights,
+        "feature_layer": args.feature_layer,
+        "alpha": args.alpha,
+        "dtype": dtype,
+        **({"interaction": None, "contrast": None} if args.plain else {}),
+    }
+
+
+def make_optimizer(learning_rate, epochs, steps_per_epoch, backbone="resnet50"):
+    """The optimizer of a whole run: φ and ψ have lower rates than the rest.
+
+    Args:
+        learning_rate: Float > 0, the highest.
+        epochs: Int ≥ 1.
+        steps_per_epoch: Int ≥ 1.
+        backbone: Str, as `--backbone`: `"small"` is trained from nothing, by AdamW; any other,
+            which is pretrained, by descent with momentum. Defaults to `"resnet50"`.
+
+    Returns:
+        `cin_keras.optimizers.LayerwiseSGD` or `LayerwiseAdamW`.
+
+    Example:
+
+    >>> make_optimizer(0.02, epochs=20, steps_per_epoch=100).momentum
+    0.9
+    """
+    rate = learning_rate_schedule(learning_rate, epochs, steps_per_epoch)
+    if backbone == "small":
+        return LayerwiseAdamW(rate, rates=TRAINING_RATES)
+    return LayerwiseSGD(rate, rates=TRAINING_RATES, momentum=0.9)
+
+
+def single_images(devices, samples, image_size, batch_size, *, seed, on_error, shard):
+    """The training data of a plain classifier: one image at a time, in a new order every epoch.
+
+    Args:
+        devices: `cin_keras.distribution.Devices`.
+        samples: `Samples`.
+        image_size: Int, in pixels.
+        batch_size: Int ≥ 1, images in a batch.
+        seed: Int ≥ 0, of order and crops.
+        on_error: As for `image_dataset`.
+        shard: As for `image_dataset`.
+
+    Returns:
+        `tf.data.Dataset`, as `image_dataset`, without a last batch that devices could not share.
+
+    Example:
+
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=2, image_size=32)
+    >>> devices = cin_keras.distribution.Devices(["one"])
+    >>> len(single_images(devices, samples, 32, 8, seed=0, on_error="raise", shard=None))
+    3
+    """
+    data = image_dataset(
+        samples,
+        image_size,
+        batch_size,
+        shuffle=True,
+        augment="crop",
+        seed=seed,
+        on_error=on_error,
+        shard=shard,
+    )
+    return devices.training_data(data)
+
+
+def learning_rate_schedule(highest, epochs, steps_per_epoch):
+    """Half an epoch of linear rise from zero, then half a cosine down to zero.
+
+    Args:
+        highest: Float > 0.
+        epochs: Int ≥ 1, of the whole run.
+        steps_per_epoch: Int ≥ 1.
+
+    Returns:
+        A Keras learning rate schedule.
+
+    Example:
+
+    >>> schedule = learning_rate_schedule(0.1, epochs=10, steps_per_epoch=100)
+    >>> [round(float(schedule(step)), 3) for step in (0, 25, 50, 1000)]
+    [0.0, 0.05, 0.1, 0.0]
+    """
+    warmup = steps_per_epoch // 2
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(epochs * steps_per_epoch - warmup, 1),
+        warmup_target=highest,
+        warmup_steps=warmup,
+    )
+
+
+def set_seed(seed, deterministic=False):
+    """Seeds weights and dropout; `deterministic` gives the same bits for the same numbers, too.
+
+    Args:
+        seed: Int ≥ 0.
+        deterministic: Bool, for TensorFlow alone, in this process from now on. Defaults to
+            `False`.
+
+    Raises:
+        ValueError: If `deterministic` is asked of another backend.
+
+    Example:
+
+    >>> set_seed(0)
+    """
+    backend = keras.backend.backend()
+    if deterministic and backend != "tensorflow":
+        raise ValueError(
+            f"--deterministic is for the TensorFlow backend. Received: KERAS_BACKEND={backend}"
+        )
+    if deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)

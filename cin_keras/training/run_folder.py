@@ -1,0 +1,355 @@
+"""The folder of a training run: what is written there, and how the run goes on or ends."""
+
+import contextlib
+import pathlib
+import shutil
+import time
+
+import keras
+
+import cin_keras
+from cin_keras.callbacks import (
+    InterruptBetweenBatches,
+    KeepBest,
+    SaveHistory,
+    SaveTrainingState,
+    StopOnNonFinite,
+)
+from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates
+from cin_keras.distribution import Devices
+from cin_keras.evaluation import figures, softmax
+from cin_keras.evaluation.results import write_results
+from cin_keras.files import check_writable, move_aside
+from cin_keras.training.devices import on_devices
+from cin_keras.training.failures import accident, mistake, stop
+from cin_keras.training.options import command_line, decisive
+from cin_keras.versions import versions
+
+RESULTS = (
+    "state.zip",
+    "model.keras",
+    "saved_model",
+    "history.csv",
+    "metrics.json",
+    "report.html",
+    "*.png",
+)
+
+
+@contextlib.contextmanager
+def open_run(path, settings, resume=False, distribute=False):
+    """Opens the folder of a run, on the devices it is for, and ends the run in one sentence.
+
+    Where a run cannot go on, what there is of it is kept, and a sentence in place of a traceback
+    says so: for a mistake in the settings or the data before training begins (the process ends by
+    `SystemExit`); then for a full disk, a damaged photograph, a loss that is not finite, and for
+    Ctrl-C (it ends at once). Any other error is a defect and keeps its traceback.
+
+    Args:
+        path: Str or path of the folder.
+        settings: Dict of what JSON can hold, all that the run was asked to do.
+        resume: Bool, whether to go on with an earlier run in the folder. Defaults to `False`.
+        distribute: Bool, `True` for all local accelerators, or all processes of `torchrun`; of
+            several processes only the chief prints and writes. Defaults to `False`, one device.
+
+    Returns:
+        Context manager of `RunFolder`.
+
+    Example:
+
+    ```python
+    with open_run("runs/cars", {"epochs": 20}) as run:
+        ...  # as in recipes/cars.py
+        model.fit(
+            pairs,
+            validation_data=images,
+            epochs=20,
+            initial_epoch=run.first_epoch(model),
+            callbacks=run.callbacks(pairs, images),
+        )
+        model = run.best_model(model)
+    ```
+    """
+    with on_devices(distribute) as devices:
+        run = RunFolder(path, settings, resume, devices)
+        try:
+            yield run
+        except KeyboardInterrupt:
+            stop(*run.interrupted())
+        except Exception as error:
+            if run.parted(error):
+                stop(*run.interrupted())
+            if not run.begun and (sentence := mistake(error)):
+                raise SystemExit(f"error: {sentence}") from None
+            if run.begun and (sentence := accident(error)):
+                stop(f"\nerror: {sentence}", 1)
+            raise
+        finally:
+            run._watch.stop_listening()
+
+
+class RunFolder:
+    """The folder of one training run, which survives whatever ends it: parts for a script's `fit`.
+
+    Args:
+        path: Str or path of the folder. Nothing is written before `check_samples`, and what an
+            earlier run has left there is moved to a folder in it by `first_epoch`.
+        settings: Dict of what JSON can hold, all that the run was asked to do.
+        resume: Bool, whether to go on with an earlier run in the folder. Defaults to `False`.
+        devices: `cin_keras.distribution.Devices` of the `distribute()` around; the chief alone
+            writes. Defaults to `None`, one device.
+
+    Attributes:
+        path: `pathlib.Path`.
+        devices: `Devices`.
+        settings: Dict, for `CIN(settings=...)`: what decides what is trained, and all versions.
+        metrics: Dict, what `metrics.json` holds, after `evaluate`; `None` before.
+        begun: Bool, whether training has begun.
+    """
+
+    def __init__(self, path, settings, resume=False, devices=None):
+        self.started = time.time()
+        self.path = pathlib.Path(path)
+        self.asked = dict(settings)
+        self.resume = resume
+        self.devices = devices or Devices(["one"])
+        self.settings = {**decisive(settings), "versions": versions()}
+        self.metrics = None
+        self.begun = False
+        self._keep_best = KeepBest(self.path / "model.keras")
+        self._history = SaveHistory(self.path / "history.csv")
+        self._state = SaveTrainingState(
+            self.path / "state.zip", decisive(settings), [self._keep_best, self._history]
+        )
+        self._watch = _Watch(self)
+
+    def check_samples(self, train, validation, test, limit=None, on_error="raise"):
+        """Says what there is, and which test images are in training, too: they prove nothing.
+
+        Args:
+            train: `Samples`.
+            validation: `Samples`, which choose the best epoch.
+            test: `Samples`, looked at once, in the end.
+            limit: Int ≥ 1, how many images of each part to use, for a quick try, or `None` for
+                all. Defaults to `None`.
+            on_error: `"raise"`, or `"skip"` to go on where an image cannot be read. Defaults to
+                `"raise"`.
+
+        Returns:
+            The three `Samples` that are to be used.
+
+        Raises:
+            OSError: If the folder cannot be written.
+            ValueError: If an image cannot be read.
+        """
+        if self.devices.is_chief:
+            check_writable(self.path)
+        parts = {"train": train, "validation": validation, "test": test}
+        if limit is not None:
+            seed = self.asked.get("seed", 0)
+            parts = {name: part.limit(limit, seed=seed) for name, part in parts.items()}
+        for name, part in parts.items():
+            print(f"{name:>10}: {part}")
+        self._parts, self._duplicates = parts, {}
+        for name in ("train", "validation"):
+            try:
+                found = find_duplicates(parts[name], parts["test"])
+            except ValueError as error:
+                if on_error == "raise":
+                    raise
+                print(f"{name} and test not compared for duplicates: {error}")
+                self._duplicates[name] = None
+            else:
+                self._duplicates[name] = [index for _, index in found.pairs]
+                if found:
+                    print(f"{name} and test share images: {found}")
+        return tuple(parts.values())
+
+    def first_epoch(self, model):
+        """The epoch to begin with, for `fit(initial_epoch=...)`.
+
+        That is 0, and an earlier run is moved aside, unless there is one to go on with: then its
+        state is put into the model.
+
+        Args:
+            model: The model, built and compiled as in that run.
+
+        Returns:
+            Int.
+
+        Raises:
+            ValueError: If the earlier run cannot be gone on with, having other settings, say.
+        """
+        epoch = 0
+        if self.devices.is_chief:
+            if self.resume and self._state.filepath.exists():
+                epoch = self._state.restore(model)
+                print(f"Going on after epoch {epoch} of {self.asked.get('epochs', 'more')}.")
+            else:
+                if self.resume:
+                    print(f"No run to go on with in {self.path}: starting one.")
+                move_aside(self.path, RESULTS)
+        return self.devices.broadcast(epoch)
+
+    def callbacks(self, train_data, validation_data):
+        """The callbacks for `fit`, which write after every epoch all that there is to keep.
+
+        Args:
+            train_data: What `pair_dataset` or `image_dataset` returned.
+            validation_data: What `image_dataset` returned.
+
+        Returns:
+            List of Keras callbacks.
+        """
+        self._skipped = (train_data.skipped, validation_data.skipped)
+        # The state before what it keeps.
+        saving = [self._state, self._keep_best, self._history] if self.devices.is_chief else []
+        return [
+            SetEpoch(train_data),
+            StopOnNonFinite(train_data),
+            *saving,
+            ReportSkipped(train_data, validation_data),
+            self._watch,
+        ]
+
+    def best_model(self, model):
+        """The model of the best epoch on the validation images.
+
+        Args:
+            model: The model that was trained.
+
+        Returns:
+            `CIN`; in other processes than the chief `model` itself, with the weights of the best.
+        """
+        if self.devices.is_chief:
+            model = cin_keras.load_model(self._keep_best.filepath)
+        self.devices.broadcast_weights(model)
+        return model
+
+    def export(self, model):
+        """Writes the SavedModel, where the backend can: a folder that is whole or not there."""
+        if keras.backend.backend() == "torch":  # so there is one process
+            return
+        partial = self.path / "saved_model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        model.export(partial, verbose=False)
+        # A run that is resumed after its end has one already.
+        shutil.rmtree(self.path / "saved_model", ignore_errors=True)
+        partial.rename(self.path / "saved_model")
+
+    def evaluate(self, model, test_data):
+        """Looks at the test images, once, and writes `metrics.json`, figures and `report.html`.
+
+        Args:
+            model: A trained `CIN`.
+            test_data: What `image_dataset` returned, of the test images of `check_samples`.
+
+        Returns:
+            Dict, what `metrics.json` holds; `None` in other processes than the chief.
+        """
+        scores = self.devices.predict(model, test_data, verbose="auto")
+        if not self.devices.is_chief:
+            return None
+        skipped, history = test_data.skipped, self._history.history
+        skipped.report()
+        in_training, in_validation = self._skipped
+        about = {
+            "skipped": paths_with_reasons(skipped),
+            "skipped_in_training": {
+                **paths_with_reasons(in_training),
+                **paths_with_reasons(in_validation),
+            },
+            "duplicates": {
+                name: None if found is None else sum(i not in skipped for i in found)
+                for name, found in self._duplicates.items()
+            },
+            "data": self.asked.get("data_dir") or "drawn cars",
+            "command": command_line(self.asked),
+            "settings": {k: v for k, v in self.asked.items() if k != "command"},
+            "seconds": round(time.time() - self.started),
+            "versions": versions(),
+        }
+        figures.learning_curves(history, self.path / "learning_curves.png")
+        self.metrics = write_results(
+            self.path,
+            model,
+            skipped.remaining(),
+            softmax(scores),
+            about,
+            train=self._parts["train"],
+            validation=self._parts["validation"],
+            history=history,
+        )
+        return self.metrics
+
+    def summary(self):
+        """Str, what the terminal shows in the end; empty in other processes than the chief."""
+        if not self.devices.is_chief:
+            return ""
+        served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
+        if keras.backend.backend() == "torch":
+            served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
+        return (
+            f"\n{self.metrics['accuracy']:.1%} of {self.metrics['images']} test images right "
+            f"({self.metrics['top_5_accuracy']:.1%} within five), "
+            f"{self.metrics['seconds']} s since this command began.\n"
+            f"{self.path}/\n"
+            f"  report.html            all of it on a page, for any browser\n"
+            f"  model.keras            cin_keras.load_model\n"
+            f"  saved_model/           {served}\n"
+            f"  metrics.json           accuracy in all and per class, settings, versions\n"
+            f"  history.csv            every epoch\n"
+            f"  state.zip              for --resume\n"
+            f"  learning_curves.png, confusion_matrix.png, worst_mistakes.png"
+        )
+
+    # === How it ends, if it does not go on ===
+
+    def interrupted(self):
+        """After Ctrl-C, what there is and how to go on: `(sentence, exit status)`."""
+        best, trained = self._keep_best, self._watch.trained
+        if not self.devices.is_chief:
+            return "", 130
+        if not self.begun:
+            return "\nInterrupted.", 130
+        if trained:
+            return f"\nInterrupted. The best model is {best.filepath}.", 130
+        if best.best is None:
+            return "\nInterrupted before the first epoch ended: there is no model to keep.", 1
+        return (
+            f"\nInterrupted. The best model so far, of epoch {best.best_epoch + 1} with "
+            f"{best.best:.1%} on validation images, is {best.filepath}. "
+            "The same command with --resume goes on."
+        ), 130
+
+    def parted(self, error):
+        """Whether an error only says that another process was interrupted a step before."""
+        pressed = self.begun and self._watch.pressed
+        return isinstance(error, RuntimeError) and self.devices.processes > 1 and pressed
+
+
+class _Watch(InterruptBetweenBatches):
+    """Hears Ctrl-C while `fit` runs, and tells a run that its training has begun."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+        self.pressed = self.trained = self.listening = False
+
+    def on_train_begin(self, logs=None):
+        self.run.begun = self.listening = True
+        self.__enter__()
+
+    def on_train_end(self, logs=None):
+        self.trained = True
+        self.stop_listening()
+
+    def stop_listening(self):
+        if self.listening:
+            self.listening = False
+            self.__exit__()
+
+
+def paths_with_reasons(skipped):
+    """Dict of the images that a pipeline left out, path → why."""
+    return {skipped.samples.paths[i]: reason for i, reason in skipped.reasons.items()}

@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from cin_keras.data import drawn_cars
+from cin_keras.distribution import Devices
+from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+from cin_keras.training import (
+    make_optimizer,
+    network_options,
+    recipe_parser,
+    set_seed,
+    settle,
+    single_images,
+)
+from cin_keras.training.network import learning_rate_schedule
+
+SETTINGS = {"backbone": "small", "image_size": 32, "epochs": 1, "pairs_per_batch": 2}
+
+
+def options(*arguments):
+    parser = recipe_parser("python x.py", "cars", SETTINGS)
+    return network_options(settle(parser.parse_args(arguments), SETTINGS))
+
+
+def test_the_command_line_reaches_the_network():
+    given = ["--alpha", "0.5", "--mixed-precision", "bfloat16", "--image-size", "48"]
+    model = cin_keras.CIN(12, input_shape=(48, 48, 3), **options(*given))
+    assert model.alpha == 0.5 and model.backbone.input_shape == (None, 48, 48, 3)
+    assert model.interaction.compute_dtype == "bfloat16"
+    assert model.backbone.layers[-1].compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+    plain = cin_keras.CIN(12, input_shape=(32, 32, 3), **options("--plain"))
+    assert plain.interaction is None and plain.contrast is None
+
+
+def test_named_networks_keep_their_name_and_weights():
+    assert options("--backbone", "mobilenet")["backbone"] == "mobilenet"
+    assert options("--backbone", "mobilenet")["weights"] == "imagenet"
+    given = options("--backbone", "mobilenet", "--weights", "none", "--feature-layer", "conv_1")
+    assert given["weights"] is None and given["feature_layer"] == "conv_1"
+    assert given["dtype"] == "float32"
+    assert options("--weights", "some.weights.h5")["weights"] == "some.weights.h5"
+
+
+def test_pretrained_networks_descend_and_small_ones_adapt():
+    optimizer = make_optimizer(0.02, 3, 10, "resnet50")
+    assert isinstance(optimizer, LayerwiseSGD) and optimizer.momentum == 0.9
+    assert isinstance(make_optimizer(0.002, 3, 10, "small"), LayerwiseAdamW)
+    assert set(optimizer.rates) == {"phi", "psi"}
+
+
+def test_the_learning_rate_rises_and_falls():
+    schedule = learning_rate_schedule(0.4, epochs=3, steps_per_epoch=10)
+    rates = [float(schedule(step)) for step in range(31)]
+    expected = [0.4 * step / 5 for step in range(5)]
+    expected += [0.2 * (1 + np.cos(np.pi * step / 25)) for step in range(26)]
+    np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+def test_single_images_come_in_whole_batches_where_devices_share_them():
+    samples = drawn_cars(images_per_class=2, image_size=32).limit(13)
+    options = {"seed": 0, "on_error": "raise", "shard": None}
+    assert len(single_images(Devices(["one"]), samples, 32, 4, **options)) == 4
+    shared = single_images(Devices(["a", "b"]), samples, 32, 4, **options)
+    assert len(shared) == 3 and shared.skipped is not None
+    orders = [[labels.numpy().tolist() for _, labels in shared] for _ in range(2)]
+    assert orders[0] != orders[1], "every epoch has an order of its own"
+
+
+@pytest.mark.every_backend
+def test_a_seed_gives_the_same_weights_again():
+    def weights(seed):
+        set_seed(seed)
+        layer = keras.layers.Dense(4)
+        layer.build((None, 4))
+        return keras.ops.convert_to_numpy(layer.kernel)
+
+    np.testing.assert_array_equal(weights(3), weights(3))
+    assert (weights(3) != weights(4)).any()
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="possible on TensorFlow")
+def test_determinism_is_tensorflows():
+    with pytest.raises(ValueError, match="--deterministic is for the TensorFlow backend. Received"):
+        set_seed(0, deterministic=True)

@@ -1,0 +1,167 @@
+import html
+import json
+import signal
+
+import keras
+import pytest
+
+import cin_keras
+from cin_keras.data import drawn_cars, image_dataset, pair_dataset
+from cin_keras.distribution import Devices
+from cin_keras.files import move_aside
+from cin_keras.models.small_backbone import small_backbone
+from cin_keras.training import RunFolder, open_run, run_folder
+from cin_keras.training.run_folder import RESULTS
+from tests.data.small_sets import write_files
+
+SETTINGS = {"epochs": 1, "seed": 0, "data_dir": "pets", "command": "python x.py", "output": "run"}
+
+
+def drawings(count=12):
+    return [
+        drawn_cars(name, images_per_class=2, image_size=48).limit(count)
+        for name in ("train", "test", "test")
+    ]
+
+
+def pipelines(train, validation, test, **reading):
+    """Of pairs to train on, and of single images to validate and to test on."""
+    pairs = pair_dataset(train, 32, 2, **reading)
+    return pairs, *(image_dataset(part, 32, 4, **reading) for part in (validation, test))
+
+
+def build(num_classes=12, **kwargs):
+    return cin_keras.CIN(num_classes, small_backbone(32), input_shape=(32, 32, 3), **kwargs)
+
+
+def fit(run, model, pairs, validation_data, epochs=1):
+    model.fit(
+        pairs,
+        validation_data=validation_data,
+        epochs=epochs,
+        initial_epoch=run.first_epoch(model),
+        callbacks=run.callbacks(pairs, validation_data),
+        verbose=0,
+        shuffle=False,
+    )
+    return run.best_model(model)
+
+
+@pytest.mark.every_backend
+def test_from_bad_photographs_to_all_files(tmp_path, capfd):
+    names = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(8)]
+    write_files(tmp_path / "pets", *names)
+    samples = cin_keras.data.image_folder(tmp_path / "pets")
+    bad = tmp_path / "pets" / "cat" / "3.png"
+    bad.write_bytes(b"")
+    run = RunFolder(tmp_path / "run", {**SETTINGS, "on_error": "skip"})
+    parts = run.check_samples(samples, samples, samples, on_error="skip")
+    pairs, validation_data, test_data = pipelines(*parts, on_error="skip")
+    model = fit(run, build(2, settings=run.settings), pairs, validation_data)
+    run.export(model)
+    assert (run.path / "saved_model").is_dir() == (keras.backend.backend() != "torch")
+    metrics = run.evaluate(model, test_data)
+    assert metrics["images"] == 15 and list(metrics["skipped"]) == [str(bad)]
+    assert "the file is empty" in metrics["skipped"][str(bad)]
+    out, err = capfd.readouterr()
+    assert str(bad) in err and "train and test share images" in out
+    assert not list(run.path.glob("*partial*"))
+    assert "15 test images right" in run.summary() and "report.html" in run.summary()
+    saved = json.loads((run.path / "metrics.json").read_text())
+    assert saved["settings"]["on_error"] == "skip" and saved["data"] == "pets"
+    assert saved["duplicates"] == {"train": 15, "validation": 15}
+    assert list(saved["skipped_in_training"]) == [str(bad)]
+    assert "python x.py --epochs 1 --seed 0 --data-dir pets" in saved["command"]
+    page = (run.path / "report.html").read_text("utf-8")
+    assert "of 15 test images right" in page and saved["command"] in html.unescape(page)
+    assert "1 image of train and validation could not be read" in page
+    assert "Best on the validation images" in page
+    assert model.settings["epochs"] == 1 and "output" not in model.settings
+    assert model.settings["versions"]["keras"] == keras.__version__
+
+
+def test_limit_counts_for_all_parts(tmp_path):
+    parts = RunFolder(tmp_path, SETTINGS).check_samples(*drawings(), limit=5)
+    assert [len(part) for part in parts] == [5, 5, 5]
+
+
+def test_a_run_goes_on_and_another_is_moved_aside(tmp_path, capsys):
+    for resume, epochs, first in ((False, 2, 0), (True, 2, 2), (False, 1, 0)):
+        run = RunFolder(tmp_path, {"seed": 0}, resume=resume)
+        pairs, validation_data, _ = pipelines(*run.check_samples(*drawings()))
+        model = build()
+        epoch = run.first_epoch(model)
+        assert epoch == first
+        assert len(list(tmp_path.glob("earlier-*"))) == (epochs == 1)
+        if not resume:
+            fit(run, model, pairs, validation_data, epochs)
+            assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + epochs
+    assert "Going on after epoch 2" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="settings it began with.*seed=1 [(]was 0[)]"):
+        RunFolder(tmp_path, {"seed": 1, "output": "there"}, resume=True).first_epoch(build())
+
+
+def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
+    move_aside(tmp_path, RESULTS)
+    assert not list(tmp_path.iterdir())
+    names = ["metrics.json", "report.html", "a.png", "saved_model/graph.pb", "notes.txt"]
+    write_files(tmp_path, *names, content=b"")
+    move_aside(tmp_path, RESULTS)
+    (kept,) = tmp_path.glob("earlier-*")
+    moved = ["a.png", "metrics.json", "report.html", "saved_model"]
+    assert sorted(p.name for p in kept.iterdir()) == moved
+    assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, "notes.txt"]
+    assert f"moved to {kept}" in capsys.readouterr().out
+
+
+def test_the_chief_alone_writes(tmp_path):
+    devices = Devices(["a", "b"], rank=1, processes=2)
+    run = RunFolder(tmp_path / "run", SETTINGS, devices=devices)
+    train, validation, _ = run.check_samples(*drawings())
+    reading = {"shard": devices.shard}
+    pairs = pair_dataset(train, 32, 1, split_batches=True, **reading)
+    saving = {"SaveTrainingState", "KeepBest", "SaveHistory"}
+    callbacks = run.callbacks(pairs, image_dataset(validation, 32, 2, **reading))
+    assert not saving & {type(callback).__name__ for callback in callbacks}
+    assert not run.path.exists() and run.summary() == ""
+
+
+@pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
+def test_a_mistake_ends_a_run_in_one_sentence(tmp_path, error):
+    with pytest.raises(SystemExit, match="^error: Three is none.$"):
+        with open_run(tmp_path / "run", SETTINGS):
+            raise error
+    assert not (tmp_path / "run").exists()
+
+
+def test_once_training_has_begun_such_an_error_is_a_defect(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="Three is none."):
+        with open_run(tmp_path, SETTINGS) as run:
+            pairs, validation_data, _ = pipelines(*run.check_samples(*drawings()))
+            run.callbacks(pairs, validation_data)[-1].on_train_begin()
+            assert run.begun and signal.getsignal(signal.SIGINT) != before
+            raise ValueError("Three is none.")
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("", "Interrupted."),
+        ("begun", "Interrupted before the first epoch ended: there is no model to keep."),
+        ("begun saved", "The best model so far, of epoch 3 with 50.0% on validation images, is "),
+        ("begun saved trained", "Interrupted. The best model is "),
+    ],
+)
+def test_what_ctrl_c_says(tmp_path, monkeypatch, when, message):
+    ends = []
+    monkeypatch.setattr(run_folder, "stop", lambda *end: ends.append(end))
+    with open_run(tmp_path, {}) as run:
+        run.begun = "begun" in when
+        run._watch.trained = "trained" in when
+        if "saved" in when:
+            run._keep_best.best, run._keep_best.best_epoch = 0.5, 2
+        raise KeyboardInterrupt
+    ((sentence, status),) = ends
+    assert message in sentence and status == (1 if when == "begun" else 130)
