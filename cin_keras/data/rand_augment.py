@@ -1,4 +1,8 @@
-"""KerasCV's RandAugment with random numbers that follow from seed, epoch and position alone."""
+"""KerasCV's RandAugment with random numbers that follow from seed, epoch and position alone.
+
+Not that of Keras 3.15: at the same strength it turns images by up to 108 degrees and leaves them two
+bits a colour, which hides what tells fine-grained classes apart, and it is several times slower.
+"""
 
 import numpy as np
 
