@@ -2,6 +2,7 @@
 
 python recipes/cars.py                               drawn cars, or Stanford Cars if it is found
 python recipes/cars.py --data-dir data/stanford_cars    Stanford Cars, strictly
+python recipes/cars.py --download                    gets the photographs first, 1.9 GB
 """
 
 import os
@@ -21,7 +22,7 @@ DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 20, "pairs_per_batc
 def load_samples(args):
     """Training, validation and test samples; validation is a tenth of the training photographs."""
     if args.download:
-        download("stanford_cars", args.data_dir or PLACES[0])
+        download("stanford_cars", args.data_dir)
     if args.data_dir:
         train, validation = stanford_cars(args.data_dir, "train").split(0.1, seed=args.seed)
         return train, validation, stanford_cars(args.data_dir, "test")
@@ -76,7 +77,8 @@ if __name__ == "__main__":
     parser = recipe_parser(
         "python recipes/cars.py", "cars", PHOTOGRAPHS, DATA, "runs/cars", DRAWINGS
     )
-    parser.add_argument("--download", action="store_true", help="says where Stanford Cars are")
+    parser.add_argument("--download", action="store_true", help="get the photographs first, 1.9 GB")
     args = parser.parse_args()
-    args.data_dir = args.data_dir or next(filter(os.path.isdir, PLACES), None)
+    found = PLACES[0] if args.download else next(filter(os.path.isdir, PLACES), None)
+    args.data_dir = args.data_dir or found
     main(settle(args, PHOTOGRAPHS if args.data_dir else DRAWINGS))

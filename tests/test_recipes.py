@@ -173,7 +173,6 @@ def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
         ("birds.py", [], "data/CUB_200_2011"),
         ("aircraft.py", [], "data/fgvc-aircraft-2013b"),
         ("folder.py", ["nowhere"], "nowhere"),
-        ("cars.py", ["--download"], "Stanford Cars cannot be downloaded for you"),
     ],
 )
 def test_missing_photographs_end_in_one_sentence(tmp_path, monkeypatch, recipe, arguments, message):
@@ -183,12 +182,23 @@ def test_missing_photographs_end_in_one_sentence(tmp_path, monkeypatch, recipe, 
     assert message in str(end.value)
 
 
-@pytest.mark.parametrize("name", ["cub_200_2011", "fgvc_aircraft"])
-def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("stanford_cars", "cars.py"),
+        ("cub_200_2011", "birds.py"),
+        ("fgvc_aircraft", "aircraft.py"),
+    ],
+)
+def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name, recipe):
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(cin_keras.data, "download", lambda *args: asked.append(args))
-    recipe = {"cub_200_2011": "birds.py", "fgvc_aircraft": "aircraft.py"}[name]
+
+    def pretend(name, data_dir):
+        asked.append((name, data_dir))
+        return data_dir
+
+    monkeypatch.setattr(cin_keras.data, "download", pretend)
     with pytest.raises(SystemExit):  # nothing came
         run_here(recipe, "--download", "--data-dir", "there", monkeypatch=monkeypatch)
     assert asked == [(name, "there")]

@@ -3,9 +3,10 @@
 from cin_keras.data.cache import with_cache
 from cin_keras.data.cub_200_2011 import cub_200_2011
 from cin_keras.data.decoding import UnreadableImage, decode
-from cin_keras.data.download import DownloadError, download
+from cin_keras.data.download import download
 from cin_keras.data.drawn_cars import differing_parts, drawn_cars
 from cin_keras.data.duplicates import Duplicates, find_duplicates
+from cin_keras.data.fetch import DownloadError
 from cin_keras.data.fgvc_aircraft import fgvc_aircraft
 from cin_keras.data.find import find_data_set, find_layout, find_splits
 from cin_keras.data.image_folder import image_folder

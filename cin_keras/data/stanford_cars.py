@@ -11,8 +11,9 @@ from cin_keras.data.listings import check_photographs
 from cin_keras.data.samples import Samples, existing_file
 
 WHERE_TO_GET_IT = """\
-Stanford Cars cannot be downloaded for you: the original, from ai.stanford.edu, has been gone \
-since 2023. Get
+The original Stanford Cars, from ai.stanford.edu, has been gone since 2023. \
+`cin_keras.data.download("stanford_cars", ...)` gets a copy from Kaggle, as does \
+`python recipes/cars.py --download`. By hand, get
 - the photographs, `cars_train` and `cars_test`, from Kaggle, the data set \
 "jessicali9530/stanford-cars-dataset"
   (https://www.kaggle.com/datasets/jessicali9530/stanford-cars-dataset);

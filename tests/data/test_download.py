@@ -1,3 +1,4 @@
+import base64
 import errno
 import hashlib
 import http.server
@@ -9,13 +10,13 @@ import threading
 import time
 
 import pytest
+from kagglesdk import kaggle_env
 
 from cin_keras.data import DownloadError, cub_200_2011, download, stanford_cars
-from cin_keras.data.download import ARCHIVES, Archive, fetch
+from cin_keras.data.download import ARCHIVES, KAGGLE_COPIES, Archive, KaggleCopy
+from cin_keras.data.fetch import fetch
 from tests.data.small_sets import write_cub_200_2011, write_stanford_cars
 from tests.data.test_unpack import write_archive
-
-pytestmark = pytest.mark.one_backend
 
 CONTENT = os.urandom(200_000)
 SIZE = len(CONTENT)
@@ -28,7 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
     Attributes:
         behaviours: List of dicts: `status` instead of the content; `stop_after` so many bytes;
             `stall_after` so many bytes; `ignore_range`; `content` from now on; `wrong_range`;
-            `no_length`.
+            `no_length`; `md5`, another than the content's in the header of Google's storage.
         requests: The Range headers of the requests so far.
     """
 
@@ -37,6 +38,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.behaviours, self.requests = CONTENT, [], []
+        self.refusal = None  # a status with which Kaggle's interface answers
         self.released = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/file.tgz"
 
@@ -62,6 +64,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {shown}-{total - 1}/{total}")
         if "no_length" not in behaviour:
             self.send_header("Content-Length", str(total - begin))
+        # What Kaggle's storage says, too.
+        self.send_header("Accept-Ranges", "bytes")
+        md5 = behaviour.get("md5", hashlib.md5(server.content).digest())
+        self.send_header("x-goog-hash", f"md5={base64.b64encode(md5).decode()}")
         self.end_headers()
         count = behaviour.get("stop_after", behaviour.get("stall_after", total))
         self.wfile.write(server.content[begin : begin + count])
@@ -69,6 +75,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "stall_after" in behaviour:
             server.released.wait(30)
         self.close_connection = True
+
+    def do_POST(self):
+        """The two calls of Kaggle's interface that a download takes."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.refusal:
+            self.send_error(self.server.refusal)
+        elif self.path == "/api/v1/datasets.DatasetApiService/GetDataset":
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"currentVersionNumber": 3}')
+        elif self.path == "/api/v1/datasets.DatasetApiService/DownloadDataset":
+            self.send_response(302)
+            self.send_header("Location", self.server.url)
+            self.end_headers()
+        else:
+            self.send_error(404)
 
     def log_message(self, *args):
         pass
@@ -78,7 +101,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("urllib.request._opener", None)
     server = Server()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -98,7 +120,7 @@ def test_a_file(server, tmp_path, capsys):
     path = get(server, tmp_path / "new" / "file.tgz", verbose=1)
     assert path.read_bytes() == CONTENT
     assert os.listdir(path.parent) == ["file.tgz"]
-    assert "1/1" in capsys.readouterr().out
+    assert "200k/200k" in capsys.readouterr().err
     assert get(server, path) == path
     assert server.requests == [None]
     assert get(server, tmp_path / "unchecked", size=None, md5=None).read_bytes() == CONTENT
@@ -232,7 +254,7 @@ def test_what_the_server_refuses_is_not_asked_for_again(server, tmp_path, status
 
 def test_no_server(server, tmp_path):
     server.url = "http://127.0.0.1:9/file.tgz"
-    with pytest.raises(DownloadError, match="2 attempts; the last: ConnectionRefusedError"):
+    with pytest.raises(DownloadError, match="2 attempts; the last: .*Connection refused"):
         get(server, tmp_path / "file.tgz", attempts=2)
 
 
@@ -368,17 +390,6 @@ def test_a_folder_with_something_else(server, birds):
     assert len(cub_200_2011(quick(birds))) == 4
 
 
-def test_stanford_cars_says_where_to_get_it(tmp_path):
-    with pytest.raises(DownloadError) as caught:
-        download("stanford_cars", tmp_path / "cars")
-    message = str(caught.value)
-    for needed in ("gone", "Kaggle", "cars_train", "devkit", "cars_test_annos_withlabels.mat"):
-        assert needed in message
-    assert f"put all four into {tmp_path / 'cars'}." in message
-    write_stanford_cars(tmp_path / "cars")
-    assert len(stanford_cars(download("stanford_cars", tmp_path / "cars"))) == 6
-
-
 def test_no_such_data_set(tmp_path):
     with pytest.raises(ValueError, match="`name` must be 'cub_200_2011', .*Received: 'imagenet'"):
         download("imagenet", tmp_path)
@@ -389,3 +400,118 @@ def test_what_is_published(name):
     archive = ARCHIVES[name]
     assert archive.url.startswith("https://")
     assert archive.size > 1e9 and re.fullmatch("[0-9a-f]{32}", archive.md5)
+
+
+# === Kaggle ===
+
+
+@pytest.fixture
+def cars(server, tmp_path, monkeypatch):
+    """Kaggle's interface, on this machine, has a small Stanford Cars."""
+    source = write_stanford_cars(tmp_path / "source" / "stanford_cars")
+    server.content = open(pack(source), "rb").read()
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
+    place = server.url.rpartition("/")[0]
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, place)
+    small = KaggleCopy("somebody/cars", {"train": 6, "test": 4})
+    monkeypatch.setitem(KAGGLE_COPIES, "stanford_cars", small)
+    return tmp_path / "data" / "cars"
+
+
+def pack(folder):
+    return shutil.make_archive(folder.parent.with_name("packed"), "zip", folder.parent)
+
+
+def quick_cars(data_dir, **kwargs):
+    return download("stanford_cars", data_dir, pause=0.0, **{"verbose": 0, **kwargs})
+
+
+def test_stanford_cars_come_from_kaggle_once(server, cars, tmp_path, capsys):
+    assert quick_cars(cars, verbose=1) == cars
+    assert "Downloading somebody/cars from Kaggle" in capsys.readouterr().out
+    assert [len(stanford_cars(cars, split)) for split in ("train", "test")] == [6, 4]
+    assert os.listdir(cars.parent) == ["cars"], "nothing is left beside it"
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "home").exists()
+    assert quick_cars(cars) == cars and len(server.requests) == 1
+    out, err = capsys.readouterr()
+    assert out == err == ""
+
+
+def test_kaggle_is_resumed_where_it_stopped(server, cars, tmp_path, capfd):
+    # kagglehub writes a MiB at a time.
+    source = tmp_path / "source" / "stanford_cars"
+    (source / "noise").write_bytes(os.urandom(3 * 2**20))
+    server.content = open(pack(source), "rb").read()
+    server.behaviours = [{"stop_after": 5 * 2**19}, {"status": 503}]
+    with pytest.raises(DownloadError, match="somebody/cars cannot be had from Kaggle .2 attempts"):
+        quick_cars(cars, attempts=2)
+    assert os.listdir(cars.parent) == [".cars.download"]
+    assert len(stanford_cars(quick_cars(cars))) == 6
+    assert server.requests == [None, None, None, f"bytes={2 * 2**20}-"]
+    assert os.listdir(cars.parent) == ["cars"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_kaggle_has_is_checked(server, cars, monkeypatch):
+    server.behaviours = [{"md5": b"another content."}] * 2
+    with pytest.raises(DownloadError, match="its MD5 sum is not the one that the server gives"):
+        quick_cars(cars, attempts=2)
+    for content, match in [
+        (b"PK, and nothing more", "from Kaggle is damaged .ValueError: Unsupported archive"),
+        (server.content[:-1000], "from Kaggle is damaged"),
+    ]:
+        server.behaviours = [{"content": content}]
+        with pytest.raises(DownloadError, match=match):
+            quick_cars(cars)
+    assert os.listdir(cars.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda source: (source / "cars_train" / "00001.jpg").unlink(), "00001.jpg"),
+        (lambda source: shutil.rmtree(source / "devkit"), "cars_meta.mat"),
+        (lambda source: shutil.rmtree(source), "cars_meta.mat"),
+    ],
+)
+def test_a_copy_that_lacks_something_is_not_installed(server, cars, tmp_path, change, match):
+    source = tmp_path / "source" / "stanford_cars"
+    change(source)
+    (source.parent / "note.txt").write_text("what was here")
+    server.content = open(pack(source), "rb").read()
+    with pytest.raises(DownloadError, match=f"on Kaggle is not what was published: .*{match}"):
+        quick_cars(cars)
+    assert os.listdir(cars.parent) == []
+
+
+def test_fewer_photographs_than_were_published(cars, monkeypatch):
+    large = KaggleCopy("somebody/cars", {"train": 6, "test": 8041})
+    monkeypatch.setitem(KAGGLE_COPIES, "stanford_cars", large)
+    with pytest.raises(DownloadError, match="it has 4 photographs for test, not 8,041"):
+        quick_cars(cars)
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_without_kaggle_it_says_where_to_get_them(server, cars, status):
+    server.refusal = status
+    with pytest.raises(DownloadError) as caught:
+        quick_cars(cars, attempts=2)
+    message = str(caught.value)
+    assert f"the server says {status}" in message
+    for needed in ("gone", "Kaggle", "cars_train", "devkit", "cars_test_annos_withlabels.mat"):
+        assert needed in message
+    assert f"put all four into {cars}." in message
+    server.server_close()
+    with pytest.raises(DownloadError, match="2 attempts; the last: .*Connection refused"):
+        quick_cars(cars, attempts=2)
+
+
+def test_a_data_set_on_a_disk_of_kaggle_is_copied(server, cars, tmp_path, monkeypatch):
+    mounted = tmp_path / "source"
+    monkeypatch.setattr("kagglehub.dataset_download", lambda handle: str(mounted))
+    assert len(stanford_cars(quick_cars(cars))) == 6
+    assert (mounted / "stanford_cars" / "devkit").is_dir() and os.listdir(cars.parent) == ["cars"]

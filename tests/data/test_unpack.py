@@ -7,8 +7,6 @@ import pytest
 
 from cin_keras.data.unpack import unpack
 
-pytestmark = pytest.mark.one_backend
-
 
 def write_archive(path, *members, mode="w:gz"):
     """Members are names (files of that content), or `(name, type, target of the link)`."""
