@@ -202,6 +202,9 @@ def test_download_gets_the_photographs_first(tmp_path, monkeypatch, name, recipe
     with pytest.raises(SystemExit):  # nothing came
         run_here(recipe, "--download", "--data-dir", "there", monkeypatch=monkeypatch)
     assert asked == [(name, "there")]
+    with pytest.raises(SystemExit, match="No folder|no folder|There is no|No such|lacks"):
+        run_here(recipe, "--download", monkeypatch=monkeypatch)
+    assert asked[1][1].startswith("data/")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
