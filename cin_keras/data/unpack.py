@@ -2,15 +2,13 @@
 
 import os
 import pathlib
-import posixpath
 import shutil
 import tarfile
 import zlib
 
-import keras
+from tqdm import tqdm
 
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError)
-_MEBIBYTE = 2**20
 
 
 def unpack(archive, folder, top=None, verbose=1):
@@ -25,7 +23,7 @@ def unpack(archive, folder, top=None, verbose=1):
         folder: Path of the folder to make; it must not be there, or be empty.
         top: `None`, or str: the archive's folder that is to become `folder`; what lies beside it
             is dropped. Defaults to `None`, all of the archive.
-        verbose: Int, 1 for a progress bar in MiB of the archive, 0 for none. Defaults to 1.
+        verbose: Int, 1 for a progress bar, 0 for none. Defaults to 1.
 
     Returns:
         `pathlib.Path`, the folder.
@@ -52,7 +50,7 @@ def unpack(archive, folder, top=None, verbose=1):
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run has left
     unfinished.mkdir()
     try:
-        _extract(pathlib.Path(archive), unfinished, verbose)
+        _extract(pathlib.Path(archive), unfinished.resolve(), verbose)
         source = unfinished if top is None else unfinished / top
         if not source.is_dir():
             raise ValueError(f"{archive} has no folder {top!r}, but {os.listdir(unfinished)[:5]}")
@@ -66,94 +64,68 @@ def unpack(archive, folder, top=None, verbose=1):
 
 def _extract(archive, folder, verbose):
     """Extracts every member that is in order; ValueError for one that is not."""
-    if not hasattr(tarfile, "data_filter"):
-        raise RuntimeError("Unpacking safely needs Python 3.11.4 or later")
-    size, room = archive.stat().st_size, shutil.disk_usage(folder).free
-    bar = keras.utils.Progbar(-(-size // _MEBIBYTE), unit_name="MiB") if verbose else None
-    members, parents, links, unpacked = {}, set(), [], 0
-    with open(archive, "rb") as file:
-        try:
-            with tarfile.open(fileobj=file) as tar:
-                for member in tar:
-                    path = _checked_path(member, members, parents, archive)
-                    if path == ".":
-                        continue
-                    members[path] = member
-                    if member.islnk() or member.issym():
-                        links.append((path, member))
-                        continue
-                    unpacked += member.size
-                    if unpacked > room:
-                        raise ValueError(
-                            f"{archive} does not fit on the disk, which has {room:,} bytes free. "
-                            f"Received: {unpacked:,} bytes up to its member {member.name!r}"
-                        )
-                    tar.extract(member, folder, filter="data")
-                    if bar:
-                        bar.update(file.tell() // _MEBIBYTE)
-                # To the end, where the compressed data say what their sum is.
-                while tar.fileobj.read(_MEBIBYTE):
-                    pass
-                # Last, so that no file is ever written through a link.
-                for path, member in links:
-                    _check_link(path, member, members, parents, archive)
-                    tar.extract(member, folder, filter="data")
-        except _DAMAGED as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk, not the archive
-            raise ValueError(
-                f"{archive} cannot be unpacked, it is damaged or no archive "
-                f"({type(error).__name__}: {error})"
-            ) from error
-    if bar:
-        bar.update(bar.target)
+    links, unpacked, room = [], 0, shutil.disk_usage(folder).free
+    size = archive.stat().st_size
+    bar = tqdm(total=size, unit="B", unit_scale=True, desc=archive.name, disable=not verbose)
+    try:
+        with bar, open(archive, "rb") as file, tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                _check(member, folder)
+                if member.islnk() or member.issym():
+                    links.append(member)
+                    continue
+                unpacked += member.size
+                if unpacked > room:
+                    raise ValueError(
+                        f"{archive} does not fit on the disk, which has {room:,} bytes free. "
+                        f"Received: {unpacked:,} bytes up to its member {member.name!r}"
+                    )
+                tar.extract(member, folder, filter="data")
+                bar.update(file.tell() - bar.n)
+            # To the end, where the compressed data say what their sum is.
+            while tar.fileobj.read(2**20):
+                pass
+            bar.update(size - bar.n)
+            # Last, so that no file is ever written through a link.
+            for member in links:
+                _check(member, folder)
+                _check_link(member, folder)
+                tar.extract(member, folder, filter="data")
+    except (_Refused, tarfile.FilterError) as error:
+        raise ValueError(f"Refused to unpack {archive}: {error}") from error
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the archive
+        raise ValueError(
+            f"{archive} cannot be unpacked, it is damaged or no archive "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
-def _checked_path(member, members, parents, archive):
-    """The member's path in the folder, normalised; ValueError if it may not be unpacked.
-
-    The folders that it lies in are added to `parents`.
-    """
-    name = member.name
-
-    def refuse(reason):
-        raise ValueError(f"Refused to unpack {archive}: its member {name!r} {reason}")
-
-    path = posixpath.normpath(name)
-    if name.startswith("/") or "\\" in name or name[1:2] == ":":
-        refuse("has an absolute path, or one of another system")
-    if ".." in name.split("/"):
-        refuse("leads out of the folder")
-    if not (member.isfile() or member.isdir() or member.islnk() or member.issym()):
-        refuse("is neither file, folder nor link (a device or a pipe)")
-    if path in members and not (member.isdir() and members[path].isdir()):
-        refuse("stands in it twice")
-    if path in parents and not member.isdir():
-        refuse("is no folder, but others lie in it")
-    parent = posixpath.dirname(path)
-    while parent:
-        if parent in members and not members[parent].isdir():
-            refuse(f"lies in {parent!r}, which is no folder")
-        parents.add(parent)
-        parent = posixpath.dirname(parent)
-    return path
+class _Refused(Exception):
+    """A member that is not in order."""
 
 
-def _check_link(path, link, members, parents, archive):
-    """A link must lead to a file or folder of the archive that is no link itself."""
-    target = link.linkname
-    if link.issym():
-        target = posixpath.join(posixpath.dirname(path), target)
-    target = posixpath.normpath(target)
-    to_folder = target in parents or target in members and members[target].isdir()
-    to_file = target in members and members[target].isfile()
-    if link.linkname.startswith("/") or target.startswith("..") or "\\" in link.linkname:
-        problem = "out of the folder"
-    elif not (to_file or to_folder and link.issym()):
-        problem = "and not to a file or folder of the archive"
-    else:
-        return
-    raise ValueError(
-        f"Refused to unpack {archive}: its member {link.name!r} is a link to {link.linkname!r}, "
-        f"{problem}"
-    )
+def _check(member, folder):
+    """What `tarfile`'s data filter would let through or mend: `_Refused` for that."""
+    name, path = member.name, folder / member.name
+    if name.startswith("/") or "\\" in name or name[1:2] == ":" or ".." in name.split("/"):
+        raise _Refused(f"its member {name!r} leads out of the folder")
+    parents = [folder / parent for parent in pathlib.PurePosixPath(name).parents]
+    if any(parent.is_symlink() or parent.exists() and not parent.is_dir() for parent in parents):
+        raise _Refused(f"its member {name!r} lies in what is no folder")
+    is_folder = member.isdir() and path.is_dir() and not path.is_symlink()
+    if os.path.lexists(path) and not is_folder:
+        raise _Refused(f"its member {name!r} stands in it twice")
+
+
+def _check_link(link, folder):
+    """A link must lead to a file or folder that was unpacked, and through no other link."""
+    start = folder if link.islnk() else (folder / link.name).parent
+    target = start / link.linkname
+    there = os.path.isfile(target) if link.islnk() else os.path.exists(target)
+    if not there or any(os.path.islink(part) for part in (target, *target.parents)):
+        raise _Refused(
+            f"its member {link.name!r} is a link to {link.linkname!r}, which is no file or folder "
+            "of the archive"
+        )
