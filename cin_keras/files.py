@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -60,6 +61,52 @@ def whole_file(path):
         # On a failing disk the error above says more than one of the clean-up.
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Writes a text file, whole.
+
+    Args:
+        path: Str or path of the file; its folder must exist.
+        text: Str.
+
+    Returns:
+        The `pathlib.Path` of the file.
+
+    Raises:
+        OSError: As `whole_file`.
+
+    Example:
+
+    >>> import tempfile
+    >>> write_text(tempfile.mkdtemp() + "/table.md", "| ± |").name
+    'table.md'
+    """
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return pathlib.Path(path)
+
+
+def write_json(path, value):
+    """Writes a JSON file, whole.
+
+    Args:
+        path: Str or path of the file; its folder must exist.
+        value: What JSON can hold.
+
+    Returns:
+        The `pathlib.Path` of the file.
+
+    Raises:
+        OSError: As `whole_file`.
+
+    Example:
+
+    >>> import tempfile
+    >>> write_json(tempfile.mkdtemp() + "/scores.json", {"accuracy": 0.5}).read_text().split()
+    ['{', '"accuracy":', '0.5', '}']
+    """
+    return write_text(path, json.dumps(value, indent=2))
 
 
 def save_figure(figure, path):

@@ -1,8 +1,9 @@
 import errno
+import json
 
 import pytest
 
-from cin_keras.files import whole_file
+from cin_keras.files import whole_file, write_json, write_text
 from tests.callbacks.no_room import no_room_beyond
 
 
@@ -48,3 +49,13 @@ def test_no_room_is_one_sentence(tmp_path):
     message = str(caught.value)
     assert "cannot be written (File too large); the file of before is there, whole" in message
     assert path.read_bytes() == b"1" and names(tmp_path) == ["numbers.bin"]
+
+
+def test_text_and_json_are_written_whole(tmp_path):
+    assert write_text(tmp_path / "table.md", "± μ").read_bytes() == "± μ".encode()
+    path = write_json(tmp_path / "scores.json", {"accuracy": 0.5})
+    assert json.loads(path.read_text()) == {"accuracy": 0.5}
+    with pytest.raises(TypeError):
+        write_json(path, {"accuracy": object()})
+    assert json.loads(path.read_text()) == {"accuracy": 0.5}
+    assert names(tmp_path) == ["scores.json", "table.md"]
