@@ -1,7 +1,9 @@
 """Runs of a recipe inside the process of the tests, where TensorFlow is imported already."""
 
 import contextlib
+import importlib.util
 import io
+import pathlib
 import runpy
 import sys
 
@@ -35,3 +37,12 @@ def run_here(recipe, *arguments, folder):
                     return 1, output.getvalue()
                 return end.code or 0, output.getvalue()
     return 0, output.getvalue()
+
+
+def load_recipe(name):
+    """The module of a script in `recipes/`, whose `main([...])` can be called."""
+    path = pathlib.Path(__file__).parent.parent / "recipes" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

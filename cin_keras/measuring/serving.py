@@ -1,14 +1,17 @@
-"""What each form of a trained model takes to answer one request; for `benchmark.py --serving`."""
+"""What each form of a trained model takes to answer one request, and to store."""
 
 import importlib.util
 import io
 import pathlib
 import tempfile
-import time
 
 import keras
 import numpy as np
 from PIL import Image
+
+from cin_keras.measuring.costs import relative_difference
+from cin_keras.measuring.rounds import by_turns, seconds, spread
+from cin_keras.measuring.tables import markdown_table, with_quartiles
 
 KERAS, TENSORS, BYTES = "Keras, predict", "SavedModel, tensors", "SavedModel, JPEG"
 ONNX, LITERT = "ONNX, onnxruntime", "LiteRT"
@@ -28,33 +31,32 @@ def measure_serving(model, rounds, seed):
         Dict from names of forms to dicts: `milliseconds`, a list of one float a round;
         `megabytes`, float; and `difference`, of the output to Keras', relative to its largest.
     """
-    height, width = model.image_size
     rng = np.random.default_rng(seed)
-    image = rng.uniform(0, 255, (1, height, width, 3)).astype("float32")
+    image = rng.uniform(0, 255, (1, *model.image_size, 3)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
         forms = write_forms(model, pathlib.Path(folder), rng)
         outputs = {name: answer(image) for name, (answer, _) in forms.items()}
-        times = {name: [] for name in forms}
-        for _ in range(rounds):
-            for name, (answer, _) in forms.items():
-                start = time.perf_counter()
-                answer(image)
-                times[name].append(1000 * (time.perf_counter() - start))
+        times = by_turns(
+            {
+                name: lambda number, answer=answer: 1000 * seconds(answer, image)
+                for name, (answer, _) in forms.items()
+            },
+            rounds,
+        )
         sizes = {name: megabytes(path) for name, (_, path) in forms.items()}
-    expected = np.asarray(outputs[KERAS])
-    probabilities = np.asarray(keras.ops.softmax(expected))
-    results = {}
-    for name in forms:
-        # The photograph's output is of another image.
-        reference = {TENSORS: probabilities, BYTES: None}.get(name, expected)
-        results[name] = {
+    logits = np.asarray(outputs[KERAS])
+    expected = {TENSORS: np.asarray(keras.ops.softmax(logits))}
+    return {
+        name: {
             "milliseconds": times[name],
             "megabytes": sizes[name],
+            # What is answered to a JPEG file is of another image.
             "difference": None
-            if reference is None
-            else float(np.abs(outputs[name] - reference).max() / np.abs(reference).max()),
+            if name == BYTES
+            else relative_difference(np.asarray(outputs[name]), expected.get(name, logits)),
         }
-    return results
+        for name in forms
+    }
 
 
 def write_forms(model, folder, rng):
@@ -72,6 +74,7 @@ def write_forms(model, folder, rng):
 
 
 def saved_model_forms(model, path, rng):
+    """As `write_forms`, of a SavedModel: given an image, and given a JPEG file of another one."""
     import tensorflow as tf
 
     model.export(path, verbose=False)
@@ -93,6 +96,7 @@ def saved_model_forms(model, path, rng):
 
 
 def onnx_form(model, path):
+    """The function and the file of `write_forms`, of ONNX with its own number of threads."""
     import onnxruntime
 
     model.export(path, format="onnx", verbose=False)
@@ -102,6 +106,7 @@ def onnx_form(model, path):
 
 
 def litert_form(model, path):
+    """The function and the file of `write_forms`, of LiteRT with two threads."""
     import tensorflow as tf
 
     model.export(path, format="litert", verbose=False)
@@ -127,18 +132,30 @@ def has(*modules):
 
 
 def megabytes(path):
+    """Float, the size of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6
 
 
+def exported_megabytes(model):
+    """Float, of the SavedModel; of the `.keras` file on PyTorch, where Keras writes none."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "exported"
+        if keras.backend.backend() == "torch":
+            path = path.with_suffix(".keras")
+            keras.Model(model.input, model.output).save(path)
+        else:
+            model.export(path, verbose=False)
+        return megabytes(path)
+
+
 def serving_table(results):
-    """The results as a Markdown table: medians (quartiles), ratio to Keras, size."""
-    rows = ["| | one image, ms | ratio | size |", "| --- | --- | --- | --- |"]
+    """The results of `measure_serving` in Markdown: medians (quartiles), ratio to Keras, size."""
     reference = np.median(results[KERAS]["milliseconds"])
+    rows = []
     for name, result in results.items():
-        low, median, high = np.percentile(result["milliseconds"], [25, 50, 75])
-        rows.append(
-            f"| {name} | {median:.3g} ({low:.3g}–{high:.3g}) | {median / reference:.2f} "
-            f"| {result['megabytes']:.0f} MB |"
-        )
-    return "\n".join(rows)
+        time = spread(result["milliseconds"])
+        cell = with_quartiles(time["median"], time["quartiles"])
+        ratio = time["median"] / reference
+        rows.append([name, cell, f"{ratio:.2f}", f"{result['megabytes']:.0f} MB"])
+    return markdown_table(["", "one image, ms", "ratio", "size"], rows)

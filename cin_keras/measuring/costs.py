@@ -1,0 +1,171 @@
+"""What a model takes beyond its backbone: milliseconds an image, parameters, megabytes."""
+
+import keras
+import numpy as np
+
+from cin_keras.measuring.panels import (
+    BLUE,
+    GREY,
+    LIGHT_BLUE,
+    ORANGE,
+    name_rows,
+    panels,
+    save_open,
+)
+from cin_keras.measuring.rounds import by_turns, seconds, spread
+from cin_keras.measuring.tables import markdown_table, short, with_quartiles
+
+
+def wake(model, seed):
+    """Gives an untrained `CIN` weights with which a signal reaches its end.
+
+    `φ` and `ψ` start at zero, and nobody can see in zeros whether two forms of a model agree.
+    Random weights need statistics of batch normalisation that fit them: those of the last batch.
+
+    Args:
+        model: `CIN`, which is changed.
+        seed: Int, of `φ` and `ψ`.
+
+    Returns:
+        `model`.
+    """
+    for layer in (model.interaction, model.contrast.psi) if model.contrast else ():
+        for variable in layer.weights:
+            variable.assign(keras.random.normal(variable.shape, stddev=0.01, seed=seed))
+    for layer in model.backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    return model
+
+
+def relative_difference(found, expected):
+    """Float, the largest difference of two arrays, relative to the largest expected value.
+
+    Example:
+
+    >>> relative_difference(np.array([1.0, 3.9]), np.array([1.0, 4.0]))  # doctest: +ELLIPSIS
+    0.025...
+    """
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def per_image(times, reference, images):
+    """What one image takes, and how much that is of what a reference takes.
+
+    Args:
+        times: Floats, seconds of one call, one a round.
+        reference: Floats, likewise of the reference, in the same rounds.
+        images: Int, images of one call.
+
+    Returns:
+        Dict: `milliseconds_per_image` with its `quartiles`, `images_per_second`, `ratio` (of the
+        medians) with `ratio_quartiles` (of the ratios round by round), and `rounds`.
+
+    Example:
+
+    >>> per_image([0.4, 0.4], reference=[0.2, 0.2], images=4)["milliseconds_per_image"]
+    100.0
+    """
+    milliseconds = spread(1000 * np.array(times) / images)
+    return {
+        "milliseconds_per_image": milliseconds["median"],
+        "quartiles": milliseconds["quartiles"],
+        "images_per_second": 1000 / milliseconds["median"],
+        "ratio": float(np.median(times) / np.median(reference)),
+        "ratio_quartiles": spread(np.array(times) / np.array(reference))["quartiles"],
+        "rounds": len(times),
+    }
+
+
+def inference_costs(models, images, rounds):
+    """Parameters, and milliseconds per image of inference, the models by turns in every round.
+
+    Args:
+        models: Dict from names to models.
+        images: Floats of shape `(batch, height, width, 3)`.
+        rounds: Int ≥ 1.
+
+    Returns:
+        Dict from names to dicts: `milliseconds`, the median, and `parameters`, of inference alone.
+    """
+
+    def timed(model):
+        return lambda number: seconds(model.predict_on_batch, images)
+
+    turns = {name: timed(model) for name, model in models.items()}
+    times = by_turns(turns, rounds, warm_up=1)
+    return {
+        name: {
+            "milliseconds": 1000 * spread(times[name])["median"] / len(images),
+            "parameters": keras.Model(model.input, model.output).count_params(),
+        }
+        for name, model in models.items()
+    }
+
+
+def cost_table(models):
+    """What inference and training take, in Markdown.
+
+    Args:
+        models: Dict from names to dicts of `inference` and `training`, each what `per_image`
+            returned, `parameters` and `exported_megabytes`.
+
+    Returns:
+        Str.
+    """
+    task = ["ms/image", "images/s", "ratio"]
+    columns = [f"inference, {task[0]}", *task[1:], f"training, {task[0]}", *task[1:]]
+    rows = []
+    for name, model in models.items():
+        cells = [name]
+        for numbers in (model["inference"], model["training"]):
+            cells += [
+                with_quartiles(numbers["milliseconds_per_image"], numbers["quartiles"]),
+                short(numbers["images_per_second"]),
+                f"{numbers['ratio']:.3f}",
+            ]
+        size = f"{model['exported_megabytes']:.0f} MB"
+        rows.append([*cells, f"{model['parameters'] / 1e6:.1f} M", size])
+    return markdown_table(["", *columns, "parameters", "exported"], rows)
+
+
+def cost_figure(models, memory, title, path):
+    """Milliseconds per image as bars, quartiles as lines, and the memory against the pairs.
+
+    Args:
+        models: Dict from names, at most four, to dicts of `inference` and `training`, each what
+            `per_image` returned.
+        memory: Dict from names to dicts from numbers of pairs to megabytes, or to `None` where
+            nothing could be measured; empty for no such panel.
+        title: Str, above the panels.
+        path: Str or path, the PNG file to write.
+
+    Returns:
+        The `pathlib.Path` of the file.
+    """
+    colors = dict(zip(models, (GREY, ORANGE, BLUE, LIGHT_BLUE)))
+    count = 3 if memory else 2
+    figure, axes = panels(4.3 * count, 3.2, count)
+    for axis, task in zip(axes, ("inference", "training")):
+        for y, name in enumerate(models):
+            numbers = models[name][task]
+            median, (low, high) = numbers["milliseconds_per_image"], numbers["quartiles"]
+            axis.barh(y, median, color=colors[name], xerr=[[median - low], [high - median]])
+            label = f"{short(median)} ms, ×{numbers['ratio']:.2f}"
+            axis.text(1.02 * high, y, label, va="center")
+        name_rows(axis, models if axis is axes[0] else [""] * len(models))
+        axis.margins(x=0.45)
+        axis.set_xlim(left=0)
+        axis.set_xlabel("milliseconds per image")
+        axis.set_title({"inference": "Inference", "training": "Training step"}[task])
+    if memory:
+        for name, peaks in memory.items():
+            known = {pairs: peak for pairs, peak in peaks.items() if peak is not None}
+            axes[2].plot(list(known), list(known.values()), "o-", color=colors[name], label=name)
+        axes[2].set(xlabel="pairs in a batch", ylabel="MB", title="Peak memory of training")
+        axes[2].set_xticks(list(next(iter(memory.values()))))
+        axes[2].margins(y=0.2)
+        axes[2].set_ylim(bottom=0)
+        axes[2].legend(frameon=False, loc="lower right")
+    figure.suptitle(title, fontsize=10)
+    return save_open(figure, path)

@@ -1,0 +1,100 @@
+"""Results that go on where they stopped: a file to which every finished run adds a line."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+
+
+class Results:
+    """A file of JSON lines: settings, then a record for everything that is finished.
+
+    Several processes may add to one file at a time. Of a process that was killed while writing,
+    half a line may stand in the file: it counts as not there.
+
+    Args:
+        path: Str or path of the file; its folder must exist.
+        settings: Dict, what must be equal for records to stand in one file.
+
+    Raises:
+        ValueError: If the file holds records with other settings, or is none of this kind.
+
+    Example:
+
+    >>> import tempfile
+    >>> results = Results(tempfile.mkdtemp() + "/results.jsonl", {"epochs": 3})
+    >>> results.once({"row": "plain", "seed": 0}, lambda: {"accuracy": 0.5})
+    {'row': 'plain', 'seed': 0, 'accuracy': 0.5}
+    >>> results.find(row="plain")
+    [{'row': 'plain', 'seed': 0, 'accuracy': 0.5}]
+    """
+
+    def __init__(self, path, settings):
+        self.path = pathlib.Path(path)
+        settings = json.loads(json.dumps(settings))
+        if not self.records():
+            self.add(settings=settings)
+        found = self.records()[0].get("settings")
+        if found is None:
+            raise ValueError(
+                f"{self.path} does not begin with a line of settings: it is no file of results. "
+                "Give another --output."
+            )
+        if found != settings:
+            names = sorted(found.keys() | settings)
+            differing = [name for name in names if found.get(name) != settings.get(name)]
+            raise ValueError(
+                f"{self.path} holds runs with other settings ({', '.join(differing)}). "
+                "Give the same, or another --output."
+            )
+
+    def records(self):
+        """List of dicts, every whole line of the file."""
+        records = []
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+            with contextlib.suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+        return records
+
+    def find(self, **key):
+        """List of dicts, the records that agree with `key`."""
+        return [r for r in self.records() if all(r.get(k) == v for k, v in key.items())]
+
+    def add(self, **record):
+        """Adds a line."""
+        broken = self.path.exists() and self.path.read_text()[-1:] not in ("", "\n")
+        with open(self.path, "a") as file:
+            file.write("\n" * broken + json.dumps(record) + "\n")
+
+    def once(self, key, make):
+        """The record that agrees with `key`, made and added if there is none.
+
+        Args:
+            key: Dict, what the record is of.
+            make: Function without arguments that returns a dict, the rest of the record.
+
+        Returns:
+            Dict, the last such record of the file.
+        """
+        if not self.find(**key):
+            self.add(**key, **make())
+        return self.find(**key)[-1]
+
+
+def digest(samples):
+    """Tells one list of files and labels from another, wherever they lie.
+
+    Args:
+        samples: `Samples`.
+
+    Returns:
+        Str, 16 hexadecimal digits of names and labels.
+
+    Example:
+
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=1)
+    >>> digest(samples) == digest(samples.subset([0]))
+    False
+    """
+    names = "\n".join(pathlib.Path(path).name for path in samples.paths)
+    return hashlib.sha256(names.encode() + samples.labels.tobytes()).hexdigest()[:16]

@@ -1,0 +1,40 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cin_keras.measuring import accuracies
+
+
+def run(seed, accuracy, top_5_accuracy=1.0):
+    return {"seed": seed, "accuracy": accuracy, "top_5_accuracy": top_5_accuracy}
+
+
+def test_means_and_spread_over_seeds():
+    row = accuracies.summarize_runs([run(0, 0.3), run(1, 0.4, 0.8), run(1, 0.6, 0.9), run(2, 0.6)])
+    assert row["seeds"] == 3 and row["accuracies"] == [0.3, 0.6, 0.6], "of one seed, the last"
+    assert row["accuracy"] == pytest.approx(0.5)
+    assert row["spread"] == pytest.approx((0.06 / 2) ** 0.5)
+    assert row["top_5_accuracy"] == pytest.approx(2.9 / 3)
+    assert np.isnan(accuracies.summarize_runs([run(0, 0.3)])["spread"])
+
+
+def test_table_file_and_figure(tmp_path):
+    own = {"learning_rate": 0.05, "milliseconds": 3.04, "parameters": 4_100_000}
+    table = [
+        {"row": "plain", **accuracies.summarize_runs([run(0, 0.7), run(1, 0.8)]), **own},
+        {"row": "SCI, α 1", **accuracies.summarize_runs([run(0, 0.789, 0.951)]), **own},
+    ]
+    assert accuracies.accuracy_table(table).splitlines()[2:] == [
+        "| plain | 75.0% ± 7.1 | 100.0% | 2 | 0.05 | 3.0 | 4.1 M |",
+        "| SCI, α 1 | 78.9% | 95.1% | 1 | 0.05 | 3.0 | 4.1 M |",
+    ]
+    path = accuracies.write_accuracies(table, tmp_path / "ablation.csv")
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[-1] == "accuracies" and rows[0]["accuracies"] == "0.7 0.8"
+    assert [row["row"] for row in rows] == ["plain", "SCI, α 1"]
+    assert float(rows[0]["spread"]) == pytest.approx(0.5**0.5 / 10)
+    figure = accuracies.accuracy_figure(table, tmp_path / "ablation.png")
+    assert min(Image.open(figure).size) > 200

@@ -1,0 +1,21 @@
+import json
+import os
+
+import keras
+import pytest
+
+from cin_keras.measuring import available_cores, describe_machine, machine
+
+
+@pytest.mark.every_backend
+def test_the_record_names_backend_device_and_versions():
+    found = json.loads(json.dumps(describe_machine()))
+    assert found["backend"] == keras.backend.backend()
+    assert found["versions"]["keras"] == keras.__version__
+    if machine.accelerator() is None:
+        assert found["device"] == f"{available_cores()} CPU cores, {machine.processor()}"
+
+
+def test_cores_are_those_of_this_process():
+    assert available_cores() == len(os.sched_getaffinity(0))
+    assert machine.processor()

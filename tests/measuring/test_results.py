@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from cin_keras.data import drawn_cars
+from cin_keras.measuring import Results, digest
+
+SETTINGS = {"epochs": 3, "image_size": (32, 32)}
+
+
+def test_what_is_finished_is_not_made_again(tmp_path):
+    made = []
+
+    def make(accuracy):
+        return lambda: made.append(accuracy) or {"accuracy": accuracy}
+
+    results = Results(tmp_path / "results.jsonl", SETTINGS)
+    assert results.once({"row": "a", "seed": 0}, make(0.5)) == {
+        "row": "a", "seed": 0, "accuracy": 0.5,
+    }  # fmt: skip
+    again = Results(tmp_path / "results.jsonl", SETTINGS)
+    assert again.once({"row": "a", "seed": 0}, make(0.9))["accuracy"] == 0.5
+    assert again.once({"row": "a", "seed": 1}, make(0.7))["accuracy"] == 0.7
+    assert made == [0.5, 0.7]
+    assert [r["seed"] for r in results.find(row="a")] == [0, 1]
+    assert results.find(row="b") == []
+    assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[0]) == {
+        "settings": {"epochs": 3, "image_size": [32, 32]}
+    }
+
+
+def test_two_processes_may_make_the_same(tmp_path):
+    results = [Results(tmp_path / "results.jsonl", SETTINGS) for _ in range(2)]
+
+    def slow():
+        results[1].add(row="a", accuracy=0.6)
+        return {"accuracy": 0.5}
+
+    assert results[0].once({"row": "a"}, slow)["accuracy"] == 0.5
+    assert len(results[0].find(row="a")) == 2
+
+
+@pytest.mark.parametrize("at", ["settings", "record"])
+def test_half_a_line_of_a_killed_process_counts_as_not_there(tmp_path, at):
+    path = tmp_path / "results.jsonl"
+    if at == "record":
+        Results(path, SETTINGS).add(row="a")
+    with open(path, "a") as file:
+        file.write('{"settings": {"ep')
+    results = Results(path, SETTINGS)
+    results.add(row="b")
+    lines = [line for line in path.read_text().splitlines() if line != '{"settings": {"ep']
+    assert [list(json.loads(line)) for line in lines][0] == ["settings"]
+    assert [json.loads(line)["row"] for line in lines[1:]] == (["a"] if at == "record" else []) + [
+        "b"
+    ]
+    assert results.find(row="b") == [{"row": "b"}]
+
+
+@pytest.mark.parametrize("other", [{"epochs": 7, "image_size": [32, 32]}, {"epochs": 3}])
+def test_other_settings_in_the_same_file_are_refused(tmp_path, other):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"settings": other}) + "\n")
+    name = "epochs" if other["epochs"] == 7 else "image_size"
+    with pytest.raises(ValueError, match=rf"other settings \({name}\).*another --output"):
+        Results(path, SETTINGS)
+    assert json.loads(path.read_text()) == {"settings": other}
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"row": "a"}\n')
+    with pytest.raises(ValueError, match="no file of results"):
+        Results(path, SETTINGS)
+
+
+def test_a_digest_tells_lists_apart_wherever_they_lie(tmp_path):
+    samples = drawn_cars(images_per_class=2, image_size=32)
+    assert digest(samples) == digest(drawn_cars(images_per_class=2, image_size=48))
+    others = [samples.subset(range(23)), samples.subset([1, 0, *range(2, 24)])]
+    assert len({digest(samples), *map(digest, others)}) == 3
