@@ -1,23 +1,32 @@
-"""The ablation recipe, in a minute on networks too small to say anything about accuracy."""
+"""The ablation recipe, on networks too small to say anything about accuracy."""
 
 import csv
+import functools
 import json
-import pathlib
+import re
 
 import pytest
 from PIL import Image
 
-from tests.recipe_runs import run_here
+from cin_keras.data import drawn_cars
+from cin_keras.measuring import splits
+from tests.recipe_runs import load_recipe
 
 # What the rows train on each backend is tested in tests/models/test_interactions.py.
-pytestmark = pytest.mark.one_backend
-
-RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "ablation.py"
 TINY = ["--image-size", "32", "--limit", "36", "--pairs-per-batch", "6", "--epochs", "1"]
 
 
-def run(*arguments, folder):
-    return run_here(RECIPE, *TINY, *arguments, folder=folder)
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return load_recipe("ablation")
+
+
+@pytest.fixture
+def few_drawings(monkeypatch):
+    """Four drawings of each class: to draw them all takes longer than to train on them."""
+    few = functools.partial(drawn_cars, images_per_class=4)
+    monkeypatch.setattr(splits, "drawn_cars", few)
 
 
 def records(folder):
@@ -26,72 +35,152 @@ def records(folder):
     return [json.loads(line) for line in lines[1:]]
 
 
-def test_rows_are_trained_once_and_the_table_grows(tmp_path):
-    rates = ["--learning-rates", "0.001", "0.004"]
-    code, output = run(*rates, "--rows", "plain", "--seeds", "1", folder=tmp_path)
-    assert code == 0, output[-3000:]
+def test_from_drawings_to_table_file_and_picture(recipe, tmp_path, few_drawings, capsys):
+    recipe.main([*TINY, "--rows", "CIN", "--seeds", "1"])
     folder = tmp_path / "runs" / "ablation"
-    first = records(folder)
-    assert [record["kind"] for record in first] == ["trial", "trial", "run"]
-    best = max(first[:2], key=lambda record: record["accuracy"])
-    assert first[2]["learning_rate"] == best["learning_rate"]
-
-    code, output = run(*rates, "--rows", "CIN", "plain", "--seeds", "2", folder=tmp_path)
-    assert code == 0, output[-3000:]
-    second = records(folder)
-    assert second[:3] == first
-    runs = [(r["row"], r["seed"]) for r in second[3:] if r["kind"] == "run"]
-    assert runs == [("CIN", 0), ("CIN", 1), ("plain", 1)]
-    assert [r["row"] for r in second[3:] if r["kind"] == "trial"] == ["CIN", "CIN"]
-
+    (run,) = records(folder)
+    assert (run["kind"], run["row"], run["seed"]) == ("run", "CIN", 0)
+    assert 0 <= run["accuracy"] <= run["top_5_accuracy"] <= 1 and run["seconds"] > 0
     with open(folder / "ablation.csv", newline="") as file:
-        table = list(csv.DictReader(file))
-    assert [row["row"] for row in table] == ["CIN", "plain"]
-    for row in table:
-        own = [r["accuracy"] for r in second if r["kind"] == "run" and r["row"] == row["row"]]
-        mean = sum(own) / 2
-        spread = (sum((accuracy - mean) ** 2 for accuracy in own) / 1) ** 0.5
-        assert float(row["accuracy"]) == pytest.approx(mean)
-        assert float(row["spread"]) == pytest.approx(spread)
-        assert float(row["milliseconds"]) > 0
-        line = f"| {row['row']} | {mean:.1%} ± {100 * spread:.1f} |"
-        assert line in (folder / "ablation.md").read_text() and line in output
+        (row,) = csv.DictReader(file)
+    assert float(row["accuracy"]) == run["accuracy"] and float(row["milliseconds"]) > 0
+    line = f"| CIN | {run['accuracy']:.1%} | {run['top_5_accuracy']:.1%} | 1 | 0.002 |"
+    assert line in (folder / "ablation.md").read_text() and line in capsys.readouterr().out
     # The embedding and ψ are not part of what is served.
-    assert int(table[0]["parameters"]) - int(table[1]["parameters"]) == 9 * 256**2 + 256
+    assert int(row["parameters"]) < 1.2e6
     assert min(Image.open(folder / "ablation.png").size) > 200
 
 
-def test_half_a_line_of_a_killed_process_costs_one_run(tmp_path):
-    arguments = ["--rows", "plain", "--seeds", "1"]
+@pytest.fixture
+def untrained(recipe, few_drawings, monkeypatch):
+    """The recipe without its training: every call is noted, and scores depend on rate and seed."""
+    calls = []
+
+    def train(row, samples, args, learning_rate, epochs, seed):
+        calls.append((row, len(samples), learning_rate, epochs, seed))
+        return 100 * learning_rate + seed / 10
+
+    def evaluate(accuracy, samples, args):
+        return {"accuracy": accuracy, "top_5_accuracy": 0.75}
+
+    def inference_costs(models, images, rounds):
+        return {name: {"milliseconds": 1.5, "parameters": 1_200_000} for name in models}
+
+    monkeypatch.setattr(recipe, "train", train)
+    monkeypatch.setattr(recipe, "evaluate", evaluate)
+    monkeypatch.setattr(recipe, "inference_costs", inference_costs)
+    return recipe, calls
+
+
+def test_rows_are_trained_once_and_the_table_grows(untrained, tmp_path, capsys):
+    recipe, calls = untrained
+    options = [*TINY, "--trial-epochs", "2", "--learning-rates", "0.001", "0.004", "0.002"]
     folder = tmp_path / "runs" / "ablation"
-    folder.mkdir(parents=True)
-    (folder / "results.jsonl").touch()
-    code, output = run(*arguments, folder=tmp_path)
-    assert code == 0, output[-3000:]
-    (whole,) = records(folder)
-    with open(folder / "results.jsonl", "a") as file:
-        file.write(json.dumps({**whole, "seed": 1})[:40])
-    code, output = run("--rows", "plain", "--seeds", "2", folder=tmp_path)
-    assert code == 0, output[-3000:]
-    lines = (folder / "results.jsonl").read_text().splitlines()
-    assert json.loads(lines[1]) == whole and json.loads(lines[3])["seed"] == 1
-    assert len(lines) == 4
+    recipe.main([*options, "--rows", "plain", "--seeds", "1"])
+    assert calls == [("plain", 12, rate, 2, 0) for rate in (0.001, 0.004, 0.002)] + [
+        ("plain", 36, 0.004, 1, 0)
+    ], "trials on a part of the images, then a run at the best rate on all"
+    first = records(folder)
+    assert [record["kind"] for record in first] == ["trial", "trial", "trial", "run"]
+    assert [record["learning_rate"] for record in first] == [0.001, 0.004, 0.002, 0.004]
+
+    calls.clear()
+    recipe.main([*options, "--rows", "CIN", "plain", "--seeds", "2"])
+    assert [(row, seed) for row, _, _, epochs, seed in calls if epochs == 1] == [
+        ("CIN", 0), ("CIN", 1), ("plain", 1),
+    ]  # fmt: skip
+    assert [row for row, _, _, epochs, _ in calls if epochs == 2] == ["CIN"] * 3
+    assert records(folder)[:4] == first and len(records(folder)) == 10
+    table = (folder / "ablation.md").read_text()
+    assert table.splitlines()[2:] == [
+        f"| {row} | 45.0% ± 7.1 | 75.0% | 2 | 0.004 | 1.5 | 1.2 M |" for row in ("CIN", "plain")
+    ]
+    assert table in capsys.readouterr().out
 
 
-def test_other_settings_in_the_same_folder_are_refused(tmp_path):
+def test_the_best_of_several_rates_is_that_of_the_options(untrained):
+    """Trials of other rates may stand in the file, too."""
+    recipe, calls = untrained
+    recipe.main([*TINY, "--learning-rates", "0.001", "0.009", "--rows", "plain", "--seeds", "1"])
+    calls.clear()
+    recipe.main([*TINY, "--learning-rates", "0.001", "0.002", "--rows", "plain", "--seeds", "1"])
+    assert calls == [("plain", 12, 0.002, 1, 0), ("plain", 36, 0.002, 1, 0)]
+
+
+def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):
+    recipe, calls = untrained
+    network = ["--backbone", "mobilenet", "--feature-layer", "conv_pw_2_relu"]
+    network += ["--freeze-to", "conv_pw_1_relu"]
+    recipe.main([*TINY, *network, "--rows", "bilinear", "CIN, slow ψ", "--seeds", "1"])
+    assert [call[0] for call in calls] == ["bilinear", "CIN, slow ψ"]
+    bilinear, slow = records(tmp_path / "runs" / "ablation")
+    assert bilinear["arguments"] == {"interaction": "bilinear", "contrast": None, "projection_dim": 64}  # fmt: skip
+    assert bilinear["learning_rate"] == 0.001, "a twentieth of the others'"
+    assert slow["learning_rate"] == 0.02 and slow["rates"] == {"phi": 0.05, "psi": 0.001}
+    assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 500.0}
+
+
+def test_only_what_comes_before_the_named_layer_is_frozen(recipe):
+    args = recipe.parse_arguments([*TINY, "--freeze-to", "block_2"])
+    model = recipe.build_model("plain", args, num_classes=3)
+    frozen = {w.path for w in model.backbone.weights} - {
+        w.path for w in model.backbone.trainable_weights
+    }
+    kernels = [path for path in frozen if path.endswith("kernel")]
+    assert len(kernels) == 2 and len(model.backbone.layers) > 10
+
+
+def test_a_model_that_diverged_counts_as_all_wrong(recipe, few_drawings):
+    args = recipe.parse_arguments(TINY)
+    train, test = recipe.training_and_test(None, 48, limit=12)
+    model = recipe.build_model("plain", args, train.num_classes)
+    assert 0 <= recipe.evaluate(model, test, args)["accuracy"] <= 1
+    kernel, bias = model.classifier.weights
+    bias.assign(bias * float("nan"))
+    assert recipe.evaluate(model, test, args) == {
+        "accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True,
+    }  # fmt: skip
+
+
+def test_results_of_before_are_gone_on_with(untrained, tmp_path):
+    """The lines are as of the first version of the recipe."""
+    recipe, calls = untrained
+    arguments = [*TINY, "--rows", "plain", "--seeds", "1"]
+    recipe.main(arguments)
+    folder = tmp_path / "runs" / "ablation"
+    settings = (folder / "results.jsonl").read_text().splitlines()[0]
+    run = {"kind": "run", "row": "plain", "seed": 0, "learning_rate": 0.002}
+    run |= {"arguments": {"interaction": None, "contrast": None}}
+    run |= {"rates": {"phi": 0.05, "psi": 0.01}, "seconds": 5, "accuracy": 0.5, "top_5_accuracy": 0.75}  # fmt: skip
+    (folder / "results.jsonl").write_text(f"{settings}\n{json.dumps(run)}\n")
+    calls.clear()
+    recipe.main(arguments)
+    assert calls == [] and records(folder) == [run]
+    assert "| plain | 50.0% | 75.0% | 1 | 0.002 | 1.5 |" in (folder / "ablation.md").read_text()
+
+
+def test_other_settings_in_the_same_folder_are_refused(untrained, tmp_path):
+    recipe, calls = untrained
     (tmp_path / "runs" / "ablation").mkdir(parents=True)
-    settings = {"epochs": 7}
     path = tmp_path / "runs" / "ablation" / "results.jsonl"
-    path.write_text(json.dumps({"settings": settings}) + "\n")
-    code, output = run("--rows", "plain", folder=tmp_path)
-    assert code == 1 and "other settings" in output and "epochs" in output
-    assert json.loads(path.read_text()) == {"settings": settings}
+    path.write_text('{"settings": {"epochs": 7}}\n')
+    with pytest.raises(SystemExit, match="^error: .*other settings .*epochs"):
+        recipe.main([*TINY, "--rows", "plain"])
+    assert path.read_text() == '{"settings": {"epochs": 7}}\n' and not calls
 
 
-def test_mistakes_are_named_before_training(tmp_path):
-    code, output = run("--rows", "plain", "--freeze-to", "conv_9", folder=tmp_path)
-    assert code == 1 and "conv_9" in output
-    code, output = run("--data-dir", "nowhere", folder=tmp_path)
-    assert code == 1 and "nowhere" in output
-    code, output = run("--rows", "CNN", folder=tmp_path)
-    assert code == 2 and "invalid choice: 'CNN'" in output
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rows", "plain", "--freeze-to", "conv_9"], "error: .*conv_9"),
+        (["--data-dir", "nowhere"], "error: .*nowhere"),
+        (["--rows", "CNN"], "invalid choice: 'CNN'"),
+        (["--seeds", "0"], "--seeds: invalid positive int value: '0'"),
+    ],
+)
+def test_mistakes_are_named_before_training(untrained, capsys, arguments, words):
+    recipe, calls = untrained
+    with pytest.raises(SystemExit) as end:
+        recipe.main([*TINY, *arguments])
+    text = f"{end.value.code} {capsys.readouterr().err}"
+    assert re.search(words, text) and not calls
