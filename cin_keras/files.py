@@ -1,35 +1,34 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all.
+
+What is written goes into a partial file beside, under a name that no other process uses, and is
+moved to its place at the end.
+"""
 
 import contextlib
 import json
 import os
 import pathlib
 import shutil
+import stat
+import tempfile
 import time
-
-
-def partial_path(path):
-    """The name under which `path` is written before it is moved into place.
-
-    Example:
-
-    >>> partial_path("run/model.keras").name
-    'model.partial.keras'
-    """
-    path = pathlib.Path(path)
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+import uuid
 
 
 @contextlib.contextmanager
 def whole_file(path):
     """Replaces a file at once: a reader, or whoever comes after a crash, sees the old or the new.
 
+    A link is followed: what it leads to is replaced. A device or a pipe, such as `/dev/null`, is
+    written to as it is. Of several who write at a time, the last to end wins.
+
     Args:
         path: Str or path of the file; its folder must exist.
 
     Yields:
-        A path in the same folder, to be written by the caller. When the `with` block ends it is
-        on the disk and moved to `path`; if the block raises, it is deleted.
+        A path in the same folder, with the same suffix, to be written by the caller; of a device
+        or a pipe its own. When the `with` block ends it is on the disk and moved to `path`; if
+        the block raises, it is deleted.
 
     Raises:
         OSError: If it cannot be written (a full disk, say), in one sentence.
@@ -43,24 +42,73 @@ def whole_file(path):
     >>> [path.name for path in folder.iterdir()]
     ['numbers.txt']
     """
-    path = pathlib.Path(path)
-    partial = partial_path(path)
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
+        place = pathlib.Path(path)
+        if _takes_a_stream(place):
+            yield place
+            return
+        place = pathlib.Path(os.path.realpath(place))
+        with _partial(place) as partial:
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            if place.exists():
+                shutil.copymode(place, partial)
+            os.replace(partial, place)
+            _sync_folder(place.parent)
     except OSError as error:
-        stays = "; the file of before is there, whole" if path.exists() else ""
+        there = os.path.isfile(path)
         raise OSError(
-            f"{str(path)!r} cannot be written ({error.strerror or error}){stays}. Make room, or "
-            "make the folder writable."
+            f"{str(path)!r} cannot be written ({error.strerror or error})"
+            f"{'; the file of before is there, whole' if there else ''}. Make room, or make the "
+            "folder writable."
         ) from error
-    finally:
-        # On a failing disk the error above says more than one of the clean-up.
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """Writes a folder that appears at once, in place of one that is there.
+
+    Args:
+        path: Str or path of the folder; its own folder must exist.
+
+    Yields:
+        A path beside it, where the caller makes the folder. When the `with` block ends it is moved
+        to `path`; if the block raises, it is deleted, and what was at `path` stays.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with whole_folder(folder / "model") as partial:
+    ...     partial.mkdir()
+    >>> [path.name for path in folder.iterdir()]
+    ['model']
+    """
+    place = pathlib.Path(os.path.realpath(path))
+    with _partial(place) as partial:
+        yield partial
+        shutil.rmtree(place, ignore_errors=True)
+        os.rename(partial, place)
+
+
+def remove_partial(path):
+    """Removes what a killed process has left of `path`; nobody else may be writing it.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> (folder / "model.0a1b2c.partial.keras").touch()
+    >>> remove_partial(folder / "model.keras")
+    >>> list(folder.iterdir())
+    []
+    """
+    place = pathlib.Path(os.path.realpath(path))
+    begin, end = _begin(place), f".partial{place.suffix}"
+    for entry in place.parent.iterdir() if place.parent.is_dir() else ():
+        if entry.name.startswith(begin) and entry.name.endswith(end):
+            _remove(entry)
 
 
 def write_text(path, text):
@@ -155,8 +203,8 @@ def check_writable(folder):
     []
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json.partial").touch()
-    (folder / "metrics.json.partial").unlink()
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def move_aside(folder, results):
@@ -176,11 +224,47 @@ def move_aside(folder, results):
     """
     earlier = [path for name in results for path in folder.glob(name)]
     if earlier:
-        place = folder / time.strftime("earlier-%Y%m%d-%H%M%S")
-        place.mkdir()
+        # Two may begin within a second.
+        begin = time.strftime("earlier-%Y%m%d-%H%M%S-")
+        place = pathlib.Path(tempfile.mkdtemp(prefix=begin, dir=folder))
         for path in earlier:
-            shutil.move(path, place / path.name)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, place / path.name)
         print(f"{folder} holds an earlier run: moved to {place}.")
+
+
+def _takes_a_stream(path):
+    """Whether there is a device or a pipe at `path`, or a file that this process has open."""
+    if os.path.abspath(path).startswith(("/dev/std", "/dev/fd/", "/proc/")):
+        return True
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
+
+
+@contextlib.contextmanager
+def _partial(place):
+    """A new name beside `place`, under which nothing is left in the end."""
+    partial = place.with_name(f"{_begin(place)}{uuid.uuid4().hex}.partial{place.suffix}")
+    try:
+        yield partial
+    finally:
+        # On a failing disk the error of the block says more than one of the clean-up.
+        with contextlib.suppress(OSError):
+            _remove(partial)
+
+
+def _begin(place):
+    # Short enough for the longest name.
+    return os.fsdecode(os.fsencode(place.stem)[:100]) + "."
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder):

@@ -5,7 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
-from cin_keras.files import partial_path, whole_file
+from cin_keras.files import remove_partial, whole_file
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -76,7 +76,7 @@ class KeepBest(keras.callbacks.Callback):
             FileNotFoundError: If the best model was saved and is no longer there.
         """
         self.best, self.best_epoch = state["best"], state["best_epoch"]
-        partial_path(self.filepath).unlink(missing_ok=True)
+        remove_partial(self.filepath)
         if self.best_epoch is None:
             return
         if self.best_epoch == epoch:

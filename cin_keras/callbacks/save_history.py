@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from cin_keras.files import partial_path, whole_file
+from cin_keras.files import remove_partial, whole_file
 
 
 class SaveHistory(keras.callbacks.Callback):
@@ -59,7 +59,7 @@ class SaveHistory(keras.callbacks.Callback):
     def set_state(self, state, epoch, model):
         """For `SaveTrainingState`: goes on after these rows; later ones leave the file."""
         self.rows = state["rows"]
-        partial_path(self.filepath).unlink(missing_ok=True)
+        remove_partial(self.filepath)
         if self.rows or self.filepath.exists():
             self._write()
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from cin_keras.callbacks.stop_on_non_finite import NonFiniteLoss
-from cin_keras.files import partial_path, whole_file
+from cin_keras.files import remove_partial, whole_file
 
 FORMAT = "cin_keras training state 1"
 DESCRIPTION = "state.json"
@@ -117,7 +117,7 @@ class SaveTrainingState(keras.callbacks.Callback):
             ValueError: If the file is damaged or no training state, or of a run with other
                 settings, callbacks, variables or another backend; nothing is changed then.
         """
-        partial_path(self.filepath).unlink(missing_ok=True)
+        remove_partial(self.filepath)
         description, arrays = self._read()
         self._check(description, model)
         for variable, array in zip(_variables(model), arrays):

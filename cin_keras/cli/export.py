@@ -1,12 +1,10 @@
 """`cin-keras export MODEL PATH`: a model for serving without this package."""
 
-import contextlib
 import pathlib
-import shutil
 import sys
 
 from cin_keras.cli.info import megabytes
-from cin_keras.files import partial_path
+from cin_keras.files import whole_file, whole_folder
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
 
@@ -37,7 +35,7 @@ def run(args):
             raise ValueError(f"{args.path} is there already: remove it, or give another name.")
         model = load_model(args.model, compile=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(path) as partial:
+    with whole_file(path) if suffix else whole_folder(path) as partial:
         try:
             model.export(str(partial), format=keras_name, verbose=False)
         except (ImportError, RuntimeError, ValueError) as error:
@@ -49,20 +47,3 @@ def run(args):
 def _format_of(path):
     """The format that the end of a name means."""
     return next((name for name, (_, end) in FORMATS.items() if end == path.suffix), "savedmodel")
-
-
-@contextlib.contextmanager
-def _whole(path):
-    """A name to write a file or folder under, which moves to `path` when it is whole."""
-    partial = partial_path(path)
-    _remove(partial)
-    try:
-        yield partial
-        partial.rename(path)
-    finally:
-        _remove(partial)
-
-
-def _remove(path):
-    shutil.rmtree(path, ignore_errors=True)
-    path.unlink(missing_ok=True)

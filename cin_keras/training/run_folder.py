@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import shutil
 import time
 
 import keras
@@ -19,7 +18,7 @@ from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import figures, softmax
 from cin_keras.evaluation.results import write_results
-from cin_keras.files import check_writable, move_aside
+from cin_keras.files import check_writable, move_aside, remove_partial, whole_folder
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
 from cin_keras.training.options import command_line, decisive
@@ -230,12 +229,9 @@ class RunFolder:
         """Writes the SavedModel, where the backend can: a folder that is whole or not there."""
         if keras.backend.backend() == "torch":  # so there is one process
             return
-        partial = self.path / "saved_model.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        model.export(partial, verbose=False)
-        # A run that is resumed after its end has one already.
-        shutil.rmtree(self.path / "saved_model", ignore_errors=True)
-        partial.rename(self.path / "saved_model")
+        remove_partial(self.path / "saved_model")
+        with whole_folder(self.path / "saved_model") as partial:
+            model.export(partial, verbose=False)
 
     def evaluate(self, model, test_data):
         """Looks at the test images, once, and writes `metrics.json`, figures and `report.html`.

@@ -77,7 +77,7 @@ def test_the_state_says_how_an_epoch_will_end(tmp_path):
 def test_a_resumed_run_writes_the_best_model_if_it_is_that_of_the_state(tmp_path):
     model = small_model()
     model.layers[0].kernel.assign(np.full((2, 1), 7.0))
-    (tmp_path / "best.partial.keras").write_text("half a file")
+    (tmp_path / "best.0a.partial.keras").write_text("half a file")
     callback = KeepBest(tmp_path / "best.keras")
     callback.set_state({"best": 0.5, "best_epoch": 3}, 3, model)
     assert [path.name for path in tmp_path.iterdir()] == ["best.keras"]

@@ -40,7 +40,7 @@ def test_a_resumed_run_goes_on_after_the_rows_of_its_state(tmp_path):
     assert [row["loss"] for row in first.rows] == [2.0], "not before the epoch has ended"
     for epoch in (1, 2):
         first.on_epoch_end(epoch, {"loss": -1.0})
-    (tmp_path / "history.partial.csv").write_text("half a file")
+    (tmp_path / "history.0a.partial.csv").write_text("half a file")
 
     second = SaveHistory(tmp_path / "history.csv")
     second.set_state(state, 1, None)

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 
 import numpy as np
@@ -184,3 +185,12 @@ def test_a_file_is_written_whole(models, photographs, tmp_path, end, capsys):
     assert main(["predict", str(models / "c.keras"), str(photographs), "--output", str(out)]) == 0
     assert len(out.read_text("utf-8").splitlines()) == 3
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
+
+
+def test_a_device_and_a_link_stay_what_they_are(models, photographs, tmp_path):
+    (tmp_path / "link").symlink_to("found.txt")
+    command = ["predict", str(models / "c.keras"), str(photographs), "--output"]
+    assert main([*command, os.devnull]) == main([*command, str(tmp_path / "link")]) == 0
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert len((tmp_path / "found.txt").read_text().splitlines()) == 3
