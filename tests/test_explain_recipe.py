@@ -1,28 +1,25 @@
-import importlib.util
-import json
-import pathlib
-import sys
+"""The recipe as a whole; what it computes is tested in tests/measuring/test_explanations.py."""
 
-import numpy as np
+import functools
+import json
+
 import pytest
 from PIL import Image
 
 import cin_keras
-from cin_keras.data import differing_parts, drawn_cars
+from cin_keras.data import drawn_cars
 from cin_keras.models.small_backbone import small_backbone
 from tests.data.small_sets import write_cub_200_2011
-
-# Its parts are tested on every backend; as a whole it takes long.
-pytestmark = pytest.mark.one_backend
-RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "explain.py"
+from tests.models.networks import tiny_backbone
+from tests.recipe_runs import load_recipe
 
 
-@pytest.fixture(scope="module")
-def recipe():
-    spec = importlib.util.spec_from_file_location("explain_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def recipe(monkeypatch):
+    recipe = load_recipe("explain")
+    # To draw them all takes longer than to explain them.
+    monkeypatch.setattr(recipe, "drawn_cars", functools.partial(drawn_cars, images_per_class=3))
+    return recipe
 
 
 @pytest.fixture(scope="module")
@@ -35,59 +32,61 @@ def model_file(tmp_path_factory):
     return str(path)
 
 
-def run(recipe, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["explain.py", *arguments])
-    recipe.main()
+FIGURES = ("class_contrast", "channel", "ranking", "pair_contrast", "scores")
 
 
 def test_explains_and_scores_a_model_of_drawn_cars(
     recipe, model_file, tmp_path, monkeypatch, capsys
 ):
-    # An oracle in place of one method: its peaks lie on parts, so every one must count as a hit.
-    def with_oracle(model, pictures, references, seed):
-        maps, classes, others = honest(model, pictures, references, seed)
-        start = seed[1]
-        for i, (map, a, b) in enumerate(zip(maps[recipe.GRAD_CAM], classes, others)):
-            name = differing_parts(a, b)[0]
-            left, top, right, bottom = np.array(test.parts[start + i][name]) / 48
-            # Centre crop of 7/8, on a map of 8×8.
-            x, y = (8 * (((c + d) / 2 - 1 / 16) * 8 / 7) for c, d in ((left, right), (top, bottom)))
-            map[:] = 0
-            map[int(np.clip(y, 0, 7)), int(np.clip(x, 0, 7))] = 1
-        return maps, classes, others
-
-    test = drawn_cars("test", image_size=48).limit(6)
-    honest = recipe.explanations
-    monkeypatch.setattr(recipe, "explanations", with_oracle)
     monkeypatch.setattr(recipe, "STEPS", 2)
-    run(recipe, monkeypatch, "--model", model_file, "--limit", "6", "--output", str(tmp_path))
+    recipe.main(["--model", model_file, "--limit", "6", "--output", str(tmp_path)])
     found = json.loads((tmp_path / "scores.json").read_text())
     assert found["images"] == 6 and found["settings"]["model"] == model_file
-    peaks = {name: kinds["peak"]["mean"] for name, kinds in found["methods"].items()
-             if "peak" in kinds}  # fmt: skip
-    assert set(peaks) == {recipe.CONTRAST, recipe.GRAD_CAM, recipe.DIFFERENCE, recipe.PAIR}
-    # Cells are coarser than the smallest parts.
-    assert peaks[recipe.GRAD_CAM] > 0.6 and peaks[recipe.GRAD_CAM] > peaks[recipe.CONTRAST]
-    assert found["best_possible_peak"]["mean"] >= max(peaks.values())
+    assert found["versions"]["cin_keras"] == cin_keras.__version__
+    assert set(found["methods"]) == {
+        "class contrast", "Grad-CAM", "Grad-CAM of the difference", "pair contrast (CCI)",
+        "random order",
+    }  # fmt: skip
     assert 0 < found["chance"]["image"]["mean"] < found["chance"]["box"]["mean"] < 0.9
-    for kinds in found["methods"].values():
-        assert 0 < kinds["deletion"]["mean"] < 1 and 0 < kinds["insertion"]["mean"] < 1
-    difference = found["class_contrast_minus"][recipe.GRAD_CAM]["peak"]["mean"]
-    assert difference == pytest.approx(peaks[recipe.CONTRAST] - peaks[recipe.GRAD_CAM])
     table = (tmp_path / "scores.md").read_text()
-    assert table in capsys.readouterr().out and "random order" in table
-    for name in ("class_contrast", "channel", "ranking", "pair_contrast", "scores"):
+    assert table in capsys.readouterr().out and "peak on a differing part" in table
+    for name in FIGURES:
         assert min(Image.open(tmp_path / f"{name}.png").size) > 200
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["scores.json", "scores.md", *(f"{name}.png" for name in FIGURES)]
+    )
 
 
-def test_what_counts_as_a_hit_on_a_bird(recipe, tmp_path):
-    samples = cin_keras.data.cub_200_2011(write_cub_200_2011(tmp_path), "test")
-    targets = recipe.Targets(samples, drawn=False)
-    # Image 2: 32×24 pixels, beak at (5, 5.5), larger side of the box 12: a radius of 1.2.
-    for distance, hit in ((0, True), (1.1, True), (1.3, False)):
-        share = [(5 + distance - 2) / 28, (5.5 - 1.5) / 21]
-        assert targets.hits(0, np.array([share]), 0, 1).tolist() == [hit]
-    assert targets.in_box(0, np.array([[0.01, 0.5], [0.99, 0.5]])).tolist() == [True, False]
+def test_trains_where_no_model_is_given(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "STEPS", 2)
+    tiny = ["--image-size", "32", "--pairs-per-batch", "4", "--epochs", "1", "--limit", "24"]
+    recipe.main([*tiny, "--plain", "--feature-layer", "block_3", "--output", str(tmp_path)])
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["images"] == 24 and "pair contrast (CCI)" not in found["methods"]
+    assert {"model.keras", "history.csv", "state.zip", "class_contrast.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    assert not (tmp_path / "channel.png").exists(), "a plain classifier has no W"
+    model = cin_keras.load_model(tmp_path / "model.keras")
+    assert model.settings["feature_layer"] == "block_3" and len(model.class_names) == 12
+
+
+def test_explains_birds(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "STEPS", 2)
+    birds = write_cub_200_2011(
+        tmp_path / "birds", (1, 1, 2, 2, 3, 3, 1, 2), (1, 1, 1, 1, 1, 1, 0, 0)
+    )
+    model = cin_keras.CIN(
+        3, tiny_backbone(size=32), input_shape=(32, 32, 3), interaction="phi", contrast=None
+    )
+    model.save(tmp_path / "model.keras")
+    arguments = ["--data-dir", str(birds), "--model", str(tmp_path / "model.keras")]
+    recipe.main([*arguments, "--output", str(tmp_path / "explained")])
+    table = (tmp_path / "explained" / "scores.md").read_text()
+    assert "peak on an annotated part" in table and "anywhere in the bird's box" in table
+    assert {path.name for path in (tmp_path / "explained").iterdir()} == {
+        "scores.json", "scores.md", "scores.png", "class_contrast.png",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -97,9 +96,18 @@ def test_what_counts_as_a_hit_on_a_bird(recipe, tmp_path):
         (["--data-dir", "BIRDS"], "12 classes apart, but the images have 3"),
         (["--data-dir", "NO PARTS"], "where the birds' parts are"),
         (["--data-dir", "nowhere"], "nowhere"),
+        (["--data-dir", "TOO FEW"], "no training image of"),
     ],
 )
-def test_mistakes_end_in_one_sentence(recipe, model_file, tmp_path, monkeypatch, arguments, words):
+def test_mistakes_end_in_one_sentence(recipe, model_file, tmp_path, arguments, words):
+    if arguments[-1] == "TOO FEW":
+        model = cin_keras.CIN(3, tiny_backbone(size=32), input_shape=(32, 32, 3))
+        model.save(tmp_path / "model.keras")
+        arguments = [
+            *arguments[:1],
+            str(write_cub_200_2011(tmp_path / "birds", (1, 1, 2, 2, 3, 3), (1, 1, 1, 1, 0, 0))),
+        ]
+        arguments += ["--model", str(tmp_path / "model.keras")]
     if arguments[-1] in ("BIRDS", "NO PARTS"):
         folder = write_cub_200_2011(tmp_path / "birds", (1, 1, 2, 2, 3, 3), (1, 1, 1, 1, 0, 0))
         if arguments[-1] == "NO PARTS":
@@ -108,4 +116,4 @@ def test_mistakes_end_in_one_sentence(recipe, model_file, tmp_path, monkeypatch,
             (folder / "parts").rmdir()
         arguments = ["--data-dir", str(folder)]
     with pytest.raises(SystemExit, match=f"error: .*{words}"):
-        run(recipe, monkeypatch, "--model", model_file, "--output", str(tmp_path), *arguments)
+        recipe.main(["--model", model_file, "--output", str(tmp_path), *arguments])
