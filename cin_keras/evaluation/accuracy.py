@@ -1,6 +1,7 @@
-"""Probabilities and accuracy of a classifier, in one and per class."""
+"""How many of a classifier's predictions are right: in all, per class, and how sure that is."""
 
 import numpy as np
+from scipy.stats import binomtest
 
 
 def evaluate_predictions(labels, probabilities, class_names):
@@ -55,6 +56,58 @@ def evaluate_predictions(labels, probabilities, class_names):
         "images": len(labels),
         "per_class": per_class,
     }
+
+
+def wilson_interval(right, images):
+    """The 95 % confidence interval of an accuracy.
+
+    Wilson's score interval ("Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22, 1927): the accuracies that
+    this result does not contradict at the 5 % level. It stays within [0, 1] and says something
+    where every image was right, too. The images count as independent.
+
+    Args:
+        right: Int, 0 to `images`: how many images were right.
+        images: Int ≥ 0, of how many.
+
+    Returns:
+        `(low, high)`, floats in [0, 1]; `(0.0, 1.0)` without an image.
+
+    Raises:
+        ValueError: If `right` is not between 0 and `images`.
+
+    Example:
+
+    >>> [round(end, 3) for end in wilson_interval(90, 100)]
+    [0.826, 0.945]
+    """
+    if not 0 <= right <= images:
+        raise ValueError(
+            "`right` must be a number of images from 0 to `images`. "
+            f"Received: right={right}, images={images}"
+        )
+    if images == 0:
+        return 0.0, 1.0
+    low, high = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
+
+
+def checked_probabilities(probabilities, samples):
+    """`probabilities` as an array of float64; ValueError unless one in [0, 1] for each class."""
+    probabilities = np.asarray(probabilities, "float64")
+    expected = (len(samples), samples.num_classes)
+    if probabilities.shape != expected:
+        raise ValueError(
+            f"`probabilities` must have shape (samples, classes) = {expected}. "
+            f"Received: shape={probabilities.shape}"
+        )
+    # Half-precision models may end a little above 1.
+    if not ((probabilities >= 0) & (probabilities <= 1.01)).all():
+        raise ValueError(
+            "`probabilities` must lie in [0, 1] (softmax, not logits). Received: values from "
+            f"{probabilities.min():.4g} to {probabilities.max():.4g}"
+        )
+    return probabilities
 
 
 def softmax(scores):

@@ -1,4 +1,4 @@
-"""Which classes a model confuses, and which it knows least."""
+"""Which classes a model confuses, which it knows least, and what it got most wrong."""
 
 from typing import NamedTuple
 
@@ -39,8 +39,40 @@ class ClassResult(NamedTuple):
     times: int
 
 
-def most_confused_classes(counts, limit):
-    """The pairs of classes with the most confusions, both directions together.
+def confusion_counts(true_labels, predicted_labels, num_classes):
+    """How many images of each class were taken for each.
+
+    Args:
+        true_labels: Integers of shape `(images,)`, from 0 to `num_classes - 1`.
+        predicted_labels: Integers of the same shape and range.
+        num_classes: Int.
+
+    Returns:
+        Ints of shape `(true classes, predicted classes)`.
+
+    Raises:
+        ValueError: If there is no image, the numbers of labels differ, or a label is no class.
+
+    Example:
+
+    >>> confusion_counts([0, 0, 1], [0, 1, 1], 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    true_labels = checked_labels("true_labels", true_labels, num_classes)
+    predicted_labels = checked_labels(
+        "predicted_labels", predicted_labels, num_classes, len(true_labels)
+    )
+    cells = true_labels * num_classes + predicted_labels
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def most_confused_pairs(counts, limit):
+    """The pairs of classes that are most often taken for each other.
+
+    A pair has two classes in no order, and counts for as many images as were confused in both
+    directions together: what separates the two is the same question either way. This is what
+    "most confused" means in every figure and on the report.
 
     Args:
         counts: Ints `(true classes, predicted classes)`, numbers of images.
@@ -48,11 +80,11 @@ def most_confused_classes(counts, limit):
 
     Returns:
         List of `ConfusedPair`, the most confused first; of equally confused ones first that of
-        the lower class numbers.
+        the lower class numbers. Pairs without a confusion are left out.
 
     Example:
 
-    >>> most_confused_classes(np.array([[8, 1, 0], [3, 5, 0], [0, 1, 9]]), limit=1)
+    >>> most_confused_pairs(np.array([[8, 1, 0], [3, 5, 0], [0, 1, 9]]), limit=1)
     [ConfusedPair(true=1, taken_for=0, count=3, reverse=1)]
     """
     upper = np.triu(counts + counts.T, k=1)
@@ -90,3 +122,47 @@ def worst_classes(counts, limit):
             results.append(ClassResult(label, images, right, others.index(times), times))
     results.sort(key=lambda result: (result.right / result.images, -result.images))
     return results[:limit]
+
+
+def order_of_mistakes(labels, predicted_labels, probabilities):
+    """The wrong predictions, the worst first.
+
+    Args:
+        labels: Integers of shape `(images,)`.
+        predicted_labels: Integers of the same shape.
+        probabilities: Floats of shape `(images, classes)`.
+
+    Returns:
+        Ints, the indices of the wrong predictions, by the probability of the predicted class minus
+        that of the true one, the largest first.
+
+    Example:
+
+    >>> order_of_mistakes(np.array([0, 0]), np.array([1, 1]), np.array([[0.4, 0.6], [0.1, 0.9]]))
+    array([1, 0])
+    """
+    wrong = np.flatnonzero(predicted_labels != labels)
+    lead = probabilities[wrong, predicted_labels[wrong]] - probabilities[wrong, labels[wrong]]
+    return wrong[np.argsort(-lead, kind="stable")]
+
+
+def checked_labels(argument, labels, num_classes, num_samples=None):
+    """`labels` as an array of int64; ValueError if they are not one class number a sample."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not labels.size or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"`{argument}` must be one integer a sample, shape (samples,), and at least one. "
+            f"Received: dtype={labels.dtype}, shape={labels.shape}"
+        )
+    if num_samples is not None and len(labels) != num_samples:
+        raise ValueError(
+            f"`{argument}` must hold one label for each of {num_samples} samples. "
+            f"Received: {len(labels)} labels"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise ValueError(
+            f"`{argument}` must lie in 0..{num_classes - 1} ({num_classes} classes). Received: "
+            f"{labels[wrong[0]]} at index {wrong[0]} ({wrong.size} such labels)"
+        )
+    return labels.astype("int64")

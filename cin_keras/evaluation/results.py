@@ -1,9 +1,9 @@
 """What is written of a model's predictions on photographs whose classes are known."""
 
-import json
-
-from cin_keras.evaluation import evaluate_predictions, figures, write_report
-from cin_keras.files import whole_file
+from cin_keras.evaluation import figures
+from cin_keras.evaluation.accuracy import evaluate_predictions
+from cin_keras.evaluation.report import write_report
+from cin_keras.files import write_json
 
 
 def write_results(folder, model, test, probabilities, about, train=None, **known):
@@ -17,7 +17,7 @@ def write_results(folder, model, test, probabilities, about, train=None, **known
         about: Dict of what else `metrics.json` says, of what JSON can hold.
         train: `Samples` that show what the classes look like, or `None` for `test`. Defaults to
             `None`.
-        **known: Other arguments of `cin_keras.evaluation.report_report`, such as `history`.
+        **known: Other arguments of `cin_keras.evaluation.write_report`, such as `history`.
 
     Returns:
         Dict, what `metrics.json` holds.
@@ -28,8 +28,7 @@ def write_results(folder, model, test, probabilities, about, train=None, **known
     """
     names, predicted = test.class_names, probabilities.argmax(axis=1)
     metrics = {**evaluate_predictions(test.labels, probabilities, names), **about}
-    with whole_file(folder / "metrics.json") as partial:
-        partial.write_text(json.dumps(metrics, indent=2))
+    write_json(folder / "metrics.json", metrics)
     figures.confusion_matrix(test.labels, predicted, names, folder / "confusion_matrix.png")
     figures.worst_mistakes(
         test, predicted, probabilities, train or test, folder / "worst_mistakes.png"

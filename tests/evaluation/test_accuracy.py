@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from cin_keras.evaluation import evaluate_predictions, softmax
-
-pytestmark = pytest.mark.one_backend
+from cin_keras.evaluation import evaluate_predictions, softmax, wilson_interval
 
 NAMES = [f"class {k}" for k in range(7)]
 
@@ -43,3 +41,31 @@ def test_mistakes_are_named():
 def test_softmax():
     scores = np.array([[1000.0, 1000.0, -1000.0], [0.0, np.log(2), np.log(5)]])
     np.testing.assert_allclose(softmax(scores), [[0.5, 0.5, 0], [1 / 8, 2 / 8, 5 / 8]])
+
+
+@pytest.mark.parametrize(
+    "right, images", [(0, 1), (1, 1), (7, 12), (0, 40), (40, 40), (1329, 1635)]
+)
+def test_the_interval_ends_where_the_score_test_does(right, images):
+    """At either end p, the result lies 1.96 standard deviations of p from p (Wilson, 1927)."""
+    low, high = wilson_interval(right, images)
+    assert 0 <= low <= right / images <= high <= 1
+    for end, certain in ((low, right == 0), (high, right == images)):
+        if certain:
+            assert end == right / images
+        else:
+            deviations = (right / images - end) / np.sqrt(end * (1 - end) / images)
+            assert abs(deviations) == pytest.approx(1.959963984540054)
+
+
+def test_certainty_is_never_claimed():
+    assert wilson_interval(0, 0) == (0, 1)
+    low, high = wilson_interval(10, 10)
+    assert high == 1 and low == pytest.approx(1 - wilson_interval(0, 10)[1]) and low < 0.75
+    assert wilson_interval(0, 10)[0] == 0
+
+
+@pytest.mark.parametrize("right, images", [(-1, 3), (4, 3), (1, 0)])
+def test_impossible_numbers_are_refused(right, images):
+    with pytest.raises(ValueError, match=f"Received: right={right}, images={images}"):
+        wilson_interval(right, images)

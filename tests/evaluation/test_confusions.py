@@ -1,9 +1,27 @@
 import numpy as np
 import pytest
 
-from cin_keras.evaluation.confusions import most_confused_classes, worst_classes
+from cin_keras.evaluation.confusions import (
+    confusion_counts,
+    most_confused_pairs,
+    order_of_mistakes,
+    worst_classes,
+)
+from tests.evaluation.figures.drawings import labels_and_predictions
 
-pytestmark = pytest.mark.one_backend
+
+def test_confusion_counts_against_a_loop():
+    true, predicted = labels_and_predictions(7, 200)
+    expected = np.zeros((9, 9), int)
+    for t, p in zip(true, predicted, strict=True):
+        expected[t, p] += 1
+    counts = confusion_counts(true.astype("int32"), predicted.tolist(), 9)
+    assert (counts == expected).all()
+
+
+def test_confusion_counts_of_narrow_integers_do_not_overflow():
+    counts = confusion_counts(np.array([195], "uint8"), np.array([194], "uint8"), 196)
+    assert np.argwhere(counts).tolist() == [[195, 194]]
 
 
 @pytest.fixture(params=[0, 1])
@@ -22,12 +40,12 @@ def test_pairs_count_both_directions(counts):
             if counts[a, b] + counts[b, a]:
                 expected.append((counts[a, b] + counts[b, a], a, b))
     expected.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    found = most_confused_classes(counts, 100)
+    found = most_confused_pairs(counts, 100)
     assert [(p.count + p.reverse, *sorted(p[:2])) for p in found] == expected
     for pair in found:
         assert pair.count == counts[pair.true, pair.taken_for] >= pair.reverse
         assert pair.reverse == counts[pair.taken_for, pair.true]
-    assert most_confused_classes(counts, 3) == found[:3]
+    assert most_confused_pairs(counts, 3) == found[:3]
 
 
 def test_worst_classes_come_by_accuracy(counts):
@@ -48,5 +66,19 @@ def test_worst_classes_come_by_accuracy(counts):
 
 
 def test_nothing_is_confused_where_all_is_right():
-    assert most_confused_classes(np.diag([3, 0, 2]), 5) == []
+    assert most_confused_pairs(np.diag([3, 0, 2]), 5) == []
     assert worst_classes(np.diag([3, 0, 2]), 5) == []
+
+
+def test_order_of_mistakes_against_a_loop():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 60)
+    probabilities = rng.dirichlet(np.ones(5), 60)
+    predicted = probabilities.argmax(axis=1)
+    leads = {
+        i: probabilities[i, predicted[i]] - probabilities[i, labels[i]]
+        for i in range(60)
+        if predicted[i] != labels[i]
+    }
+    expected = sorted(leads, key=leads.get, reverse=True)
+    assert order_of_mistakes(labels, predicted, probabilities).tolist() == expected

@@ -7,7 +7,7 @@ from html import escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from cin_keras.evaluation import figures
+from cin_keras.evaluation.figures.curves import checked_curves, draw_accuracies, draw_losses
 
 # What matplotlib draws in these colours, the page shows in those of its scheme, light or dark.
 PAGE_COLOURS = {
@@ -42,9 +42,9 @@ def learning_curves_svg(history):
     >>> losses.startswith("<svg")
     True
     """
-    curves, epochs = figures.checked_curves(history)
+    curves, epochs = checked_curves(history)
     panels = []
-    for name, draw in (("loss", figures.draw_losses), ("accuracy", figures.draw_accuracies)):
+    for name, draw in (("loss", draw_losses), ("accuracy", draw_accuracies)):
         figure = Figure(figsize=(4.6, 4), layout="constrained")
         draw(figure.subplots(), curves, epochs)
         panels.append(to_svg(figure, name, f"Learning curves: {name} by epoch"))

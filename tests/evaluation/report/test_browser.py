@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.one_backend
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--headless",

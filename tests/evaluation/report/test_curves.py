@@ -1,12 +1,12 @@
+import importlib.resources
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from cin_keras.evaluation.report_curves import learning_curves_svg
-from cin_keras.evaluation.report_style import STYLE
+from cin_keras.evaluation.report.curves import learning_curves_svg
 
-pytestmark = pytest.mark.one_backend
+STYLE = importlib.resources.files("cin_keras.evaluation.report").joinpath("page.css").read_text()
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from cin_keras.evaluation import write_report
-from tests.evaluation.pages import Page, material, tiny_model
+from tests.evaluation.report.pages import Page, material, tiny_model
 
 
 @pytest.fixture(scope="session")

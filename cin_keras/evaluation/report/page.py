@@ -1,28 +1,43 @@
 """`report.html`: one file that says what a model was trained on and what it can do."""
 
+import math
 import pathlib
+import time
 
+import jinja2
+import numpy as np
+
+import cin_keras
 from cin_keras.data.images import check_image_size
-from cin_keras.evaluation import evaluate_predictions
-from cin_keras.evaluation.confusions import most_confused_classes, worst_classes
-from cin_keras.evaluation.figures import checked_probabilities, confusion_counts, plural
-from cin_keras.evaluation.report_curves import learning_curves_svg
-from cin_keras.evaluation.report_page import (
-    accuracy_section,
-    curves_section,
-    data_section,
-    page,
-    pairs_section,
-    repeat_section,
-    worst_section,
+from cin_keras.evaluation.accuracy import (
+    checked_probabilities,
+    evaluate_predictions,
+    wilson_interval,
 )
-from cin_keras.evaluation.report_pictures import photographs_of
+from cin_keras.evaluation.confusions import confusion_counts, most_confused_pairs, worst_classes
+from cin_keras.evaluation.report.curves import learning_curves_svg
+from cin_keras.evaluation.report.photographs import colour_gradient, data_uri, photographs_of
+from cin_keras.evaluation.text import plural
 from cin_keras.files import whole_file
 from cin_keras.models import CIN
 
 MOST_PAIRS = 8  # 16 photographs, which the model sees in one batch
 MOST_CLASSES = 20
 CONTRASTS = {"cci": "channel interaction", "embedding": "embeddings alone", None: "none"}
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("cin_keras.evaluation", "report"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters |= {
+    "percent": "{:.1%}".format,
+    "plural": plural,
+    "interval": lambda right_of: wilson_interval(*right_of),
+    "class_counts": lambda samples: [int(n) for n in np.bincount(samples.labels) if n],
+    "data_uri": data_uri,
+}
 
 
 def write_report(
@@ -92,63 +107,68 @@ def write_report(
     probabilities = checked_probabilities(probabilities, test)
     predicted = probabilities.argmax(axis=1)
     counts = confusion_counts(test.labels, predicted, test.num_classes)
-    totals = counts.sum(axis=1)
     image_size = seen_size(model, image_size)
-    images, right = len(test), int(counts.trace())
-    many_classes = test.num_classes > 5
-
-    pairs = most_confused_classes(counts, MOST_PAIRS)
+    pairs = most_confused_pairs(counts, MOST_PAIRS)
     explained = isinstance(model, CIN)
     photographs = photographs_of(
         pairs, model if explained else None, image_size, test, predicted, probabilities, train
     )
-    panels = learning_curves_svg(history) if history else []
-    worst = worst_classes(counts, test.num_classes)
     splits = {"train": train, "validation": validation, "test": test}
     skipped = {
         "train and validation": metrics.get("skipped_in_training"),
         "test": metrics.get("skipped"),
     }
-    sections = [
-        accuracy_section(
-            right,
-            images,
-            in_five=round(scores["top_5_accuracy"] * images) if many_classes else None,
-            commonest=int(totals.max()),
-        ),
-        data_section(
-            describe(model, image_size, metrics),
-            {name: samples for name, samples in splits.items() if samples is not None},
-            metrics.get("remarks", []),
-            metrics.get("duplicates", {}),
-            {name: reasons for name, reasons in skipped.items() if reasons is not None},
-        ),
-        curves_section(panels, (history or {}).get("val_accuracy")),
-        pairs_section(
-            pairs,
-            photographs,
-            test.class_names,
-            totals,
-            probabilities,
-            "test" if train is None else "training",
-            None if explained else f"the model is no cin_keras.CIN but a {type(model).__name__}",
-        ),
-        worst_section(worst[:MOST_CLASSES], len(worst), test.class_names),
-        repeat_section(
-            metrics.get("command"), metrics.get("settings", {}), metrics.get("versions", {})
-        ),
-    ]
-    name = pathlib.PurePath(str(metrics.get("data", "test images"))).name
-    subtitle = (
-        f"How well a model tells {plural(test.num_classes, 'class', 'classes')} apart, tried on "
-        f"{plural(images, 'test image')}."
+    page = TEMPLATES.get_template("page.html").render(
+        name=pathlib.PurePath(str(metrics.get("data", "test images"))).name,
+        class_names=test.class_names,
+        images=len(test),
+        right=int(counts.trace()),
+        in_five=scores["top_5_accuracy"] if test.num_classes > 5 else None,
+        totals=counts.sum(axis=1),
+        facts=describe(model, image_size, metrics),
+        splits={name: samples for name, samples in splits.items() if samples is not None},
+        remarks=metrics.get("remarks", []),
+        duplicates=metrics.get("duplicates", {}),
+        skipped={name: reasons for name, reasons in skipped.items() if reasons is not None},
+        curves=learning_curves_svg(history) if history else [],
+        best=best_epoch((history or {}).get("val_accuracy", [])),
+        pairs=[(pair, *shown) for pair, shown in zip(pairs, photographs)],
+        probabilities=probabilities,
+        explained=explained,
+        model_type=type(model).__name__,
+        colours=colour_gradient(),
+        worst=worst_classes(counts, test.num_classes),
+        most_classes=MOST_CLASSES,
+        command=metrics.get("command"),
+        asked=metrics.get("settings", {}),
+        versions=metrics.get("versions", {}),
+        version=cin_keras.__version__,
+        date=time.strftime("%Y-%m-%d"),
     )
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         # Names of files may hold what UTF-8 has no code for.
-        partial.write_text(page(f"Report: {name}", subtitle, sections), "utf-8", errors="replace")
+        partial.write_text(page, "utf-8", errors="replace")
     return path
+
+
+def best_epoch(accuracies):
+    """The epoch with the highest of the accuracies on validation images, one an epoch.
+
+    Returns:
+        Dict with `accuracy`, `epoch`, from 1, and `epochs`; `None` if no accuracy is a number.
+
+    Example:
+
+    >>> best_epoch([0.5, math.nan, 0.75])
+    {'accuracy': 0.75, 'epoch': 3, 'epochs': 3}
+    """
+    known = [(value, -epoch) for epoch, value in enumerate(accuracies, 1) if not math.isnan(value)]
+    if not known:
+        return None
+    accuracy, epoch = max(known)
+    return {"accuracy": accuracy, "epoch": -epoch, "epochs": len(accuracies)}
 
 
 def describe(model, image_size, metrics):

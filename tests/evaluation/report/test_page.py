@@ -1,28 +1,22 @@
 import base64
 import io
+import pathlib
 import re
+import tomllib
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
+import cin_keras
 from cin_keras.evaluation import write_report
-from tests.evaluation.pages import NAMES, Page, material, samples, tiny_model
-
-pytestmark = pytest.mark.one_backend
+from tests.evaluation.report.pages import NAMES, Page, foreign_model, material, samples, tiny_model
 
 
 def wilson(right, images):
     ends = binomtest(right, images).proportion_ci(0.95, method="wilson")
     return f"{100 * ends.low:.1f}% to {100 * ends.high:.1f}%"
-
-
-def foreign_model(side):
-    """A model that is no `CIN`."""
-    pooling = keras.layers.GlobalAveragePooling2D()
-    return keras.Sequential([keras.Input((side, side, 3)), pooling])
 
 
 def counted(inputs):
@@ -208,3 +202,18 @@ def test_other_classes_in_training_are_refused(tmp_path, model):
     with pytest.raises(ValueError, match="`train` must have the classes of `test`"):
         write_report(tmp_path / "report.html", model=model, **inputs)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_template_is_installed_with_the_package():
+    """Every file that is no Python is listed as package data."""
+    package = pathlib.Path(cin_keras.__file__).parent
+    project = tomllib.loads((package.parent / "pyproject.toml").read_text("utf-8"))
+    listed = set()
+    for name, patterns in project["tool"]["setuptools"]["package-data"].items():
+        folder = package.parent.joinpath(*name.split("."))
+        listed |= {path for pattern in patterns for path in folder.glob(pattern)}
+    there = {
+        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path for path in there if path.suffix != ".py"} == listed
+    assert {path.name for path in listed} >= {"page.html", "page.css"}

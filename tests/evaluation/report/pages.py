@@ -3,6 +3,7 @@
 import html.parser
 import io
 
+import keras
 import numpy as np
 from PIL import Image
 
@@ -14,8 +15,8 @@ NAMES = ["<script>alert('x')</script>", "A & B", "Größe", *(f"class {i}" for i
 CLASSES, SIZE = len(NAMES), 32
 
 
-def samples(count, seed, num_classes=CLASSES):
-    """Coloured images of every class in turn but the last, which has none."""
+def encoded_images(count, seed):
+    """PNG files of coloured blocks."""
     rng = np.random.default_rng(seed)
     encoded = []
     for _ in range(count):
@@ -23,9 +24,14 @@ def samples(count, seed, num_classes=CLASSES):
         blocks = rng.integers(0, 255, (4, 5, 3), "uint8")
         Image.fromarray(np.kron(blocks, np.ones((12, 12, 1), "uint8"))).save(file, "PNG")
         encoded.append(file.getvalue())
+    return encoded
+
+
+def samples(count, seed, num_classes=CLASSES):
+    """Coloured images of every class in turn but the last, which has none."""
     labels = np.concatenate([np.arange(num_classes - 1)] * count)[:count]
     paths = [f"/data/{label}/{i}.png" for i, label in enumerate(labels)]
-    return Samples(paths, labels, NAMES[:num_classes], encoded=encoded)
+    return Samples(paths, labels, NAMES[:num_classes], encoded=encoded_images(count, seed))
 
 
 def tiny_model(num_classes=CLASSES, **arguments):
@@ -38,6 +44,12 @@ def tiny_model(num_classes=CLASSES, **arguments):
         contrast=None,
         **arguments,
     )
+
+
+def foreign_model(side):
+    """A model that is no `CIN`."""
+    pooling = keras.layers.GlobalAveragePooling2D()
+    return keras.Sequential([keras.Input((side, side, 3)), pooling])
 
 
 def material(num_classes=CLASSES, count=60):

@@ -1,17 +1,17 @@
 """The pictures of two classes that are confused: photographs, and where the classes differ."""
 
 import base64
-import contextlib
 import io
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from cin_keras.data import UnreadableImage
 from cin_keras.data.images import crop
-from cin_keras.evaluation.figures import order_of_mistakes
+from cin_keras.evaluation.confusions import order_of_mistakes
+from cin_keras.evaluation.figures.mistakes import first_readable
 from cin_keras.explain import class_contrast_map, overlay
 
 LONGER_SIDE = 320  # pixels
@@ -22,13 +22,13 @@ class Photograph(NamedTuple):
     """What the model sees of a photograph, and where in it two classes differ.
 
     Attributes:
-        path: Str, the sample's path.
+        name: Str, that of the file.
         index: Int, which of its samples it is.
         image: uint8 `(height, width, 3)`, RGB, for the eye: cut as for the model, but larger.
         contrast: uint8 of the same shape, the contrast map over it; `None` if there is none.
     """
 
-    path: str
+    name: str
     index: int
     image: np.ndarray
     contrast: np.ndarray | None
@@ -86,14 +86,15 @@ def first_photograph(samples, indices, image_size):
         `(photograph, seen)`: a `Photograph` without a map, and the same in the size that the
         model sees, uint8 `(*image_size, 3)`.
     """
+    index, image = first_readable(samples, indices)
+    if image is None:
+        return None
     scale = LONGER_SIDE / max(image_size)
     shown_size = [max(1, round(scale * side)) for side in image_size]
-    for index in indices:
-        with contextlib.suppress(UnreadableImage):
-            image = samples.read(index)
-            shown = Photograph(samples.paths[index], int(index), crop(image, *shown_size), None)
-            return shown, crop(image, *image_size)
-    return None
+    shown = Photograph(
+        pathlib.PurePath(samples.paths[index]).name, index, crop(image, *shown_size), None
+    )
+    return shown, crop(image, *image_size)
 
 
 def with_contrast(model, found, pairs):
