@@ -14,6 +14,9 @@ import tempfile
 import time
 import uuid
 
+# A hidden file that says of its folder: figures lie here, and no photographs.
+RESULTS_MARK = ".cin_keras_results"
+
 
 @contextlib.contextmanager
 def whole_file(path):
@@ -188,6 +191,9 @@ def save_figure(figure, path):
 def check_writable(folder):
     """Makes a folder and finds out now, not after training, whether it can be written.
 
+    A folder that was empty is marked by a hidden file, so that the figures in it are never taken
+    for the photographs of a class.
+
     Args:
         folder: `pathlib.Path`.
 
@@ -199,12 +205,28 @@ def check_writable(folder):
     >>> import pathlib, tempfile
     >>> folder = pathlib.Path(tempfile.mkdtemp()) / "runs" / "cars"
     >>> check_writable(folder)
-    >>> list(folder.iterdir())
-    []
+    >>> [path.name for path in folder.iterdir()]
+    ['.cin_keras_results']
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+    if not any(folder.iterdir()):
+        (folder / RESULTS_MARK).touch()
+
+
+def holds_results(folder):
+    """Whether a folder is one that `check_writable` has marked: bool.
+
+    Args:
+        folder: Str or path.
+
+    Example:
+
+    >>> holds_results("nowhere")
+    False
+    """
+    return os.path.exists(os.path.join(folder, RESULTS_MARK))
 
 
 def move_aside(folder, results):

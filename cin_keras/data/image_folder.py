@@ -9,6 +9,7 @@ from cin_keras.data.decoding import IMAGE_SUFFIXES
 from cin_keras.data.listings import first_few, natural_order
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES, load_split, random_splits, save_split, split_name
+from cin_keras.files import holds_results
 
 _HIDDEN = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -32,7 +33,8 @@ def image_folder(
     ```
 
     Classes and photographs come in natural order (2 before 10). Photographs in folders within the
-    folder of a class belong to the class. Hidden files are ignored. A warning of one sentence
+    folder of a class belong to the class. Hidden files are ignored, and so are folders in which this
+    package has written results (a run, an evaluation, explanations). A warning of one sentence
     names each: files that are no images by their names and images that lie in no class, which are
     left out; folders of classes that hold no image, which are no classes; classes that have no
     image to train on; folders within the folder of a class.
@@ -301,8 +303,12 @@ def _visible(folder):
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith(".") and entry.name.lower() not in _HIDDEN:
-                (folders if entry.is_dir() else files).append(pathlib.Path(entry.path))
+            if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
+                continue
+            if not entry.is_dir():
+                files.append(pathlib.Path(entry.path))
+            elif not holds_results(entry.path):
+                folders.append(pathlib.Path(entry.path))
     return tuple(
         sorted(paths, key=lambda path: natural_order(path.name)) for paths in (folders, files)
     )

@@ -15,6 +15,7 @@ import numpy as np
 from cin_keras.data.decoding import IMAGE_SUFFIXES, MAX_PIXELS
 from cin_keras.data.find import LOADERS, find_layout, official_splits
 from cin_keras.data.verification import Finding, Verification, verify_images
+from cin_keras.files import holds_results
 
 # The layouts whose lists are checked, too: labels, boxes, and whether every photograph is there.
 LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft")
@@ -23,7 +24,8 @@ LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft")
 def list_images(folder):
     """The files of a folder, at any depth, that are images by their names.
 
-    Links to folders are followed; what begins with a dot is left alone.
+    Links to folders are followed; what begins with a dot is left alone, and so are folders in it
+    in which this package has written results.
 
     Args:
         folder: Path.
@@ -53,6 +55,9 @@ def list_images(folder):
             folders.clear()
             continue
         seen.add(real)
+        if root != str(folder) and holds_results(root):
+            folders.clear()
+            continue
         for name in files + folders:
             path = os.path.normpath(os.path.join(root, name))
             suffix = os.path.splitext(name)[1].lower()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cin_keras.files import check_writable
+from cin_keras.files import RESULTS_MARK, check_writable
 from cin_keras.training.failures import mistakes_in_one_sentence
 
 
@@ -26,7 +26,7 @@ def test_a_folder_under_a_file_cannot_be_written(tmp_path):
     with pytest.raises(OSError):
         check_writable(tmp_path / "file" / "run")
     check_writable(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [RESULTS_MARK]
 
 
 def test_accidents_end_the_process_with_their_sentence():
