@@ -221,14 +221,14 @@ def test_a_damaged_photograph_is_named(tmp_path, split):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data-dir", "nowhere"], "No folder for Stanford Cars. Received: data_dir='nowhere'"),
+        (["--data-dir", "nowhere"], "No folder for Stanford Cars. Received: --data-dir='nowhere'"),
         (["--epochs", "0"], "invalid positive int value: '0'"),
-        (["--backbone", "resnet5", *SMALL], "Received: backbone='resnet5'"),
+        (["--backbone", "resnet5", *SMALL], "Received: --backbone='resnet5'"),
         (
             ["--backbone", "small", "--weights", "imagenet"],
             "There are no ImageNet weights for --backbone small",
         ),
-        (["--limit", "12"], "lower `pairs_per_batch`. Received: 12 images"),
+        (["--limit", "12"], "lower --pairs-per-batch. Received: 12 images"),
         (["--output", "file/folder"], "file/folder"),
     ],
 )

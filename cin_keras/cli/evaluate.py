@@ -13,6 +13,7 @@ from cin_keras.data.listings import first_few
 from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.folder import data_name
 from cin_keras.versions import versions
 
 RESULTS = ("metrics.json", "confusion_matrix.png", "worst_mistakes.png", "report.html")
@@ -34,7 +35,7 @@ def run(args):
         samples, remarks = match_classes(samples, classifier)
         for remark in remarks:
             print(remark)
-        folder = pathlib.Path(args.output or f"evaluation/{pathlib.Path(args.data_dir).stem}")
+        folder = pathlib.Path(args.output or f"evaluation/{data_name(args.data_dir)}")
         check_writable(folder)
         move_aside(folder, RESULTS)
     read, probabilities, skipped = _classify(classifier, samples, args.batch_size)

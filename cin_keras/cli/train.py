@@ -19,7 +19,7 @@ def run(args):
     args = settle_folder(args, TRAIN_SETTINGS)
     with open_run(args.output, vars(args), args.resume, args.distribute) as run:
         with run.devices.chief_first():
-            samples = folder_samples(args)
+            samples = folder_samples(args, run)
         train, validation, test = run.check_samples(*samples, args.limit, args.on_error)
 
         size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)

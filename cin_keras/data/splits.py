@@ -87,7 +87,7 @@ def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0
     return splits
 
 
-def save_split(path, splits, data_dir):
+def save_split(path, splits, data_dir, about=None):
     """Writes down which photograph belongs to which part, as a JSON file.
 
     The file has the names of the classes and, for every part, the photographs' paths relative to
@@ -97,6 +97,8 @@ def save_split(path, splits, data_dir):
         path: Path of the file to write; its folder is made if need be.
         splits: Dict from the part's name (str) to `Samples`, all of the same classes.
         data_dir: Path of the folder that holds the photographs.
+        about: Dict of what else the file says of the split for people to read, such as the seed,
+            of what JSON can hold, or `None`. Defaults to `None`.
 
     Raises:
         ValueError: If the parts have different classes, or a photograph stands in two of them.
@@ -116,7 +118,8 @@ def save_split(path, splits, data_dir):
             "The parts of a split must have the same classes. Received: "
             + ", ".join(f"{name} with {part!r}" for name, part in splits.items())
         )
-    content = {"class_names": list(class_names.pop())}
+    content = {"about": about} if about else {}
+    content["class_names"] = list(class_names.pop())
     part_of = {}
     for name, samples in splits.items():
         content[name] = [_relative(path, data_dir) for path in samples.paths]
@@ -190,12 +193,13 @@ def load_split(path, samples, data_dir):
 def _read(path):
     try:
         content = json.loads(pathlib.Path(path).read_text("utf-8"))
+        content.pop("about", None)
         parts = {name: value for name, value in content.items() if name != "class_names"}
         right = parts and all(
             isinstance(value, list) and value and all(isinstance(item, str) for item in value)
             for value in content.values()
         )
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         right = False
     if not right or "class_names" not in content:
         raise ValueError(

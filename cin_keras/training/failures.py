@@ -44,7 +44,11 @@ def mistake(error):
     >>> mistake(ValueError("Three is none.")), mistake(KeyError("defect"))
     ('Three is none.', None)
     """
-    return str(error) if isinstance(error, (OSError, ValueError, DownloadError)) else None
+    if not isinstance(error, (OSError, ValueError, DownloadError)):
+        return None
+    # What Keras says of a layer stands in a frame of lines about its arguments.
+    framed = re.search(r"Exception encountered when calling [^\n]*\n+(.+?)\n+Arg", str(error), re.S)
+    return re.sub(r"\x1b\[\d*m", "", framed[1]) if framed else str(error)
 
 
 def accident(error):
@@ -69,8 +73,8 @@ def accident(error):
     if isinstance(error, (NonFiniteLoss, OSError)):
         return str(error)
     if isinstance(error, tf.errors.OpError):
-        unreadable = re.search(r"UnreadableImage: (.+)", str(error))
-        return unreadable[1] if unreadable else str(error)
+        inside = re.search(r"(?:UnreadableImage|ValueError): (.+)", str(error))
+        return inside[1] if inside else str(error)
     return None
 
 

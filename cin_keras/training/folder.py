@@ -2,7 +2,7 @@
 
 import pathlib
 
-from cin_keras.training.options import recipe_parser, settle
+from cin_keras.training.options import filled, recipe_parser, settle
 
 
 def folder_parser(command, settings):
@@ -23,7 +23,12 @@ def folder_parser(command, settings):
     'runs/pets'
     """
     parser = recipe_parser(command, "your own photographs", settings)
-    parser.add_argument("data_dir", metavar="FOLDER", help="one folder a class, or a CSV table")
+    parser.add_argument(
+        "data_dir", metavar="FOLDER", type=filled, help="one folder a class, or a CSV table"
+    )
+    parser.add_argument(
+        "--split-file", metavar="FILE", type=filled, help="split.json of a run, to split as it did"
+    )
     return parser
 
 
@@ -40,25 +45,66 @@ def settle_folder(args, settings):
     Raises:
         SystemExit: As `settle`.
     """
-    args.output = args.output or f"runs/{pathlib.Path(args.data_dir).resolve().stem}"
+    args.output = args.output or f"runs/{data_name(args.data_dir)}"
     return settle(args, settings)
 
 
-def folder_samples(args):
+def data_name(data_dir):
+    """What a data set is called: its folder's name, or its table's without the ending.
+
+    Args:
+        data_dir: Str or path.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> data_name("photographs/shop.v2/")
+    'shop.v2'
+    """
+    data = pathlib.Path(data_dir).resolve()
+    return data.stem if data.is_file() else data.name
+
+
+def folder_samples(args, run):
     """Training, validation and test samples: the folder's own, or else held out at random.
 
-    Which photograph is where stands in `split.json` beside the run, and stays so.
+    Which photograph is where is written to `split.json` in the run's folder. A run that goes on
+    reads it; every other run splits the folder anew, as `args.seed` has it, or as the file
+    `args.split_file` does.
 
     Args:
         args: What `settle_folder` returned.
+        run: `RunFolder`.
 
     Returns:
         Three `Samples`.
 
     Raises:
-        FileNotFoundError, ValueError: As `cin_keras.data.find_splits`.
+        FileNotFoundError, ValueError: As `cin_keras.data.find_splits`, and if a run that is to go
+            on was on other photographs.
     """
-    from cin_keras.data import find_splits
+    from cin_keras.data import find_splits, save_split
 
-    split_file = pathlib.Path(args.output) / "split.json"
-    return tuple(find_splits(args.data_dir, seed=args.seed, split_file=split_file).values())
+    own_file = run.path / "split.json"
+    goes_on = run.resumes and own_file.exists()
+    split_file = own_file if goes_on else args.split_file
+    if split_file and not pathlib.Path(split_file).is_file():
+        raise FileNotFoundError(f"There is no such file. Received: split_file={str(split_file)!r}")
+    try:
+        parts = find_splits(args.data_dir, seed=args.seed, split_file=split_file)
+    except (FileNotFoundError, ValueError) as error:
+        if not goes_on:
+            raise
+        raise ValueError(
+            f"{error} Or leave --resume out, for a new run with a split of its own."
+        ) from error
+    if goes_on:
+        # The folder may hold more by now, of which a new split would take its part.
+        run.asked["split_file"] = str(own_file)
+    root = pathlib.Path(args.data_dir)
+    root = root.parent if root.is_file() else root
+    about = {"data": args.data_dir, "seed": args.seed}
+    run.when_begun(lambda: save_split(own_file, parts, root, about))
+    return tuple(parts.values())

@@ -18,6 +18,9 @@ def network_options(args):
         Dict of `backbone`, `weights`, `feature_layer`, `alpha` and `dtype`; with `--plain` of
         `interaction` and `contrast`, too.
 
+    Raises:
+        ValueError: If images are too small for the network.
+
     Example:
 
     >>> from cin_keras.training import recipe_parser, settle
@@ -26,8 +29,14 @@ def network_options(args):
     >>> network_options(settle(parser.parse_args([]), settings))["backbone"]
     'resnet50'
     """
-    dtype = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
     small = args.backbone == "small"
+    least = 16 if small else 32  # pixels, which become one position of the feature map
+    if args.image_size < least:
+        raise ValueError(
+            f"`image_size` must be at least {least} for --backbone {args.backbone}. "
+            f"Received: image_size={args.image_size}"
+        )
+    dtype = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
     return {
         "backbone": small_backbone(args.image_size, dtype) if small else args.backbone,
         "weights": None if args.weights == "none" else args.weights,

@@ -1,11 +1,56 @@
 """The options that every recipe has."""
 
 import argparse
+import re
 import shlex
 import sys
 
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
+
+
+def filled(text):
+    """A type for argparse: any text but none, which would mean the current folder.
+
+    Args:
+        text: Str.
+
+    Returns:
+        `text`.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is empty.
+
+    Example:
+
+    >>> filled("pets")
+    'pets'
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"must not be empty ('.' is the current folder): {text!r}")
+    return text
+
+
+def seed(text):
+    """A type for argparse: a whole number that random generators take.
+
+    Args:
+        text: Str.
+
+    Returns:
+        Int in [0, 2³²).
+
+    Raises:
+        argparse.ArgumentTypeError: If it is none.
+
+    Example:
+
+    >>> seed("3")
+    3
+    """
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}: {text!r}")
+    return int(text)
 
 
 def positive(number):
@@ -74,10 +119,10 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
         return f"({settings[key]}{f'; drawn: {drawings[key]}' if drawings else ''})"
 
     if data:
-        add("--data-dir", "DIR", data)
+        add("--data-dir", "DIR", data, type=filled)
     add("--backbone", "NAME", f"of Keras, or small {default('backbone')}")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
-    add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file")
+    add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file", type=filled)
     add("--image-size", "N", f"pixels {default('image_size')}", type=positive(int))
     add("--epochs", "N", default("epochs"), type=positive(int))
     add(
@@ -94,9 +139,10 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     )
     add("--alpha", "A", "weight of the pair loss (%(default)s)", type=float, default=2.0)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
-    add("--seed", "N", "of weights, order and crops (%(default)s)", type=int, default=0)
+    add("--seed", "N", "of weights, order and crops (%(default)s)", type=seed, default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
-    add("--output", "DIR", f"folder to write ({output or 'runs/ and its name'})", default=output)
+    folder = f"folder to write ({output or 'runs/ and its name'})"
+    add("--output", "DIR", folder, type=filled, default=output)
     add("--limit", "N", "images of each split, for a quick try", type=positive(int))
     switch("--resume", "go on with the run in --output")
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
@@ -148,6 +194,35 @@ def decisive(settings):
     """
     others = ("resume", "output", "command", "distribute")
     return {name: value for name, value in settings.items() if name not in others}
+
+
+def as_typed(sentence, settings):
+    """A sentence in which arguments are called what somebody types: `epochs` is --epochs.
+
+    Args:
+        sentence: Str.
+        settings: Dict, `vars` of what `settle` returned.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> as_typed("lower `pairs_per_batch`. Received: image_size=3", {"pairs_per_batch": 8, "image_size": 3})
+    'lower --pairs-per-batch. Received: --image-size=3'
+    """
+
+    def option(match):
+        name, sign = match["name"], match["sign"]
+        if name == "data_dir" and "FOLDER" in settings.get("command", "").split():
+            return f"FOLDER{sign}"
+        return f"--{name.replace('_', '-')}{sign}"
+
+    names = "|".join(map(re.escape, settings)) or "(?!)"  # which is nowhere
+    sentence = re.sub(r"input_shape=\((\d+), \1, 3\)", r"image_size=\1", sentence)
+    sentence = re.sub(rf"`(?P<name>{names})(?P<sign>)`", option, sentence)
+    sentence = re.sub(rf"(?<=[ (])(?P<name>{names})(?P<sign>=)", option, sentence)
+    return sentence
 
 
 def command_line(settings):

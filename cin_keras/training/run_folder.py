@@ -1,6 +1,8 @@
 """The folder of a training run: what is written there, and how the run goes on or ends."""
 
 import contextlib
+import json
+import os
 import pathlib
 import time
 
@@ -21,17 +23,27 @@ from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_folder
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
-from cin_keras.training.options import command_line, decisive
+from cin_keras.training.options import as_typed, command_line, decisive
+from cin_keras.training.photographs import check_readable, what_is_trained
 from cin_keras.versions import versions
 
 RESULTS = (
     "state.zip",
+    "split.json",
     "model.keras",
     "saved_model",
     "history.csv",
     "metrics.json",
     "report.html",
-    "*.png",
+    "learning_curves.png",
+    "confusion_matrix.png",
+    "worst_mistakes.png",
+    # Of recipes/explain.py.
+    "class_contrast.png",
+    "channel.png",
+    "ranking.png",
+    "pair_contrast.png",
+    "scores.png",
 )
 
 
@@ -79,9 +91,9 @@ def open_run(path, settings, resume=False, distribute=False):
             if run.parted(error):
                 stop(*run.interrupted())
             if not run.begun and (sentence := mistake(error)):
-                raise SystemExit(f"error: {sentence}") from None
+                raise SystemExit(f"error: {as_typed(sentence, run.asked)}") from None
             if run.begun and (sentence := accident(error)):
-                stop(f"\nerror: {sentence}", 1)
+                stop(f"\nerror: {as_typed(sentence, run.asked)}", 1)
             raise
         finally:
             run._watch.stop_listening()
@@ -120,10 +132,14 @@ class RunFolder:
         self._state = SaveTrainingState(
             self.path / "state.zip", decisive(settings), [self._keep_best, self._history]
         )
+        self._when_begun = []
         self._watch = _Watch(self)
 
     def check_samples(self, train, validation, test, limit=None, on_error="raise"):
-        """Says what there is, and which test images are in training, too: they prove nothing.
+        """Looks at the photographs while there is time: before `fit`, not after.
+
+        Says how many there are, and which test images are in training, too: they prove nothing.
+        Images to validate and to test on are decoded, so that a bad one is found now.
 
         Args:
             train: `Samples`.
@@ -139,12 +155,24 @@ class RunFolder:
 
         Raises:
             OSError: If the folder cannot be written.
-            ValueError: If an image cannot be read.
+            ValueError: If an image cannot be read, with `"skip"` if none can; if the folder is
+                where the photographs are.
         """
+        self._check_place(train, validation, test)
         if self.devices.is_chief:
-            check_writable(self.path)
+            try:
+                check_writable(self.path)
+            except OSError as error:
+                raise OSError(
+                    f"`output` must be a folder that can be written ({error.strerror}). "
+                    f"Received: {str(self.path)!r}"
+                ) from error
         parts = {"train": train, "validation": validation, "test": test}
         if limit is not None:
+            if limit < 2:
+                raise ValueError(
+                    f"`limit` must leave images of two classes to train on. Received: limit={limit}"
+                )
             seed = self.asked.get("seed", 0)
             parts = {name: part.limit(limit, seed=seed) for name, part in parts.items()}
         for name, part in parts.items():
@@ -162,7 +190,26 @@ class RunFolder:
                 self._duplicates[name] = [index for _, index in found.pairs]
                 if found:
                     print(f"{name} and test share images: {found}")
+        if self.devices.is_chief:
+            for name in ("validation", "test"):
+                check_readable(name, parts[name], on_error)
+            trained = what_is_trained(self.asked, parts["train"], parts["validation"])
+            self._state.settings = json.loads(json.dumps(trained))
         return tuple(parts.values())
+
+    def _check_place(self, *parts):
+        """Raises ValueError if results would lie among the photographs."""
+        place = os.path.realpath(self.path)
+        data = os.path.realpath(self.asked.get("data_dir") or os.devnull)
+        if place != data and not place.startswith(data + os.sep):
+            return
+        for samples in parts:
+            for path in samples.paths if samples.encoded is None else ():
+                if os.path.realpath(path).startswith(place + os.sep):
+                    raise ValueError(
+                        "`output` must be a folder that holds no photographs. Received: "
+                        f"{str(self.path)!r}, where {path!r} is"
+                    )
 
     def first_epoch(self, model):
         """The epoch to begin with, for `fit(initial_epoch=...)`.
@@ -181,14 +228,29 @@ class RunFolder:
         """
         epoch = 0
         if self.devices.is_chief:
-            if self.resume and self._state.filepath.exists():
+            if self.resumes:
                 epoch = self._state.restore(model)
                 print(f"Going on after epoch {epoch} of {self.asked.get('epochs', 'more')}.")
             else:
                 if self.resume:
                     print(f"No run to go on with in {self.path}: starting one.")
                 move_aside(self.path, RESULTS)
+            for action in self._when_begun:
+                action()
         return self.devices.broadcast(epoch)
+
+    @property
+    def resumes(self):
+        """Bool, whether there is an earlier run to go on with, and that is asked for."""
+        return self.resume and self._state.filepath.exists()
+
+    def when_begun(self, action):
+        """Does something once the folder is this run's, after an earlier one was moved aside.
+
+        Args:
+            action: Function without arguments, which the chief calls in `first_epoch`.
+        """
+        self._when_begun.append(action)
 
     def callbacks(self, train_data, validation_data):
         """The callbacks for `fit`, which write after every epoch all that there is to keep.

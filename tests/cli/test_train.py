@@ -37,7 +37,7 @@ def test_a_folder_from_photographs_to_a_model_that_knows_them(tmp_path, monkeypa
 def test_mistakes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "nowhere"]) == 2
-    assert "error: No data set. Received: data_dir='nowhere'" in capsys.readouterr().err
+    assert "error: No data set. Received: FOLDER='nowhere'" in capsys.readouterr().err
     assert main(["train", "x", "--backbone", "small", "--weights", "imagenet"]) == 2
     assert "no ImageNet weights for --backbone small" in capsys.readouterr().err
 

@@ -104,13 +104,20 @@ def test_a_run_goes_on_and_another_is_moved_aside(tmp_path, capsys):
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     move_aside(tmp_path, RESULTS)
     assert not list(tmp_path.iterdir())
-    names = ["metrics.json", "report.html", "a.png", "saved_model/graph.pb", "notes.txt"]
+    names = [
+        "metrics.json",
+        "report.html",
+        "ranking.png",
+        "saved_model/graph.pb",
+        "notes.txt",
+        "mine.png",
+    ]
     write_files(tmp_path, *names, content=b"")
     move_aside(tmp_path, RESULTS)
     (kept,) = tmp_path.glob("earlier-*")
-    moved = ["a.png", "metrics.json", "report.html", "saved_model"]
+    moved = ["metrics.json", "ranking.png", "report.html", "saved_model"]
     assert sorted(p.name for p in kept.iterdir()) == moved
-    assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, "notes.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, "mine.png", "notes.txt"]
     assert f"moved to {kept}" in capsys.readouterr().out
 
 

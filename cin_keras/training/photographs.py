@@ -1,0 +1,137 @@
+"""The photographs of a run: whether they can be read, and whether they are those of another run."""
+
+import concurrent.futures
+import hashlib
+import os
+import re
+
+import keras
+
+from cin_keras.data import UnreadableImage
+from cin_keras.training.options import decisive
+
+_SHOW_PROGRESS_ABOVE = 1000  # photographs to read
+
+
+def find_unreadable(samples):
+    """Decodes every image, in as many threads as there are cores.
+
+    Args:
+        samples: `Samples`.
+
+    Returns:
+        Dict from the index of a sample to its `UnreadableImage`, in order.
+
+    Example:
+
+    >>> find_unreadable(cin_keras.data.Samples(["none.jpg"], [0], ["cat"]))[0].name
+    'none.jpg'
+    """
+
+    def error_of(index):
+        try:
+            samples.read(index)
+        except UnreadableImage as error:
+            return error
+
+    bar = keras.utils.Progbar(len(samples), unit_name="image")
+    found = {}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        for index, error in enumerate(threads.map(error_of, range(len(samples)))):
+            if error is not None:
+                found[index] = error
+            if len(samples) > _SHOW_PROGRESS_ABOVE:
+                bar.add(1)
+    return found
+
+
+def check_readable(name, samples, on_error="raise"):
+    """Finds images that cannot be decoded before a run has taken hours.
+
+    Args:
+        name: Str, what the samples are for: `"test"`.
+        samples: `Samples`.
+        on_error: `"raise"`, or `"skip"`: then some may be bad, but not all. Defaults to
+            `"raise"`.
+
+    Raises:
+        ValueError: If too many cannot be decoded; it names the first.
+
+    Example:
+
+    >>> check_readable("test", cin_keras.data.drawn_cars(images_per_class=1, image_size=32))
+    """
+    bad = find_unreadable(samples)
+    if not bad:
+        return
+    first, number = next(iter(bad.values())), len(bad)
+    if number == len(samples):
+        raise ValueError(
+            f"None of the {number} {name} images can be decoded. The first: {first.name!r} "
+            f"({first.reason})"
+        )
+    if on_error == "raise":
+        others = f" So it is with {number} of the {len(samples)} {name} images." * (number > 1)
+        raise ValueError(f"{first}{others} `on_error` skip goes on without.")
+
+
+def fingerprint(*parts):
+    """What tells sets of samples from others, wherever they lie and however that was typed.
+
+    Args:
+        *parts: `Samples`.
+
+    Returns:
+        Str of 12 hexadecimal digits, from the names of the classes, the labels, the sizes of the
+        files, and their paths within the folder that holds all of them.
+
+    Example:
+
+    >>> train, test = (cin_keras.data.drawn_cars(split, 1, image_size=32) for split in ("train", "test"))
+    >>> fingerprint(train) == fingerprint(train), fingerprint(train) == fingerprint(test)
+    (True, False)
+    """
+    files = [os.path.abspath(path) for part in parts if part.encoded is None for path in part.paths]
+    root = os.path.commonpath(map(os.path.dirname, files)) if files else ""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part.class_names).encode("utf-8", "surrogateescape"))
+        for i, (path, label) in enumerate(zip(part.paths, part.labels.tolist())):
+            if part.encoded is None:
+                name, size = os.path.relpath(os.path.abspath(path), root), os.path.getsize(path)
+            else:
+                name, size = path, hashlib.sha256(part.encoded[i]).hexdigest()
+            digest.update(f"\n{name}\n{size}\n{label}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:12]
+
+
+def what_is_trained(settings, train, validation):
+    """What must agree for a run to be gone on with, however it was typed.
+
+    Args:
+        settings: Dict of all that the run was asked to do.
+        train: `Samples` to train on.
+        validation: `Samples` that choose the best epoch.
+
+    Returns:
+        Dict of what JSON can hold: settings without places and what may change (whether bad
+        images are skipped), networks and weights by what they are, and the photographs.
+
+    Example:
+
+    >>> cars = cin_keras.data.drawn_cars(images_per_class=1, image_size=32)
+    >>> what_is_trained({"data_dir": "./cars", "backbone": "ResNet-50"}, cars, cars)["backbone"]
+    'resnet50'
+    """
+    typed = ("data_dir", "split_file", "download", "on_error")
+    found = {name: value for name, value in decisive(settings).items() if name not in typed}
+    if isinstance(found.get("backbone"), str):
+        found["backbone"] = re.sub("[-_]", "", found["backbone"]).lower()
+    if os.path.isfile(found.get("weights") or ""):
+        with open(found["weights"], "rb") as file:
+            found["weights"] = f"file {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+    found["photographs"] = (
+        f"{len(train)} to train on, {len(validation)} to validate on, "
+        f"checksum {fingerprint(train, validation)}"
+    )
+    return found
