@@ -9,6 +9,8 @@ import math
 
 import keras
 
+from cin_keras.checks import check_number
+
 
 class _Layerwise:
     """Mixin for a Keras optimizer: multiplies the learning rate of some variables."""
@@ -17,11 +19,7 @@ class _Layerwise:
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rates = dict(rates or {})
         for name, factor in self.rates.items():
-            if not isinstance(factor, (int, float)) or not 0 <= factor < float("inf"):
-                raise ValueError(
-                    "`rates` must map names to factors of at least 0. "
-                    f"Received: rates[{name!r}]={factor!r}"
-                )
+            check_number(f"rates[{name!r}]", factor, least=0)
 
     def build(self, variables):
         super().build(variables)

@@ -13,6 +13,7 @@ import numpy as np
 
 import cin_keras
 from cin_keras import measuring
+from cin_keras.checks import positive
 from cin_keras.data import SetEpoch, image_dataset, pair_dataset
 from cin_keras.evaluation import evaluate_predictions
 from cin_keras.files import check_writable, write_text
@@ -30,7 +31,6 @@ from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence, stop
 from cin_keras.training.network import learning_rate_schedule
-from cin_keras.training.options import positive
 
 # Every row is one line: the arguments of CIN.
 ROWS = {

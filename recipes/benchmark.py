@@ -14,12 +14,12 @@ import numpy as np
 
 import cin_keras
 from cin_keras import measuring
+from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import costs, serving
 from cin_keras.models import TRAINING_RATES
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.options import positive
 
 BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
 # A step too small to move the weights, so that every round computes with the same numbers.

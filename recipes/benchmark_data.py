@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from cin_keras import measuring
+from cin_keras.checks import positive
 from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
-from cin_keras.data.images import EpochCounter, places_in_order
+from cin_keras.data.pipeline import EpochCounter, places_in_order
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring.synthetic import random_labels, random_photographs
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.options import positive
 
 BARE = "bare loop: decode and resize"
 

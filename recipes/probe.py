@@ -14,6 +14,7 @@ import numpy as np
 
 import cin_keras
 from cin_keras import measuring
+from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.layers import SelfChannelInteraction
 from cin_keras.measuring import ridge
@@ -29,7 +30,6 @@ from cin_keras.measuring.channel_features import (
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.options import positive
 
 # Every form of W is one line: the arguments of SelfChannelInteraction.
 INTERACTIONS = {

@@ -6,7 +6,7 @@ import threading
 import keras
 import numpy as np
 
-from cin_keras.data.batches import Batches
+from cin_keras.data.pipeline import Batches
 from cin_keras.distribution.devices import current_replicas
 
 

@@ -9,7 +9,7 @@ from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import list_photographs
 from cin_keras.cli.progress import report_unreadable
 from cin_keras.data import UnreadableImage, decode
-from cin_keras.data.images import crop
+from cin_keras.data.cropping import crop
 from cin_keras.explain import (
     channel_figure,
     class_contrast_figure,

@@ -3,8 +3,8 @@
 import argparse
 
 import cin_keras
+from cin_keras.checks import positive
 from cin_keras.training.folder import folder_parser
-from cin_keras.training.options import positive
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert")

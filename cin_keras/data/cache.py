@@ -10,15 +10,15 @@ import hashlib
 import os
 import pathlib
 import pickle
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 import PIL
 from PIL import Image
 
 from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.files import whole_file
+from cin_keras.progress import progress_bar
 
 FORMAT = 1  # of the file and of the rules by which images are decoded
 IMAGES_AT_A_TIME = 64  # decoded and not yet written
@@ -169,29 +169,15 @@ def _read_index(path, title, count):
 
 def _write(samples, path, title):
     """Decodes all images and writes the cache, whole or not at all."""
-    partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(partial, "xb")
-    except OSError as error:
-        raise OSError(
-            f"The cache cannot be written ({error}). Choose another folder. "
-            f"Received: cache={str(path.parent)!r}"
-        ) from error
-    try:
-        with file:
+        with whole_file(path) as partial, open(partial, "wb") as file:
             _write_images(samples, file, title, path)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as error:
         raise OSError(
-            f"The cache could not be written to the end ({error}). It takes width × height × 3 "
-            f"bytes an image: make room, or choose another folder. "
-            f"Received: cache={str(path.parent)!r}"
+            f"The cache cannot be written ({error}). It takes width × height × 3 bytes an image: "
+            f"make room, or choose another folder. Received: cache={str(path.parent)!r}"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_images(samples, file, title, path):
@@ -202,17 +188,16 @@ def _write_images(samples, file, title, path):
             return np.empty((0, 0, 3), np.uint8)
 
     print(f"Decoding {len(samples)} images into {path}")
-    progress = keras.utils.Progbar(len(samples), unit_name="image")
     index = np.zeros((len(samples), 3), np.int64)
     file.write(title)
     np.save(file, index)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, progress_bar(len(samples), "image") as bar:
         for begin in range(0, len(samples), IMAGES_AT_A_TIME):
             block = range(begin, min(begin + IMAGES_AT_A_TIME, len(samples)))
             for i, image in zip(block, pool.map(decode, block), strict=True):
                 index[i] = file.tell(), *image.shape[:2]
                 file.write(image)
-            progress.update(block.stop)
+                bar.update()
     # Now that it is known; as long as the empty one.
     file.seek(len(title))
     np.save(file, index)

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 
+from cin_keras.checks import check_choice
 from cin_keras.data.listings import (
     check_photographs,
     find_folder,
@@ -52,8 +53,7 @@ def cub_200_2011(data_dir, split="train"):
     train = cin_keras.data.cub_200_2011("data/CUB_200_2011", "train")
     ```
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
+    check_choice("split", split, ("train", "test"))
     root = find_folder(data_dir, "CUB-200-2011", "images.txt", ["CUB_200_2011"])
     files = {
         name: existing_file(root / f"{name}.txt")

@@ -17,13 +17,14 @@ import contextlib
 import errno
 import io
 import os
-import pathlib
 import re
 import stat
 import struct
 
 import numpy as np
 from PIL import Image
+
+from cin_keras.checks import check_int, short
 
 # Where Pillow's own, process-wide limit raises an error: 3/4 GB once decoded.
 MAX_PIXELS = 178_956_970
@@ -131,9 +132,15 @@ def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
         A `PIL.Image.Image` as its file has it. Whatever goes wrong with it inside the context
         comes out as `UnreadableImage`.
     """
-    in_memory = isinstance(source, bytes)
+    in_memory = isinstance(source, (bytes, bytearray, memoryview))
+    if not in_memory and not isinstance(source, (str, os.PathLike)):
+        raise ValueError(
+            f"`source` must be the path of an image file, or its bytes. Received: {short(source)} "
+            f"of type {type(source).__name__}"
+        )
+    check_int("max_pixels", max_pixels, least=1)
     name = str(name or ("image" if in_memory else source))
-    try:
+    with _naming(source, name):
         if not in_memory:
             _check_is_file(source, name)
         with io.BytesIO(source) if in_memory else open(source, "rb") as file:
@@ -146,14 +153,6 @@ def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
                     f"If it is what it should be, pass `max_pixels={image.width * image.height}`.",
                 )
             yield image
-    except UnreadableImage:
-        raise
-    except MemoryError as error:
-        raise MemoryError(f"Not enough memory to decode {name!r}") from error
-    except Exception as error:  # Pillow raises many kinds for a broken file.
-        if isinstance(error, OSError) and error.errno in _SHORTAGES:
-            raise
-        raise UnreadableImage(name, _reason(error, source)) from error
 
 
 def to_rgb(image):
@@ -286,10 +285,28 @@ def _reason(error, path):
 
 def file_bytes(path):
     """The content of an image file; `UnreadableImage` where it cannot be read."""
-    try:
+    with _naming(path, str(path)):
         _check_is_file(path, str(path))
-        return pathlib.Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, UnreadableImage) or getattr(error, "errno", None) in _SHORTAGES:
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def file_size(path):
+    """The bytes of an image file (int); `UnreadableImage` where there is none."""
+    with _naming(path, str(path)):
+        return os.path.getsize(path)
+
+
+@contextlib.contextmanager
+def _naming(source, name):
+    """Turns what goes wrong with a file into a sentence that names it."""
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"Not enough memory to decode {name!r}") from error
+    except Exception as error:  # Pillow raises many kinds for a broken file.
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
             raise
-        raise UnreadableImage(str(path), _reason(error, path)) from error
+        raise UnreadableImage(name, _reason(error, source)) from error

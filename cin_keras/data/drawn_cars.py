@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from cin_keras.checks import check_choice, check_int
 from cin_keras.data.samples import Samples
 
 
@@ -116,14 +117,13 @@ def drawn_cars(split="train", num_classes=12, images_per_class=None, image_size=
     >>> samples.read(0).size
     (96, 96)
     """
-    if split not in _IMAGES_PER_CLASS:
-        raise ValueError(f"`split` must be one of {list(_IMAGES_PER_CLASS)}. Received: {split!r}")
+    check_choice("split", split, _IMAGES_PER_CLASS)
     if images_per_class is None:
         images_per_class = _IMAGES_PER_CLASS[split]
-    _check_integer("num_classes", num_classes, 2, len(_CARS))
-    _check_integer("images_per_class", images_per_class, 1)
-    _check_integer("image_size", image_size, 32)
-    _check_integer("seed", seed, 0)
+    check_int("num_classes", num_classes, 2, len(_CARS))
+    check_int("images_per_class", images_per_class, 1)
+    check_int("image_size", image_size, 32)
+    check_int("seed", seed, 0)
 
     paths, labels, boxes, encoded, parts = [], [], [], [], []
     for label in range(num_classes):
@@ -158,7 +158,7 @@ def class_parts(label):
     >>> class_parts(3)["lamp"]
     'slit'
     """
-    _check_integer("label", label, 0, len(_CARS) - 1)
+    check_int("label", label, 0, len(_CARS) - 1)
     car = _CARS[label]._asdict()
     wheels = car.pop("wheels")
     return {"front wheel": wheels, "rear wheel": wheels, **car}
@@ -185,14 +185,6 @@ def differing_parts(class_a, class_b):
     """
     parts_a, parts_b = class_parts(class_a), class_parts(class_b)
     return tuple(name for name in parts_a if parts_a[name] != parts_b[name])
-
-
-def _check_integer(name, value, minimum, maximum=None):
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if is_integer and value >= minimum and (maximum is None or value <= maximum):
-        return
-    limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-    raise ValueError(f"`{name}` must be an integer {limits}. Received: {name}={value!r}")
 
 
 def _class_name(label):

@@ -3,12 +3,11 @@
 import collections
 import dataclasses
 import hashlib
-import os
 
-import keras
 import numpy as np
 
-from cin_keras.data.samples import Samples
+from cin_keras.data.samples import Samples, check_samples
+from cin_keras.progress import progress_bar
 
 _SHOW_PROGRESS_ABOVE = 1000  # files to read
 
@@ -48,11 +47,11 @@ class Duplicates:
             f"{self.train.paths[i]!r} = {self.test.paths[j]!r}" for i, j in self.pairs[:5]
         )
         names = [
-            (
-                self.train.class_names[self.train.labels[i]],
-                self.test.class_names[self.test.labels[j]],
-            )
-            for i, j in self.pairs
+            [
+                of_set.class_names[of_set.labels[i]]
+                for of_set, i in zip((self.train, self.test), pair)
+            ]
+            for pair in self.pairs
         ]
         other = sum(a != b for a, b in names)
         return (
@@ -91,54 +90,27 @@ def find_duplicates(train, test, verbose=1):
     >>> find_duplicates(train, test)
     1 of the 2 images of the one set are in the other, too, 1 of them under another class: 'a' = 'd'
     """
-    sizes = [[_size(samples, i) for i in range(len(samples))] for samples in (train, test)]
+    for samples in (train, test):
+        check_samples(samples)
+    sizes = [[samples.encoded_size(i) for i in range(len(samples))] for samples in (train, test)]
     common = set(sizes[0]) & set(sizes[1])
     todo = [[i for i, size in enumerate(of_set) if size in common] for of_set in sizes]
     count = len(todo[0]) + len(todo[1])
-    bar = keras.utils.Progbar(count, unit_name="file")
-    bar = bar if verbose and count > _SHOW_PROGRESS_ABOVE else None
     where = collections.defaultdict(list)
-    for i in todo[0]:
-        where[_digest(train, i)].append(i)
-        if bar:
-            bar.add(1)
     pairs, train_indices = [], set()
-    for j in todo[1]:
-        same = where.get(_digest(test, j), ())
-        if same:
-            pairs.append((same[0], j))
-            train_indices.update(same)
-        if bar:
-            bar.add(1)
+    with progress_bar(count, "file", verbose and count > _SHOW_PROGRESS_ABOVE) as bar:
+        for i in todo[0]:
+            where[digest(train.encoded_bytes(i))].append(i)
+            bar.update()
+        for j in todo[1]:
+            same = where.get(digest(test.encoded_bytes(j)), ())
+            if same:
+                pairs.append((same[0], j))
+                train_indices.update(same)
+            bar.update()
     return Duplicates(train, test, tuple(pairs), tuple(sorted(train_indices)))
 
 
-def _size(samples, index):
-    if samples.encoded is not None:
-        return len(samples.encoded[index])
-    with _naming(samples.paths[index]):
-        return os.path.getsize(samples.paths[index])
-
-
-def _digest(samples, index):
-    if samples.encoded is not None:
-        return hashlib.sha256(samples.encoded[index]).digest()
-    with _naming(samples.paths[index]), open(samples.paths[index], "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-class _naming:
-    """Turns an error of the operating system into a sentence that names the file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, OSError):
-            raise ValueError(
-                f"Cannot read {self.path!r} ({error.strerror or error}). Replace the file or leave "
-                "it out of the data set."
-            ) from error
+def digest(encoded):
+    """What tells images of the same bytes: a hash of `encoded` (bytes)."""
+    return hashlib.blake2b(encoded, digest_size=16).digest()

@@ -6,6 +6,7 @@ arXiv 1306.5151, 2013.
 
 import numpy as np
 
+from cin_keras.checks import check_choice
 from cin_keras.data.listings import (
     check_photographs,
     find_folder,
@@ -57,14 +58,8 @@ def fgvc_aircraft(data_dir, split="train", level="variant"):
     train = cin_keras.data.fgvc_aircraft("data/fgvc-aircraft-2013b", "trainval", "family")
     ```
     """
-    if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be 'train', 'val', 'trainval' or 'test'. Received: split={split!r}"
-        )
-    if level not in _CLASSES:
-        raise ValueError(
-            f"`level` must be 'variant', 'family' or 'manufacturer'. Received: level={level!r}"
-        )
+    check_choice("split", split, SPLITS)
+    check_choice("level", level, _CLASSES)
     nested = ["data", "fgvc-aircraft-2013b/data"]
     root = find_folder(data_dir, "FGVC-Aircraft", f"{_CLASSES[level]}.txt", nested)
     classes_file = existing_file(root / f"{_CLASSES[level]}.txt")

@@ -6,21 +6,13 @@ one of them: an epoch costs what an epoch of single images costs.
 
 import functools
 
-import keras
 import numpy as np
 
-from cin_keras.data.batches import Batches
-from cin_keras.data.cache import with_cache
+from cin_keras.checks import check_bool, check_choice, check_int, check_number
 from cin_keras.data.decoding import MAX_PIXELS
-from cin_keras.data.images import (
-    EpochCounter,
-    check_positive,
-    check_seed,
-    check_shard,
-    finish,
-    read_in_batches,
-)
-from cin_keras.data.skipping import Reader, replacements
+from cin_keras.data.pipeline import EpochCounter, check_shard, read_in_batches
+from cin_keras.data.samples import check_samples
+from cin_keras.data.skipping import replacements
 
 
 def pair_dataset(
@@ -109,9 +101,10 @@ def pair_dataset(
     >>> images_a.shape
     TensorShape([8, 64, 64, 3])
     """
+    check_samples(samples)
     shard_index, shards = check_shard(shard)
-    check_positive(pairs_per_batch=pairs_per_batch)
-    parts = shards if split_batches else 1
+    pairs_per_batch = check_int("pairs_per_batch", pairs_per_batch, least=1)
+    parts = shards if check_bool("split_batches", split_batches) else 1
     sampler = PairSampler(
         samples.labels,
         pairs_per_batch=parts * pairs_per_batch,
@@ -137,57 +130,29 @@ def pair_dataset(
 
     def stand_ins(epoch, position, index):
         partner = order(epoch)[position ^ 1]
-        return replacements(samples.labels, check_seed(seed), epoch, position, index, partner)
+        return replacements(samples.labels, sampler.seed, epoch, position, index, partner)
 
-    epochs = EpochCounter(order, positions, start_epoch)
-    reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
-    images = 2 * pairs_per_batch
-    dataset = read_in_batches(reader, epochs, image_size, augment, check_seed(seed), images)
-    dataset = finish(dataset, epochs)
-    pairs = dataset.map(
+    images = read_in_batches(
+        samples,
+        EpochCounter(order, positions, start_epoch),
+        2 * pairs_per_batch,
+        image_size=image_size,
+        augment=augment,
+        seed=sampler.seed,
+        on_error=on_error,
+        max_pixels=max_pixels,
+        cache=cache,
+        shard=shard,
+        stand_ins=stand_ins,
+    )
+    pairs = images.map(
         lambda images, labels: (
             (images[:pairs_per_batch], images[pairs_per_batch:]),
             (labels[:pairs_per_batch], labels[pairs_per_batch:]),
         )
     )
-    pairs.epochs = epochs
-    pairs.batches = Batches(reader, epochs, images, shard)
-    pairs.skipped = reader.skipped
+    pairs.epochs, pairs.batches, pairs.skipped = images.epochs, images.batches, images.skipped
     return pairs
-
-
-class SetEpoch(keras.callbacks.Callback):
-    """Ties the order of a `pair_dataset` or `image_dataset` to the number of the epoch in `fit`.
-
-    With it, epoch 7 sees the same images in the same order in a run that is resumed at epoch 7 as
-    in one that was never interrupted, whatever else has read from the data set.
-
-    Args:
-        dataset: What `pair_dataset` or `image_dataset` returned (a data set derived from it has
-            lost the counter).
-
-    Raises:
-        TypeError: If the data set has no epoch counter.
-
-    Example:
-
-    ```python
-    pairs = cin_keras.data.pair_dataset(samples)
-    model.fit(pairs, epochs=10, callbacks=[cin_keras.data.SetEpoch(pairs)])
-    ```
-    """
-
-    def __init__(self, dataset):
-        super().__init__()
-        if not isinstance(getattr(dataset, "epochs", None), EpochCounter):
-            raise TypeError(
-                "SetEpoch needs the data set as pair_dataset or image_dataset returned it. "
-                f"Received: dataset={dataset!r}"
-            )
-        self.epochs = dataset.epochs
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epochs.epoch = epoch
 
 
 class PairSampler:
@@ -222,28 +187,20 @@ class PairSampler:
         seed=0,
         sampling="image",
     ):
-        if sampling not in ("image", "class"):
-            raise ValueError(
-                f"`sampling` must be 'image' or 'class'. Received: sampling={sampling!r}"
-            )
-        check_positive(pairs_per_batch=pairs_per_batch)
         self.labels = np.asarray(labels)
-        self.pairs_per_batch = pairs_per_batch
-        self.positive_fraction = positive_fraction
+        self.pairs_per_batch = check_int("pairs_per_batch", pairs_per_batch, least=1)
+        self.positive_fraction = check_number(
+            "positive_fraction", positive_fraction, least=0, most=1
+        )
         self.classes_per_batch = classes_per_batch
-        self.sampling = sampling
-        self.seed = check_seed(seed)
+        self.sampling = check_choice("sampling", sampling, ("image", "class"))
+        self.seed = check_int("seed", seed, least=0)
         self.classes, ranks, self._sizes = np.unique(
             self.labels, return_inverse=True, return_counts=True
         )
         # The class of every sample, from 0 without gaps; integers of 16 bits sort fastest.
         self._class_of = ranks.astype(np.min_scalar_type(len(self.classes)))
         self._starts = np.cumsum(self._sizes) - self._sizes
-        if not 0 <= positive_fraction <= 1:
-            raise ValueError(
-                "`positive_fraction` must lie in [0, 1]. "
-                f"Received: positive_fraction={positive_fraction}"
-            )
         if positive_fraction < 1 and len(self.classes) < 2:
             raise ValueError(
                 "Negative pairs need two classes; use positive_fraction=1.0 or more classes. "
@@ -260,13 +217,10 @@ class PairSampler:
 
     def _check_classes_per_batch(self):
         images = 2 * self.pairs_per_batch
-        check_positive(classes_per_batch=self.classes_per_batch)
         least = 1 if self.positive_fraction == 1 else 2
-        if not least <= self.classes_per_batch <= len(self.classes):
-            raise ValueError(
-                f"`classes_per_batch` must lie between {least} and the number of classes, "
-                f"{len(self.classes)}. Received: classes_per_batch={self.classes_per_batch}"
-            )
+        self.classes_per_batch = check_int(
+            "classes_per_batch", self.classes_per_batch, least, most=len(self.classes)
+        )
         if images % self.classes_per_batch:
             raise ValueError(
                 f"`classes_per_batch` must divide the {images} images of a batch. "

@@ -4,11 +4,16 @@ import collections
 import dataclasses
 import difflib
 import numbers
+import os
 import pathlib
 
 import numpy as np
 
-from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage, decode
+from cin_keras.checks import check_bool, check_int, check_labels, check_list, check_number, short
+from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage, decode, file_bytes, file_size
+
+# What a sample may have beside its path and label, one entry a sample.
+_OPTIONAL = ("boxes", "encoded", "parts", "bottom_strips", "crops")
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -59,68 +64,42 @@ class Samples:
     crops: np.ndarray | None = None
 
     def __post_init__(self):
-        def assign(name, value):
-            object.__setattr__(self, name, value)
-
-        assign("paths", tuple(str(path) for path in self.paths))
-        assign("class_names", tuple(str(name) for name in self.class_names))
-        if not self.paths:
-            raise ValueError("A data set needs at least one sample. Received: no paths")
-        labels = np.asarray(self.labels)
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                "`labels` must be one integer a sample, shape (samples,). "
-                f"Received: dtype={labels.dtype}, shape={labels.shape}"
-            )
-        assign("labels", labels.astype("int32"))
+        paths = check_list("paths", self.paths)
+        wrong = [path for path in paths if not isinstance(path, (str, os.PathLike))]
+        if wrong or not paths:
+            received = f"{short(wrong[0])} among them" if wrong else "no paths"
+            raise ValueError(f"`paths` must be one str a sample, one or more. Received: {received}")
+        paths = tuple(str(path) for path in paths)
+        class_names = tuple(str(name) for name in check_list("class_names", self.class_names))
+        twice = [name for name, count in collections.Counter(class_names).items() if count > 1]
+        if twice:
+            raise ValueError(f"Class names must differ. Received twice: {twice[:5]}")
+        values = {"paths": paths, "class_names": class_names}
+        values |= {name: getattr(self, name) for name in ("labels", *_OPTIONAL)}
+        for name in ("encoded", "parts"):
+            if values[name] is not None:
+                values[name] = check_list(name, values[name])
+        for name in ("labels", *_OPTIONAL):
+            if values[name] is not None and len(values[name]) != len(paths):
+                raise ValueError(
+                    f"`{name}` must have one entry a sample. "
+                    f"Received: {len(values[name])} {name} for {len(paths)} paths"
+                )
+        labels = check_labels("labels", self.labels, len(class_names), names=paths)
+        values["labels"] = labels.astype("int32")
         for name in ("boxes", "crops"):
-            if getattr(self, name) is not None:
-                boxes = np.asarray(getattr(self, name), "float32")
-                if boxes.ndim != 2 or boxes.shape[1] != 4:
-                    raise ValueError(
-                        f"`{name}` must have shape (samples, 4): left, top, right, bottom. "
-                        f"Received: shape={boxes.shape}"
-                    )
-                assign(name, boxes)
+            if values[name] is not None:
+                values[name] = _check_boxes(name, values[name], paths)
         if self.bottom_strips is not None:
             strips = np.asarray(self.bottom_strips)
             if strips.ndim != 1 or not np.issubdtype(strips.dtype, np.integer) or strips.min() < 0:
                 raise ValueError(
                     "`bottom_strips` must be one integer of at least 0 a sample. "
-                    f"Received: bottom_strips={self.bottom_strips!r}"
+                    f"Received: bottom_strips={short(self.bottom_strips)}"
                 )
-            assign("bottom_strips", strips.astype("int32"))
-        for name in ("encoded", "parts"):
-            if getattr(self, name) is not None:
-                assign(name, tuple(getattr(self, name)))
-        for name in ("labels", *_OPTIONAL):
-            value = getattr(self, name)
-            if value is not None and len(value) != len(self.paths):
-                raise ValueError(
-                    f"`{name}` must have one entry a sample. "
-                    f"Received: {len(value)} {name} for {len(self.paths)} paths"
-                )
-        twice = [n for n, k in collections.Counter(self.class_names).items() if k > 1]
-        if twice:
-            raise ValueError(f"Class names must differ. Received twice: {twice[:5]}")
-        wrong = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.class_names)))
-        if wrong.size:
-            raise ValueError(
-                f"Labels must lie in 0..{len(self.class_names) - 1} "
-                f"({len(self.class_names)} class names). Received: label "
-                f"{self.labels[wrong[0]]} for {self.paths[wrong[0]]!r} ({wrong.size} such samples)"
-            )
-        for name, kind in (("boxes", "box"), ("crops", "crop")):
-            if getattr(self, name) is not None:
-                boxes = getattr(self, name)
-                width, height = (boxes[:, 2:] - boxes[:, :2]).T
-                empty = np.flatnonzero(~((width > 0) & (height > 0)))
-                if empty.size:
-                    raise ValueError(
-                        f"A {kind} must have right > left and bottom > top. Received: "
-                        f"{boxes[empty[0]].tolist()} for {self.paths[empty[0]]!r} "
-                        f"({empty.size} such samples)"
-                    )
+            values["bottom_strips"] = strips.astype("int32")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def num_classes(self):
@@ -177,12 +156,7 @@ class Samples:
         >>> few.class_names, few.labels.tolist()
         (('cat', 'owl'), [0, 1])
         """
-        if isinstance(classes, str):
-            raise ValueError(
-                "`classes` must be a list of class names or labels. "
-                f"Received: classes={classes!r}; for one class, [{classes!r}]"
-            )
-        wanted = [self._label_of(item) for item in classes]
+        wanted = [self._label_of(item) for item in check_list("classes", classes)]
         twice = [self.class_names[k] for k, n in collections.Counter(wanted).items() if n > 1]
         if twice:
             raise ValueError(f"`classes` must differ. Received twice: {twice[:5]}")
@@ -193,7 +167,7 @@ class Samples:
                 f"for {self!r}"
             )
         kept = self.subset(chosen)
-        if not renumber:
+        if not check_bool("renumber", renumber):
             return kept
         order = np.sort(wanted)
         return dataclasses.replace(
@@ -239,10 +213,7 @@ class Samples:
         >>> cats.join(Samples(["b.jpg", "c.jpg"], [0, 1], ["dog", "cat"])).labels.tolist()
         [0, 1, 0]
         """
-        together = (self, *others)
-        wrong = [item for item in others if not isinstance(item, Samples)]
-        if wrong:
-            raise ValueError(f"Only Samples can be joined. Received: {wrong[0]!r}")
+        together = (self, *map(check_samples, others))
         for name, advice in (
             ("boxes", "; to do without, dataclasses.replace(samples, boxes=None)"),
             ("encoded", ""),
@@ -301,8 +272,7 @@ class Samples:
         """
         if self.boxes is None:
             raise ValueError(f"These samples have no boxes to crop to. Received: {self!r}")
-        if not (isinstance(margin, numbers.Real) and 0 <= margin < np.inf):
-            raise ValueError(f"`margin` must be a number of at least 0. Received: margin={margin}")
+        check_number("margin", margin, least=0)
         around = margin * np.tile(self.boxes[:, 2:] - self.boxes[:, :2], 2)
         crops = self.boxes + around * (-1, -1, 1, 1)
         crops = np.concatenate([np.floor(crops[:, :2]), np.ceil(crops[:, 2:])], axis=1)
@@ -336,9 +306,8 @@ class Samples:
         Raises:
             ValueError: If `fraction` is not in (0, 1) or no class has two samples.
         """
-        if not 0 < fraction < 1:
-            raise ValueError(f"`fraction` must lie in (0, 1). Received: fraction={fraction}")
-        rng = np.random.default_rng(seed)
+        check_number("fraction", fraction, above=0, below=1)
+        rng = np.random.default_rng(check_int("seed", seed, least=0))
         held_out = np.zeros(len(self), bool)
         for members in self._by_class(np.arange(len(self))):
             if len(members) > 1:
@@ -356,9 +325,8 @@ class Samples:
         Raises:
             ValueError: If `count` is less than 1.
         """
-        if count < 1:
-            raise ValueError(f"`count` must be at least 1. Received: count={count}")
-        rng = np.random.default_rng(seed)
+        count = check_int("count", count, least=1)
+        rng = np.random.default_rng(check_int("seed", seed, least=0))
         order = rng.permutation(len(self))
         rank = np.empty(len(self), int)
         for members in self._by_class(order):
@@ -391,6 +359,18 @@ class Samples:
         source = self.paths[index] if self.encoded is None else self.encoded[index]
         return self._cut(decode(source, name=self.paths[index], max_pixels=max_pixels), index)
 
+    def encoded_bytes(self, index):
+        """The file of one sample (int), or what is in memory in its place, as bytes.
+
+        Raises:
+            UnreadableImage: A ValueError that names the file, if it cannot be read.
+        """
+        return file_bytes(self.paths[index]) if self.encoded is None else self.encoded[index]
+
+    def encoded_size(self, index):
+        """How many bytes `encoded_bytes` has; of a file without reading it."""
+        return file_size(self.paths[index]) if self.encoded is None else len(self.encoded[index])
+
     def _cut(self, image, index):
         """The part of a decoded, upright image that belongs to the sample."""
         left, top, right, bottom = 0, 0, *image.size
@@ -417,8 +397,20 @@ class Samples:
         return image if box == (0, 0, *image.size) else image.crop(box)
 
 
-# What a sample may have beside its path and label, one entry a sample.
-_OPTIONAL = ("boxes", "encoded", "parts", "bottom_strips", "crops")
+def _check_boxes(name, boxes, paths):
+    boxes = np.asarray(boxes, "float32")
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f"`{name}` must have shape (samples, 4): left, top, right, bottom. "
+            f"Received: shape={boxes.shape}"
+        )
+    empty = np.flatnonzero(~(boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    if empty.size:
+        raise ValueError(
+            f"`{name}` must have right > left and bottom > top. Received: "
+            f"{boxes[empty[0]].tolist()} for {paths[empty[0]]!r} ({empty.size} such samples)"
+        )
+    return boxes
 
 
 def _parts_in(boxes, crop):
@@ -428,6 +420,17 @@ def _parts_in(boxes, crop):
         left, top, right, bottom = np.clip(np.asarray(box) - corner, 0, size).tolist()
         if left < right and top < bottom:
             yield name, (left, top, right, bottom)
+
+
+def check_samples(samples):
+    """Returns `samples`; ValueError unless they are `Samples`, or read like some."""
+    if not isinstance(samples, Samples) and not hasattr(samples, "class_names"):
+        raise ValueError(
+            "`samples` must be Samples, as a loader such as `cin_keras.data.find_data_set` or "
+            f"`image_folder` lists them. Received: {short(samples)} of type "
+            f"{type(samples).__name__}"
+        )
+    return samples
 
 
 def existing_file(*candidates):

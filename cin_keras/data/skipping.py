@@ -8,8 +8,6 @@ import weakref
 import keras
 import numpy as np
 
-from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage
-
 
 class SkippedImages:
     """The images that a pipeline with `on_error="skip"` has left out so far.
@@ -125,83 +123,6 @@ class ReportSkipped(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for skipped in self.skipped:
             skipped.report()
-
-
-class Reader:
-    """Decodes the samples of a pipeline and does as `on_error` says. Safe in parallel threads.
-
-    Args:
-        samples: `Samples`.
-        on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
-        max_pixels: As for `cin_keras.data.decode`. Defaults to 178,956,970.
-        replacements: With `"skip"`, a function from epoch, position and index to the indices
-            that may stand in for that image, the best first; or `None` to leave it out. Defaults
-            to `None`.
-
-    Attributes:
-        skipped: `SkippedImages`.
-        shortens: Bool, whether images may be left out without another in their place.
-
-    Raises:
-        ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
-    """
-
-    def __init__(self, samples, on_error="raise", max_pixels=MAX_PIXELS, replacements=None):
-        if on_error not in ("raise", "skip"):
-            raise ValueError(
-                f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}"
-            )
-        if not isinstance(max_pixels, (int, np.integer)) or max_pixels < 1:
-            raise ValueError(
-                f"`max_pixels` must be an int of at least 1. Received: max_pixels={max_pixels!r}"
-            )
-        self.samples = samples
-        self.on_error = on_error
-        self.max_pixels = max_pixels
-        self.replacements = replacements
-        self.skipped = SkippedImages(samples)
-        self.shortens = on_error == "skip" and replacements is None
-
-    def __call__(self, epoch, position, index):
-        """The image at a place of an epoch.
-
-        Returns:
-            `(image, index)`: a `PIL.Image.Image` and the number of the sample it shows, which
-            may be another's; or `None` where the image is left out.
-
-        Raises:
-            ValueError: For a bad image with `"raise"`; with `"skip"`, if none is good.
-        """
-        if self.on_error == "raise":
-            return self.samples.read(index, max_pixels=self.max_pixels), index
-        image = self._try(index)
-        if image is not None or self.replacements is None:
-            return None if image is None else (image, index)
-        for other in self.replacements(epoch, position, index):
-            image = self._try(other)
-            if image is not None:
-                return image, other
-        raise ValueError(
-            f"None of the {len(self.samples)} images can be decoded. The first: "
-            f"{self.samples.paths[0]!r} ({self.skipped.reasons[0]})"
-        )
-
-    def shown(self, epoch, position, index):
-        """The sample that was shown at a place of an epoch (int or `None`), without reading it."""
-        if index not in self.skipped:
-            return index
-        others = self.replacements(epoch, position, index) if self.replacements else ()
-        return next((other for other in others if other not in self.skipped), None)
-
-    def _try(self, index):
-        """The image, or `None` if it is bad; a bad one is never read again."""
-        if index in self.skipped:
-            return None
-        try:
-            return self.samples.read(index, max_pixels=self.max_pixels)
-        except UnreadableImage as error:
-            self.skipped.add(index, error.reason)
-            return None
 
 
 def replacements(labels, seed, epoch, position, index, partner=None):

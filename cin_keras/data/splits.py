@@ -5,7 +5,9 @@ import os
 import pathlib
 import warnings
 
+from cin_keras.checks import check_number
 from cin_keras.data.listings import first_few
+from cin_keras.files import write_text
 
 # What people call the parts of a data set, and what this package does.
 SPLIT_NAMES = {
@@ -66,12 +68,8 @@ def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0
     >>> random_splits(samples)["train"]
     Samples(12 classes, 96 images, 8–8 a class)
     """
-    for name, fraction in (
-        ("validation_fraction", validation_fraction),
-        ("test_fraction", test_fraction),
-    ):
-        if not 0 <= fraction < 1:
-            raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={fraction!r}")
+    check_number("validation_fraction", validation_fraction, least=0, below=1)
+    check_number("test_fraction", test_fraction, least=0, below=1)
     if validation_fraction + test_fraction >= 1:
         raise ValueError(
             "`validation_fraction` and `test_fraction` must leave something to train on. Received: "
@@ -131,12 +129,9 @@ def save_split(path, splits, data_dir, about=None):
                 )
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    # A name that is no UTF-8 comes back from JSON's escape as it is on the disk.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 
 def load_split(path, samples, data_dir):

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from cin_keras.checks import check_choice
 from cin_keras.data.listings import check_photographs
 from cin_keras.data.samples import Samples, existing_file
 
@@ -60,8 +61,7 @@ def stanford_cars(data_dir, split="train"):
     train = cin_keras.data.stanford_cars("data/stanford_cars", "train")
     ```
     """
-    if split not in _FOLDERS:
-        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
+    check_choice("split", split, _FOLDERS)
     root = pathlib.Path(data_dir)
     if not root.is_dir():
         raise FileNotFoundError(

@@ -2,24 +2,23 @@
 
 import concurrent.futures
 import dataclasses
-import hashlib
 import os
-import sys
 
-import keras
 import numpy as np
 from PIL import Image
 
+from cin_keras.checks import check_int, check_list
 from cin_keras.data.decoding import (
     MAX_PIXELS,
     UnreadableImage,
-    file_bytes,
     is_transparent,
     open_image,
     to_rgb,
 )
+from cin_keras.data.duplicates import digest
 from cin_keras.data.jpeg_warnings import jpeg_warnings
 from cin_keras.data.samples import Samples
+from cin_keras.progress import progress_bar
 
 _SMALL = 8  # pixels, below which nothing can be recognised
 
@@ -101,19 +100,25 @@ def verify_images(samples, *, max_pixels=MAX_PIXELS, verbose=1):
     samples = samples.subset(verification.readable)
     ```
     """
-    if not isinstance(samples, Samples):
-        paths = tuple(os.fspath(path) for path in samples)
-        samples = Samples(paths, np.zeros(len(paths), int), ["image"]) if paths else None
-        if samples is None:
+    labelled = isinstance(samples, Samples)
+    if not labelled:
+        if isinstance(samples, (str, os.PathLike)):
+            raise ValueError(
+                "`samples` must be Samples or a list of paths; a folder is checked by `python -m "
+                f"cin_keras.data.verify {samples}`. Received: samples={str(samples)!r}"
+            )
+        paths = check_list("samples", samples)
+        if not paths:
             return Verification(np.zeros(0, bool), (), ())
-        labelled = False
-    else:
-        labelled = True
-    progress = _progress_bar(len(samples)) if verbose else None
+        samples = Samples(paths, np.zeros(len(paths), int), ["image"])
+    check_int("max_pixels", max_pixels, least=1)
     inspected = []
     # Threads, not processes: Pillow and TensorFlow decode without holding Python's lock, and
     # nothing need be started, copied or forked beside a running TensorFlow.
-    with concurrent.futures.ThreadPoolExecutor(_cores()) as threads:
+    with (
+        concurrent.futures.ThreadPoolExecutor(_cores()) as threads,
+        progress_bar(len(samples), "image", verbose) as bar,
+    ):
         # A slice at a time, so that not all files are in memory at once.
         size = 16 * _cores()
         for start in range(0, len(samples), size):
@@ -121,8 +126,7 @@ def verify_images(samples, *, max_pixels=MAX_PIXELS, verbose=1):
             results = list(threads.map(lambda i: _inspect(samples, i, max_pixels), indices))
             _listen_to_libjpeg(results, threads)
             inspected += results
-            if progress:
-                progress.update(len(inspected))
+            bar.update(len(results))
     problems = [
         Finding(path, result.problem)
         for path, result in zip(samples.paths, inspected)
@@ -153,7 +157,7 @@ def _inspect(samples, index, max_pixels):
     path = samples.paths[index]
     result = _Inspected()
     try:
-        data = samples.encoded[index] if samples.encoded is not None else file_bytes(path)
+        data = samples.encoded_bytes(index)
         with open_image(data, name=path, max_pixels=max_pixels) as image:
             image.load()
             exif = image.info.get("exif")
@@ -170,7 +174,7 @@ def _inspect(samples, index, max_pixels):
     except MemoryError:
         result.problem = "decoding it takes more memory than there is"
         return result
-    result.digest = hashlib.blake2b(data, digest_size=16).digest()
+    result.digest = digest(data)
     if samples.boxes is not None:
         left, top, right, bottom = samples.boxes[index].tolist()
         inside = f"its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
@@ -279,12 +283,6 @@ def _cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _progress_bar(count):
-    # In a log file every update is a line of its own: few will do.
-    interval = 0.1 if sys.stdout.isatty() else 30
-    return keras.utils.Progbar(count, unit_name="image", interval=interval)
 
 
 def _plural(number, noun):

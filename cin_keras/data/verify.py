@@ -141,8 +141,7 @@ def main(arguments=None):
     if not os.path.isdir(args.folder):
         parser.error(f"There is no folder {args.folder!r}.")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the progress bar, not the report
-            verification, others = verify_folder(args.folder, max_pixels=args.max_pixels)
+        verification, others = verify_folder(args.folder, max_pixels=args.max_pixels)
     except KeyboardInterrupt:
         print("\nInterrupted: nothing is reported.", file=sys.stderr)
         return 130

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.stats import binomtest
 
+from cin_keras.checks import check_labels
+
 
 def evaluate_predictions(labels, probabilities, class_names):
     """Accuracy, top-5 accuracy and accuracy per class.
@@ -26,16 +28,13 @@ def evaluate_predictions(labels, probabilities, class_names):
     >>> evaluate_predictions([0, 1], scores, ["cat", "dog"])["accuracy"]
     0.5
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    if (
-        labels.ndim != 1
-        or not len(labels)
-        or probabilities.shape != (len(labels), len(class_names))
-    ):
+    labels = check_labels("labels", labels, len(class_names))
+    probabilities = np.asarray(probabilities)
+    if probabilities.shape != (len(labels), len(class_names)):
         raise ValueError(
-            "`labels` must have shape (images,), at least one, and `probabilities` "
-            f"(images, {len(class_names)}), one column a class name. Received: "
-            f"labels.shape={labels.shape}, probabilities.shape={probabilities.shape}"
+            "`probabilities` must have shape (images, classes), one row a label and one column a "
+            f"class name, {(len(labels), len(class_names))}. "
+            f"Received: probabilities.shape={probabilities.shape}"
         )
     finite = np.isfinite(probabilities).all(axis=1)
     if not finite.all():

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cin_keras.checks import check_labels
+
 
 class ConfusedPair(NamedTuple):
     """Two classes that are taken for each other.
@@ -59,8 +61,8 @@ def confusion_counts(true_labels, predicted_labels, num_classes):
     array([[1, 1],
            [0, 1]])
     """
-    true_labels = checked_labels("true_labels", true_labels, num_classes)
-    predicted_labels = checked_labels(
+    true_labels = check_labels("true_labels", true_labels, num_classes)
+    predicted_labels = check_labels(
         "predicted_labels", predicted_labels, num_classes, len(true_labels)
     )
     cells = true_labels * num_classes + predicted_labels
@@ -144,25 +146,3 @@ def order_of_mistakes(labels, predicted_labels, probabilities):
     wrong = np.flatnonzero(predicted_labels != labels)
     lead = probabilities[wrong, predicted_labels[wrong]] - probabilities[wrong, labels[wrong]]
     return wrong[np.argsort(-lead, kind="stable")]
-
-
-def checked_labels(argument, labels, num_classes, num_samples=None):
-    """`labels` as an array of int64; ValueError if they are not one class number a sample."""
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not labels.size or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"`{argument}` must be one integer a sample, shape (samples,), and at least one. "
-            f"Received: dtype={labels.dtype}, shape={labels.shape}"
-        )
-    if num_samples is not None and len(labels) != num_samples:
-        raise ValueError(
-            f"`{argument}` must hold one label for each of {num_samples} samples. "
-            f"Received: {len(labels)} labels"
-        )
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if wrong.size:
-        raise ValueError(
-            f"`{argument}` must lie in 0..{num_classes - 1} ({num_classes} classes). Received: "
-            f"{labels[wrong[0]]} at index {wrong[0]} ({wrong.size} such labels)"
-        )
-    return labels.astype("int64")

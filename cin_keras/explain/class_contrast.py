@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from cin_keras.checks import check_labels
 from cin_keras.explain.feature_maps import (
     backbone_maps,
     check_model,
@@ -68,7 +69,7 @@ def class_contrast_map(model, images, classes=None, others=None):
         positive where the image speaks for `classes`, negative where for `others`.
 
     Raises:
-        TypeError: If the model is no `CIN`, or images or classes are no numbers.
+        TypeError: If the model is no `CIN`, or images are no numbers.
         ValueError: If images are not as above or not of the model's size, a class does not exist,
             or an image would be explained by a class against itself.
 
@@ -195,24 +196,9 @@ def check_classes(name, classes, batch, num_classes):
     if classes is None:
         return None
     array = np.asarray(ops.convert_to_numpy(classes) if ops.is_tensor(classes) else classes)
-    if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"`{name}` must be a class number, or one an image. "
-            f"Received: {name}={classes!r} of dtype {array.dtype}"
-        )
-    if array.shape not in ((), (batch,)):
-        raise ValueError(
-            f"`{name}` must be one class number, or one for each of {batch} images, shape "
-            f"({batch},). Received: shape={array.shape}"
-        )
-    array = np.broadcast_to(array.astype("int64"), (batch,))
-    wrong = array[(array < 0) | (array >= num_classes)]
-    if wrong.size:
-        raise ValueError(
-            f"`{name}` must lie in 0..{num_classes - 1} ({num_classes} classes). "
-            f"Received: {wrong[0]}"
-        )
-    return array
+    if array.ndim == 0:
+        array = np.full(batch, array)
+    return check_labels(name, array, num_classes, batch)
 
 
 def class_contrast_figure(

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from cin_keras.checks import check_number
+from cin_keras.checks import check_choice, check_number, check_size
 
 COLOUR_MAPS = ("viridis", "plasma", "inferno", "magma", "cividis")
 
@@ -33,11 +33,10 @@ def upsample(maps, size):
     [[-0.0703125, 0.203125, 0.796875, 1.0703125]]
     """
     maps = _check_maps(maps)
-    size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    fits = len(size) == 2 and all(isinstance(side, (int, np.integer)) for side in size)
-    if not fits or size[0] < maps.shape[-2] or size[1] < maps.shape[-1]:
+    size = check_size("size", size)
+    if size[0] < maps.shape[-2] or size[1] < maps.shape[-1]:
         raise ValueError(
-            "`size` must be an int or (height, width) in pixels, no smaller than the maps, "
+            "`size` must be no smaller than the maps, "
             f"{maps.shape[-2]}×{maps.shape[-1]}. Received: size={size}"
         )
     resized = [_resize(map, size) for map in maps.reshape(-1, *maps.shape[-2:])]
@@ -70,14 +69,8 @@ def overlay(image, map, limits=None, opacity=0.5, colour_map="viridis"):
     from matplotlib import colormaps
 
     image = _check_picture(image)
-    check_number("opacity", opacity, least=0)
-    if opacity > 1:
-        raise ValueError(f"`opacity` must lie in [0, 1]. Received: opacity={opacity}")
-    if colour_map not in COLOUR_MAPS:
-        raise ValueError(
-            f"`colour_map` must be one of {', '.join(COLOUR_MAPS)}. "
-            f"Received: colour_map={colour_map!r}"
-        )
+    check_number("opacity", opacity, least=0, most=1)
+    check_choice("colour_map", colour_map, COLOUR_MAPS)
     map = _check_maps(map, dimensions=(2,))
     low, high = value_limits(map) if limits is None else check_limits(limits)
     values = upsample(map, image.shape[:2])

@@ -7,6 +7,7 @@ section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
 import keras
 from keras import ops
 
+from cin_keras.checks import check_choice
 from cin_keras.layers.feature_map import check_feature_map, check_pooling
 from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.interleave import interleave, separate
@@ -77,10 +78,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
                 "`interaction` must be a SelfChannelInteraction, whose weights are shared. "
                 f"Received: interaction={interaction!r} of type {type(interaction).__name__}"
             )
-        if descriptor not in ("average", "flatten"):
-            raise ValueError(
-                f"`descriptor` must be 'average' or 'flatten'. Received: descriptor={descriptor!r}"
-            )
+        check_choice("descriptor", descriptor, ("average", "flatten"))
         self.interaction = interaction
         self.pooling = check_pooling(pooling)
         self.descriptor = descriptor

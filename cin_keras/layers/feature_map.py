@@ -2,23 +2,18 @@
 
 from keras import ops
 
+from cin_keras.checks import check_choice
+
 
 def check_pooling(pooling):
     """Returns `pooling` if it is `None` or `"avg"`, else raises ValueError."""
-    if pooling not in (None, "avg"):
-        raise ValueError(f"`pooling` must be None or 'avg'. Received: pooling={pooling!r}")
-    return pooling
+    return check_choice("pooling", pooling, (None, "avg"))
 
 
 def check_data_format(data_format):
     """The axis of the channels, 3 for `"channels_last"`, 1 for `"channels_first"`, else raises."""
-    axis = {"channels_last": 3, "channels_first": 1}.get(data_format)
-    if axis is None:
-        raise ValueError(
-            "`data_format` must be 'channels_last', 'channels_first' or None. "
-            f"Received: data_format={data_format!r}"
-        )
-    return axis
+    check_choice("data_format", data_format, ("channels_last", "channels_first"))
+    return 3 if data_format == "channels_last" else 1
 
 
 def check_feature_map(layer, shape):

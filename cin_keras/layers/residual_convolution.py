@@ -10,6 +10,7 @@ Symbols, here and in the code: `c` channels, `l` positions, `X` one image's feat
 import keras
 from keras import ops
 
+from cin_keras.checks import check_size
 from cin_keras.layers.feature_map import (
     check_data_format,
     check_feature_map,
@@ -77,13 +78,7 @@ class ResidualConvolution(keras.layers.Layer):
         self.pooling = check_pooling(pooling)
         self.data_format = data_format or keras.config.image_data_format()
         self.channel_axis = check_data_format(self.data_format)
-        sizes = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
-        if len(sizes) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
-            raise ValueError(
-                "`kernel_size` must be a positive int or two of them. "
-                f"Received: kernel_size={kernel_size}"
-            )
-        self.kernel_size = sizes
+        self.kernel_size = check_size("kernel_size", kernel_size)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

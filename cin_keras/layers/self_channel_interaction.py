@@ -14,7 +14,7 @@ import math
 import keras
 from keras import ops
 
-from cin_keras.checks import check_bool, check_int, check_number
+from cin_keras.checks import check_bool, check_choice, check_int, check_number
 from cin_keras.layers.feature_map import check_feature_map
 from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.matmul import float32_matmul
@@ -120,12 +120,7 @@ class SelfChannelInteraction(ResidualConvolution):
         self.block_rows = block_rows
         if block_rows is not None:
             self.block_rows = check_int("block_rows", block_rows, least=1)
-        if similarity not in SIMILARITIES:
-            raise ValueError(
-                f"`similarity` must be one of {', '.join(map(repr, SIMILARITIES))}. "
-                f"Received: similarity={similarity!r}"
-            )
-        self.similarity = similarity
+        self.similarity = check_choice("similarity", similarity, SIMILARITIES)
         self.learnable_scale = check_bool("learnable_scale", learnable_scale)
 
     def build(self, input_shape):

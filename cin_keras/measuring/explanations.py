@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from cin_keras import explain
-from cin_keras.data.images import crop, crop_box
+from cin_keras.data.cropping import crop, crop_box
 from cin_keras.evaluation import softmax
 from cin_keras.explain import scores
 from cin_keras.measuring.panels import name_rows, panels, save_open

@@ -37,7 +37,7 @@ from cin_keras.models.pair_batch import (
 )
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.serving.export import export_inference
-from cin_keras.serving.model_card import check_class_names, check_image_size, check_settings
+from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
 
 # Factors on the learning rate, for LayerwiseSGD. φ and ψ see thousands of nearly equal inputs: at
 # the classifier's rate φ overshoots, and η = ψ(...) runs away until Z' is the same for all images.
@@ -208,7 +208,7 @@ class CIN(keras.Model):
         _check_input_shape(input_shape)
         # Before anything that takes time.
         check_class_names(class_names, num_classes)
-        check_image_size(image_size, _height_and_width(input_shape))
+        choose_image_size(image_size, _height_and_width(input_shape))
         check_settings(settings)
         check_interaction(
             interaction,
@@ -343,7 +343,7 @@ class CIN(keras.Model):
     @image_size.setter
     def image_size(self, image_size):
         network_size = _height_and_width(self.input_shape[1:])
-        self._image_size = check_image_size(image_size, network_size)
+        self._image_size = choose_image_size(image_size, network_size)
 
     @property
     def settings(self):

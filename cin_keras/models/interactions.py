@@ -2,6 +2,7 @@
 
 import keras
 
+from cin_keras.checks import check_choice
 from cin_keras.layers import (
     BilinearPooling,
     NonLocalBlock,
@@ -79,11 +80,7 @@ def check_interaction(
     interaction, block_rows, projection_dim, second_backbone, similarity, learnable_scale, weights
 ):
     """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
-    if interaction not in INTERACTIONS:
-        raise ValueError(
-            f"`interaction` must be one of {', '.join(map(repr, INTERACTIONS))}. "
-            f"Received: interaction={interaction!r}"
-        )
+    check_choice("interaction", interaction, INTERACTIONS)
     users = {
         "block_rows": (block_rows, SELF_CHANNEL),
         "projection_dim": (projection_dim, ("bilinear",)),
@@ -107,18 +104,11 @@ def check_interaction(
 
 def check_contrast(contrast, interaction, descriptor):
     """Raises ValueError for an unknown contrast or descriptor, or a contrast that cannot be."""
-    if contrast not in CONTRASTS:
-        raise ValueError(
-            f"`contrast` must be one of {', '.join(map(repr, CONTRASTS))}. "
-            f"Received: contrast={contrast!r}"
-        )
+    check_choice("contrast", contrast, CONTRASTS)
     if contrast == "cci" and interaction not in SELF_CHANNEL:
         raise ValueError(
             "`contrast='cci'` contrasts the interaction weights of 'sci' or 'pos_sci'; with any "
             "other interaction use contrast='embedding' or None. "
             f"Received: interaction={interaction!r}"
         )
-    if descriptor not in ("average", "flatten"):
-        raise ValueError(
-            f"`descriptor` must be 'average' or 'flatten'. Received: descriptor={descriptor!r}"
-        )
+    check_choice("descriptor", descriptor, ("average", "flatten"))

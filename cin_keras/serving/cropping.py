@@ -5,7 +5,7 @@ shrinks (antialiased); TensorFlow has the same filter. Pillow rounds to 8 bits b
 TensorFlow once, so a pixel differs by at most one grey level, and by 0.15 on average.
 """
 
-from cin_keras.data.images import RESIZE_RATIO
+from cin_keras.data.cropping import RESIZE_RATIO
 
 
 def crop_in_graph(image, height, width):
@@ -18,7 +18,7 @@ def crop_in_graph(image, height, width):
 
     Returns:
         uint8 tensor of shape `(height, width, 3)`, within one grey level of
-        `cin_keras.data.images.crop(image, height, width)`.
+        `cin_keras.data.cropping.crop(image, height, width)`.
 
     Example:
 

@@ -3,6 +3,8 @@
 import json
 import math
 
+from cin_keras.checks import check_size, short
+
 
 def check_class_names(class_names, num_classes):
     """Returns the names as a list of str, or `None`.
@@ -25,12 +27,12 @@ def check_class_names(class_names, num_classes):
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError(
             "`class_names` must be a list of str, none of them empty, or None. "
-            f"Received: class_names={_short(class_names)}"
+            f"Received: class_names={short(class_names)}"
         )
     if len(names) != num_classes:
         raise ValueError(
             f"`class_names` must hold one name for each of the {num_classes} classes. "
-            f"Received: {len(names)} names, {_short(class_names)}"
+            f"Received: {len(names)} names, {short(class_names)}"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -38,7 +40,7 @@ def check_class_names(class_names, num_classes):
     return [str(name) for name in names]
 
 
-def check_image_size(image_size, network_size):
+def choose_image_size(image_size, network_size):
     """Returns `(height, width)` in pixels, that of the network for `None`, or `None` if it is free.
 
     Args:
@@ -50,18 +52,12 @@ def check_image_size(image_size, network_size):
 
     Example:
 
-    >>> check_image_size(448, (None, None)), check_image_size(None, (96, 64))
+    >>> choose_image_size(448, (None, None)), choose_image_size(None, (96, 64))
     ((448, 448), (96, 64))
     """
     if image_size is None:
         return None if None in network_size else tuple(network_size)
-    size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size,) * 2
-    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size)
-    if len(size) != 2 or not whole:
-        raise ValueError(
-            "`image_size` must be a positive int, (height, width) or None. "
-            f"Received: image_size={image_size!r}"
-        )
+    size = check_size("image_size", image_size)
     if any(own not in (None, side) for side, own in zip(size, network_size)):
         raise ValueError(
             f"`image_size` must be that of the network's input, {tuple(network_size)}, "
@@ -84,9 +80,7 @@ def check_settings(settings):
     if settings is None:
         return {}
     if not isinstance(settings, dict):
-        raise ValueError(
-            f"`settings` must be a dict or None. Received: settings={_short(settings)}"
-        )
+        raise ValueError(f"`settings` must be a dict or None. Received: settings={short(settings)}")
     return _plain(settings, "settings")
 
 
@@ -122,7 +116,7 @@ def _plain(value, place):
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(
-                    f"The keys of `{place}` must be str. Received: the key {_short(key)}"
+                    f"The keys of `{place}` must be str. Received: the key {short(key)}"
                 )
         return {key: _plain(item, f"{place}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -131,12 +125,6 @@ def _plain(value, place):
     if not finite or not isinstance(value, (str, int, float, bool, type(None))):
         raise ValueError(
             f"`{place}` must be something that JSON can hold: a str, finite number, bool, None, "
-            f"list or dict. Received: {_short(value)}"
+            f"list or dict. Received: {short(value)}"
         )
     return value
-
-
-def _short(value):
-    """A value for a message of one line."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -5,6 +5,8 @@ import re
 import shlex
 import sys
 
+from cin_keras.checks import positive
+
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
 
@@ -51,31 +53,6 @@ def seed(text):
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}: {text!r}")
     return int(text)
-
-
-def positive(number):
-    """A type for argparse: `positive(int)` takes "3" but not "0" or "-1".
-
-    Args:
-        number: `int` or `float`.
-
-    Returns:
-        Function from str to `number`, which raises `ValueError`.
-
-    Example:
-
-    >>> positive(int)("3")
-    3
-    """
-
-    def parse(text):
-        value = number(text)
-        if not 0 < value < float("inf"):
-            raise ValueError(text)
-        return value
-
-    parse.__name__ = f"positive {number.__name__}"
-    return parse
 
 
 def recipe_parser(command, what, settings, data=None, output=None, drawings=None):

@@ -214,7 +214,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(samples, tmp_path, monke
 
 def test_a_folder_that_cannot_be_made(samples, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="cache cannot be written .*Choose another folder.*file"):
+    with pytest.raises(OSError, match="cache cannot be written .*choose another folder.*file"):
         with_cache(samples, tmp_path / "file")
 
 

@@ -72,16 +72,16 @@ def _opening(opened, original=open):
 def test_a_bar_for_many_files(monkeypatch, capsys, tmp_path):
     train = samples_of(tmp_path, {"a": b"1", "b": b"2"})
     find_duplicates(train, train)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr("cin_keras.data.duplicates._SHOW_PROGRESS_ABOVE", 3)
     find_duplicates(train, train, verbose=0)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     find_duplicates(train, train)
-    assert "4/4" in capsys.readouterr().out
+    assert "4/4" in capsys.readouterr().err
 
 
 def test_a_file_that_is_gone(tmp_path):
     train = samples_of(tmp_path, {"a": b"1"})
     (tmp_path / "a").unlink()
-    with pytest.raises(ValueError, match="Cannot read .*/a' .No such file or directory"):
+    with pytest.raises(ValueError, match="Cannot decode .*/a' .there is no such file"):
         find_duplicates(train, train)

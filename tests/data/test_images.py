@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cin_keras.data import Samples, SetEpoch, image_dataset
-from cin_keras.data.images import crop
+from cin_keras.data.cropping import crop
 from tests.data.small_sets import coloured_samples, encode, from_arrays
 
 

@@ -67,7 +67,9 @@ def test_split_depends_on_the_seed():
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.5, float("nan")])
 def test_split_refuses_a_fraction_that_leaves_nothing(fraction):
-    with pytest.raises(ValueError, match=r"`fraction` must lie in \(0, 1\).*fraction="):
+    with pytest.raises(
+        ValueError, match="`fraction` must be a number above 0 and below 1.*fraction="
+    ):
         make().split(fraction)
 
 
@@ -89,19 +91,22 @@ def test_limit_spreads_over_the_classes(count):
 def test_limit_depends_on_the_seed():
     samples = make([0] * 30)
     assert samples.limit(10).paths == samples.limit(10).paths != samples.limit(10, seed=1).paths
-    with pytest.raises(ValueError, match="`count` must be at least 1.*count=0"):
+    with pytest.raises(ValueError, match="`count` must be an int of at least 1.*count=0"):
         samples.limit(0)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"paths": [], "labels": []}, "needs at least one sample"),
+        (
+            {"paths": [], "labels": []},
+            "`paths` must be one str a sample, one or more. Received: no paths",
+        ),
         ({"paths": ["0.jpg"]}, "`labels` must have one entry a sample.*6 labels for 1 paths"),
         ({"labels": [[0]] * 6}, r"`labels` must be one integer a sample.*shape=\(6, 1\)"),
         ({"labels": [0.0] * 6}, "`labels` must be one integer a sample.*dtype=float64"),
-        ({"labels": [0, 0, 4, 0, 4, 0]}, "0..3 .4 class.*label 4 for '2.jpg' .2 such samples"),
-        ({"labels": [0, -1, 0, 0, 0, 0]}, "Labels must lie in 0..3 .*label -1 for '1.jpg'"),
+        ({"labels": [0, 0, 4, 0, 4, 0]}, "0..3 .4 class.*4 for '2.jpg' .2 such labels"),
+        ({"labels": [0, -1, 0, 0, 0, 0]}, "`labels` must lie in 0..3 .*-1 for '1.jpg'"),
         ({"class_names": ["cat", "dog", "owl", "dog"]}, r"must differ.*twice: \['dog'\]"),
         ({"boxes": [[0, 0, 1]] * 6}, r"`boxes` must have shape.*shape=\(6, 3\)"),
         ({"boxes": [[0, 0, 1, 1]] * 5}, "5 boxes for 6 paths"),
@@ -208,7 +213,7 @@ def test_filter_without_new_numbers():
         (["cat", 0], r"must differ. Received twice: \['cat'\]"),
         (["yak"], r"No sample is of the classes .*\['yak'\]"),
         ([], "No sample is of the classes"),
-        ("cat", r"must be a list .*for one class, \['cat'\]"),
+        ("cat", r"must be a list.*for one, \['cat'\]"),
     ],
 )
 def test_filter_refuses(classes, message):
@@ -244,7 +249,7 @@ def test_join_refuses_to_lose_or_invent():
         make().join(make(boxes=None))
     with pytest.raises(ValueError, match="with `encoded` and samples without"):
         make(encoded=None).join(make())
-    with pytest.raises(ValueError, match="Only Samples can be joined. Received: 'cat'"):
+    with pytest.raises(ValueError, match="`samples` must be Samples.*Received: 'cat' of type str"):
         make().join("cat")
 
 
@@ -302,7 +307,7 @@ def test_crop_refuses():
     "arguments, message",
     [
         ({"crops": [[0, 0, 1]] * 6}, r"`crops` must have shape.*shape=\(6, 3\)"),
-        ({"crops": [[0, 0, 0, 1]] * 6}, "A crop must have right > left"),
+        ({"crops": [[0, 0, 0, 1]] * 6}, "`crops` must have right > left"),
         ({"bottom_strips": [1] * 5}, "5 bottom_strips for 6 paths"),
         ({"bottom_strips": [1, 2, 3, 4, 5, -1]}, "one integer of at least 0"),
         ({"bottom_strips": [1.5] * 6}, "one integer of at least 0"),

@@ -201,7 +201,7 @@ def test_a_shuffled_pass_keeps_its_length():
 def test_larger_images_than_allowed_are_left_out():
     good = coloured_samples([0, 1])
     large = coloured_samples([0, 1], size=40)
-    samples = Samples(["a", "b"], [0, 1], "xy", encoded=[good.encoded[0], large.encoded[1]])
+    samples = Samples(["a", "b"], [0, 1], ["x", "y"], encoded=[good.encoded[0], large.encoded[1]])
     dataset = image_dataset(samples, 8, on_error="skip", max_pixels=256)
     assert [len(labels) for _, labels in dataset] == [1]
     assert "40×40 pixels are more than max_pixels=256" in dataset.skipped.reasons[1]

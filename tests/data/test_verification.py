@@ -243,9 +243,9 @@ def test_progress_and_order_over_many_images(capsys, monkeypatch):
     found = verify_images(samples)
     assert [int(problem.path) for problem in found.problems] == sorted(bad)
     assert set(np.flatnonzero(~found.readable)) == bad
-    assert re.search(r"1300/1300", capsys.readouterr().out)
+    assert re.search(r"1300/1300", capsys.readouterr().err)
     verify_images(samples.subset(range(5)), verbose=0)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_an_interrupt_ends_the_pass(monkeypatch):

@@ -32,8 +32,10 @@ def test_two_classes_have_a_top_five_too():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match=r"labels.shape=\(3,\).*\(2, 7\)"):
+    with pytest.raises(ValueError, match=r"\(3, 7\).*shape=\(2, 7\)"):
         evaluate_predictions([0, 1, 2], np.zeros((2, 7)), NAMES)
+    with pytest.raises(ValueError, match=r"`labels` must lie in 0\.\.1.*2 at index 1"):
+        evaluate_predictions([0, 2], np.zeros((2, 2)), ["a", "b"])
     with pytest.raises(ValueError, match="1 of 2 predictions are not finite"):
         evaluate_predictions([0, 1], np.array([[1.0, np.nan], [0, 0]]), ["a", "b"])
 

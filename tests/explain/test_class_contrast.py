@@ -142,8 +142,8 @@ def plain():
         ({"images": [np.zeros((8, 8, 3)), np.zeros((7, 8, 3))]}, ValueError, "one size"),
         ({"classes": 4}, ValueError, r"0..3.*Received: 4"),
         ({"classes": -1}, ValueError, "Received: -1"),
-        ({"classes": [0, 1]}, ValueError, r"2 images, shape \(2,\)|each of 3 images"),
-        ({"others": 1.0}, TypeError, "class number"),
+        ({"classes": [0, 1]}, ValueError, "each of 3 samples. Received: 2 labels"),
+        ({"others": 1.0}, ValueError, "one integer a sample"),
         ({"classes": 2, "others": [1, 2, 0]}, ValueError, "class 2 against itself for image 1"),
     ],
 )

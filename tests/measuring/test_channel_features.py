@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cin_keras.data import drawn_cars
-from cin_keras.data.images import crop
+from cin_keras.data.cropping import crop
 from cin_keras.layers import SelfChannelInteraction
 from cin_keras.measuring.channel_features import channel_features, eta_of_pairs, share_of_phi
 from tests import reference

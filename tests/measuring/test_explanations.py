@@ -4,7 +4,7 @@ from PIL import Image
 
 import cin_keras
 from cin_keras.data import differing_parts, drawn_cars
-from cin_keras.data.images import crop
+from cin_keras.data.cropping import crop
 from cin_keras.explain import class_contrast, grad_cam, pair_contrast
 from cin_keras.measuring import explanations
 from cin_keras.measuring.explanations import CONTRAST, DIFFERENCE, GRAD_CAM, PAIR, RANDOM

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from cin_keras.data.cropping import crop
 from cin_keras.data.decoding import decode
-from cin_keras.data.images import crop
 from cin_keras.serving.cropping import crop_in_graph
 from cin_keras.serving.decoding import decode_in_graph
 

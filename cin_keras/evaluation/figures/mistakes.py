@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cin_keras.checks import check_labels
 from cin_keras.data import UnreadableImage
 from cin_keras.evaluation.accuracy import checked_probabilities
-from cin_keras.evaluation.confusions import checked_labels, order_of_mistakes
+from cin_keras.evaluation.confusions import order_of_mistakes
 from cin_keras.evaluation.text import plural, shorten
 from cin_keras.files import save_figure
 
@@ -56,7 +57,7 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
             "`reference` must have the classes of `samples`, in the same order. "
             f"Received: reference={reference!r}, samples={samples!r}"
         )
-    predicted_labels = checked_labels(
+    predicted_labels = check_labels(
         "predicted_labels", predicted_labels, samples.num_classes, len(samples)
     )
     probabilities = checked_probabilities(probabilities, samples)

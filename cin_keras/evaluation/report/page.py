@@ -8,7 +8,7 @@ import jinja2
 import numpy as np
 
 import cin_keras
-from cin_keras.data.images import check_image_size
+from cin_keras.checks import check_size
 from cin_keras.evaluation.accuracy import (
     checked_probabilities,
     evaluate_predictions,
@@ -203,4 +203,4 @@ def seen_size(model, image_size):
                 "The model takes images of any size: `image_size` must say at which it was tried. "
                 "Received: image_size=None"
             )
-    return check_image_size(image_size)
+    return check_size("image_size", image_size)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from cin_keras.data.images import crop
+from cin_keras.data.cropping import crop
 from cin_keras.evaluation.confusions import order_of_mistakes
 from cin_keras.evaluation.figures.mistakes import first_readable
 from cin_keras.explain import class_contrast_map, overlay

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from cin_keras import explain
-from cin_keras.data.images import crop
+from cin_keras.data.cropping import crop
 from cin_keras.evaluation.confusions import ConfusedPair
 from cin_keras.evaluation.report.photographs import data_uri, photographs_of
 from tests.evaluation.report.pages import material

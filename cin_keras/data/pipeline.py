@@ -1,0 +1,308 @@
+"""What `image_dataset` and `pair_dataset` share: which image comes when, read, cropped, batched."""
+
+import keras
+import numpy as np
+
+from cin_keras.checks import check_choice, check_int, check_size
+from cin_keras.data.cache import with_cache
+from cin_keras.data.cropping import crop
+from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage
+from cin_keras.data.rand_augment import rand_augment
+from cin_keras.data.skipping import SkippedImages
+
+# A call from TensorFlow to Python takes a good part of the time that a small photograph takes.
+IMAGES_PER_CALL = 8
+LEFT_OUT = -1  # the label of an image that is left out, on its way through the pipeline
+
+
+class EpochCounter:
+    """Gives a pipeline the order of the current epoch, and counts the epochs.
+
+    Every pass over the data set takes the next epoch, also a pass that is broken off. The order
+    of an epoch depends on the seed and its number alone, so whoever sets the number (`SetEpoch`,
+    `start_epoch`) sets the order.
+
+    Args:
+        order: Function from the number of the epoch to the indices of samples, in order.
+        positions: Integers of shape `(images,)`, the same for all epochs: which places of the
+            order this pipeline takes, one after the other.
+        start_epoch: Int ≥ 0, the number of the first epoch. Defaults to 0.
+
+    Attributes:
+        epoch: Int, the number that the next pass will take.
+    """
+
+    def __init__(self, order, positions, start_epoch=0):
+        self.order = order
+        self.positions = positions
+        self.epoch = check_int("start_epoch", start_epoch, least=0)
+
+    def __len__(self):
+        """Images in a pass."""
+        return len(self.positions)
+
+    def __call__(self):
+        """Takes the next epoch.
+
+        Returns:
+            int64 of shape `(images, 3)`: epoch, position in the epoch, and index of the sample.
+        """
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self.places(epoch)
+
+    def places(self, epoch):
+        """The places of an epoch (int), as `__call__` returns them, without taking it."""
+        indices = np.asarray(self.order(epoch))[self.positions]
+        return np.stack([np.full_like(indices, epoch), self.positions, indices], axis=1)
+
+
+class SetEpoch(keras.callbacks.Callback):
+    """Ties the order of a `pair_dataset` or `image_dataset` to the number of the epoch in `fit`.
+
+    With it, epoch 7 sees the same images in the same order in a run that is resumed at epoch 7 as
+    in one that was never interrupted, whatever else has read from the data set.
+
+    Args:
+        dataset: What `pair_dataset` or `image_dataset` returned (a data set derived from it has
+            lost the counter).
+
+    Raises:
+        TypeError: If the data set has no epoch counter.
+
+    Example:
+
+    ```python
+    pairs = cin_keras.data.pair_dataset(samples)
+    model.fit(pairs, epochs=10, callbacks=[cin_keras.data.SetEpoch(pairs)])
+    ```
+    """
+
+    def __init__(self, dataset):
+        super().__init__()
+        if not isinstance(getattr(dataset, "epochs", None), EpochCounter):
+            raise TypeError(
+                "SetEpoch needs the data set as pair_dataset or image_dataset returned it. "
+                f"Received: dataset={dataset!r}"
+            )
+        self.epochs = dataset.epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epochs.epoch = epoch
+
+
+class Reader:
+    """Decodes the samples of a pipeline and does as `on_error` says. Safe in parallel threads.
+
+    Args:
+        samples: `Samples`.
+        on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
+        max_pixels: As for `cin_keras.data.decode`. Defaults to 178,956,970.
+        replacements: With `"skip"`, a function from epoch, position and index to the indices
+            that may stand in for that image, the best first; or `None` to leave it out. Defaults
+            to `None`.
+
+    Attributes:
+        skipped: `SkippedImages`.
+        shortens: Bool, whether images may be left out without another in their place.
+
+    Raises:
+        ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
+    """
+
+    def __init__(self, samples, on_error="raise", max_pixels=MAX_PIXELS, replacements=None):
+        self.samples = samples
+        self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
+        self.max_pixels = check_int("max_pixels", max_pixels, least=1)
+        self.replacements = replacements
+        self.skipped = SkippedImages(samples)
+        self.shortens = on_error == "skip" and replacements is None
+
+    def __call__(self, epoch, position, index):
+        """The image at a place of an epoch.
+
+        Returns:
+            `(image, index)`: a `PIL.Image.Image` and the number of the sample it shows, which
+            may be another's; or `None` where the image is left out.
+
+        Raises:
+            ValueError: For a bad image with `"raise"`; with `"skip"`, if none is good.
+        """
+        if self.on_error == "raise":
+            return self.samples.read(index, max_pixels=self.max_pixels), index
+        image = self._try(index)
+        if image is not None or self.replacements is None:
+            return None if image is None else (image, index)
+        for other in self.replacements(epoch, position, index):
+            image = self._try(other)
+            if image is not None:
+                return image, other
+        raise ValueError(
+            f"None of the {len(self.samples)} images can be decoded. The first: "
+            f"{self.samples.paths[0]!r} ({self.skipped.reasons[0]})"
+        )
+
+    def shown(self, epoch, position, index):
+        """The sample that was shown at a place of an epoch (int or `None`), without reading it."""
+        if index not in self.skipped:
+            return index
+        others = self.replacements(epoch, position, index) if self.replacements else ()
+        return next((other for other in others if other not in self.skipped), None)
+
+    def _try(self, index):
+        """The image, or `None` if it is bad; a bad one is never read again."""
+        if index in self.skipped:
+            return None
+        try:
+            return self.samples.read(index, max_pixels=self.max_pixels)
+        except UnreadableImage as error:
+            self.skipped.add(index, error.reason)
+            return None
+
+
+class Batches:
+    """The images of every batch of a `pair_dataset` or `image_dataset`, by its number.
+
+    They follow from the seed and the number of the epoch; nothing is carried through the pipeline
+    for it.
+
+    Args:
+        reader: The pipeline's `Reader`.
+        epochs: Its `EpochCounter`.
+        batch_size: Int ≥ 1, images in a batch (twice the pairs).
+        shard: The pipeline's `shard`. Defaults to `None`.
+
+    Example:
+
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=2, image_size=64)
+    >>> pairs = cin_keras.data.pair_dataset(samples, image_size=64, pairs_per_batch=2)
+    >>> len(pairs.batches.paths(epoch=0, step=3))
+    4
+    """
+
+    def __init__(self, reader, epochs, batch_size, shard=None):
+        self.reader = reader
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.shard = shard
+
+    def indices(self, epoch, step):
+        """The samples that batch `step` (int from 0) of pass `epoch` (int from 0) has shown.
+
+        Returns:
+            List of int, in the order of the batch; of a pair batch all first images come first.
+            With `on_error="skip"`, those that stood in for images that cannot be decoded.
+        """
+        begin = step * self.batch_size
+        if self.reader.shortens:
+            return self.all_indices(epoch)[begin : begin + self.batch_size]
+        places = self.epochs.places(epoch)[begin : begin + self.batch_size].tolist()
+        return [self._shown(place) for place in places]
+
+    def all_indices(self, epoch):
+        """As `indices`, those of the whole pass."""
+        shown = map(self._shown, self.epochs.places(epoch).tolist())
+        return [index for index in shown if index is not None]
+
+    def paths(self, epoch, step):
+        """As `indices`, the paths of the samples, a list of str."""
+        return [str(self.reader.samples.paths[i]) for i in self.indices(epoch, step)]
+
+    def _shown(self, place):
+        return self.reader.shown(*place)
+
+
+def read_in_batches(
+    samples,
+    epochs,
+    batch_size,
+    *,
+    image_size,
+    augment,
+    seed,
+    on_error,
+    max_pixels,
+    cache,
+    shard,
+    stand_ins=None,
+):
+    """The images of `epochs` (`EpochCounter`), decoded, cropped and augmented, in batches.
+
+    Args are those of `image_dataset`; `stand_ins` is `replacements` of `Reader`.
+
+    Returns:
+        `tf.data.Dataset` of images and labels, of unknown length if images may be left out, with
+        `epochs`, `batches` (`Batches`) and `skipped` (`SkippedImages`) as attributes.
+    """
+    import tensorflow as tf
+
+    height, width = check_size("image_size", image_size)
+    check_choice("augment", augment, (None, "crop", "randaugment"))
+    reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
+
+    def read(epoch, position, index):
+        found = reader(epoch, position, index)
+        if found is None:
+            return np.zeros((height, width, 3), "uint8"), np.int32(LEFT_OUT)
+        image, index = found
+        # A stream of its own (2) beside those of the order and of the pairs.
+        rng = np.random.default_rng([seed, epoch, position, 2]) if augment else None
+        return crop(image, height, width, rng), reader.samples.labels[index]
+
+    def read_together(places):
+        images = np.empty((len(places), height, width, 3), np.uint8)
+        labels = np.empty(len(places), np.int32)
+        for i, place in enumerate(places.tolist()):
+            images[i], labels[i] = read(*place)
+        return images, labels
+
+    change = rand_augment(seed) if augment == "randaugment" else lambda images, places: images
+
+    def load(places):
+        images, labels = tf.numpy_function(
+            read_together, [places], (tf.uint8, tf.int32), stateful=False
+        )
+        images = tf.ensure_shape(images, (None, height, width, 3))
+        return change(images, places), tf.ensure_shape(labels, (None,))
+
+    together = min(batch_size, IMAGES_PER_CALL)
+    images = places_in_order(epochs, together).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    if reader.shortens:
+        images = images.unbatch().filter(lambda image, label: label != LEFT_OUT)
+        batches = images.batch(batch_size)
+    else:
+        # Where nothing is left over, the static shape may say how large a batch is.
+        batches = images.rebatch(batch_size, drop_remainder=len(epochs) % batch_size == 0)
+        length = tf.data.experimental.assert_cardinality(-(-len(epochs) // batch_size))
+        batches = batches.apply(length)
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    batches.epochs = epochs
+    batches.batches = Batches(reader, epochs, batch_size, shard)
+    batches.skipped = reader.skipped
+    return batches
+
+
+def places_in_order(epochs, together):
+    """The places that `epochs` counts: a `tf.data.Dataset` of int64 `(together, 3)`."""
+    import tensorflow as tf
+
+    # One call of Python a pass, which returns the whole epoch.
+    places = tf.data.Dataset.range(1).flat_map(
+        lambda _: tf.data.Dataset.from_tensor_slices(
+            tf.ensure_shape(tf.numpy_function(epochs, [], tf.int64), (None, 3))
+        )
+    )
+    return places.batch(together)
+
+
+def check_shard(shard):
+    """Returns `(index, count)`, `(0, 1)` for `None`; ValueError unless `0 <= index < count`."""
+    if shard is None:
+        return 0, 1
+    try:
+        index, count = shard
+        return check_int("index", index, least=0, most=check_int("count", count, 1) - 1), count
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`shard` must be None or (index, count), two ints, index from 0 to count - 1. "
+            f"Received: shard={shard!r}"
+        ) from None
