@@ -4,7 +4,6 @@ python recipes/ablation.py                                            drawn cars
 python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain SCI CIN
 """
 
-import functools
 import pathlib
 import time
 
@@ -148,55 +147,55 @@ def evaluate(model, samples, args):
     return {name: metrics[name] for name in ("accuracy", "top_5_accuracy")}
 
 
-def choose_learning_rate(row, samples, args, results):
-    """The best on one half of the training images, trained on the other."""
-    factor = 1 if is_small(args) else RATE_FACTORS.get(row, 1)
-    rates = [round(factor * rate, 6) for rate in args.learning_rates]
-
-    def try_out(rate):
-        print(f"\n{row}, trial of learning rate {rate:g}")
-        part, held_out = samples.split(0.5)
-        scores = evaluate(train(row, part, args, rate, args.trial_epochs, seed=0), held_out, args)
-        print(f"{row}, learning rate {rate:g}: {scores['accuracy']:.1%} of held-out images")
-        return scores
-
-    def accuracy(rate):
-        key = {"kind": "trial", "row": row, "learning_rate": rate, **identity(row, args)}
-        return results.once(key, lambda: try_out(rate))["accuracy"]
-
-    return rates[0] if len(rates) == 1 else max(rates, key=accuracy)
-
-
-def run_all(args, train_samples, test_samples, results):
-    """Dict from rows to their records: every seed, those that are finished not again."""
-
-    def run(row, seed, rate):
-        print(f"\n{row}, seed {seed}, learning rate {rate:g}")
-        started = time.time()
-        model = train(row, train_samples, args, rate, args.epochs, seed)
-        seconds = round(time.time() - started)
-        scores = evaluate(model, test_samples, args)
-        print(f"{row}, seed {seed}: {scores['accuracy']:.1%} of {len(test_samples)} test images")
-        return {"seconds": seconds, **scores}
-
-    keys = {}
-    for seed in range(args.seeds):
-        for row in args.rows:
-            rate = choose_learning_rate(row, train_samples, args, results)
-            keys[row] = {"kind": "run", "row": row, "learning_rate": rate, **identity(row, args)}
-            results.once({**keys[row], "seed": seed}, functools.partial(run, row, seed, rate))
-    return {row: results.find(**key) for row, key in keys.items()}
-
-
-def settings_of(args, splits):
+def settings_of(args, samples):
     """What must be equal for runs to stand in one table."""
     own = ("rows", "seeds", "learning_rates", "output", "data_dir", "weights")
     return {
         **{name: value for name, value in vars(args).items() if name not in own},
         "weights": pathlib.Path(args.weights).name,
-        "data": [f"{samples} {measuring.digest(samples)}" for samples in splits],
+        "data": [f"{part} {measuring.digest(part)}" for part in samples],
         "backend": keras.backend.backend(),
     }
+
+
+def once(results, kind, row, rate, samples, args, seed=0):
+    """The record of a trial or a run, trained and tested now if there is none yet."""
+    key = {"kind": kind, "row": row, "learning_rate": rate, **identity(row, args)}
+    key |= {"seed": seed} if kind == "run" else {}
+    epochs = args.epochs if kind == "run" else args.trial_epochs
+
+    def make():
+        print(f"\n{row}, {kind} with seed {seed} and learning rate {rate:g}")
+        started = time.time()
+        model = train(row, samples[0], args, rate, epochs, seed)
+        seconds = round(time.time() - started)
+        scores = evaluate(model, samples[1], args)
+        print(f"{row}: {scores['accuracy']:.1%} of {len(samples[1])} images right")
+        return {"seconds": seconds, **scores}
+
+    return results.once(key, make)
+
+
+def choose_learning_rate(results, row, samples, args):
+    """The best on one half of the training images, trained on the other."""
+    factor = 1 if is_small(args) else RATE_FACTORS.get(row, 1)
+    rates = [round(factor * rate, 6) for rate in args.learning_rates]
+    if len(rates) == 1:
+        return rates[0]
+    halves = samples.split(0.5)
+    return max(rates, key=lambda rate: once(results, "trial", row, rate, halves, args)["accuracy"])
+
+
+def run_all(results, samples, args):
+    """Dict from rows to their runs, those that are in the results already among them."""
+    runs = {}
+    for seed in range(args.seeds):
+        for row in args.rows:
+            rate = choose_learning_rate(results, row, samples[0], args)
+            once(results, "run", row, rate, samples, args, seed)
+            key = {"kind": "run", "row": row, "learning_rate": rate, **identity(row, args)}
+            runs[row] = results.find(**key)
+    return runs
 
 
 def main(arguments=None):
@@ -205,28 +204,21 @@ def main(arguments=None):
     try:
         with mistakes_in_one_sentence():
             check_writable(folder)
-            drawn_size = args.image_size * 3 // 2
-            splits = training_and_test(args.data_dir, drawn_size, args.limit)
-            for name, samples in zip(("train", "test"), splits):
-                print(f"{name:>5}: {samples}")
-            build_model(args.rows[0], args, splits[0].num_classes)
-            results = measuring.Results(folder / "results.jsonl", settings_of(args, splits))
+            samples = training_and_test(args.data_dir, args.image_size * 3 // 2, args.limit)
+            print("train: {}\n test: {}".format(*samples))
+            build_model(args.rows[0], args, samples[0].num_classes)
+            results = measuring.Results(folder / "results.jsonl", settings_of(args, samples))
         with accidents_in_one_sentence():
-            runs = run_all(args, *splits, results)
+            runs = run_all(results, samples, args)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
-    models = {row: build_model(row, args, splits[0].num_classes) for row in args.rows}
+    models = {row: build_model(row, args, samples[0].num_classes) for row in args.rows}
     images = np.random.default_rng(0).uniform(0, 255, (8, args.image_size, args.image_size, 3))
     costs = inference_costs(models, images, rounds=6)
-    table = [
-        {
-            "row": row,
-            **summarize_runs(runs[row]),
-            "learning_rate": runs[row][0]["learning_rate"],
-            **costs[row],
-        }
-        for row in args.rows
-    ]
+    table = []
+    for row, own in runs.items():
+        rate = own[0]["learning_rate"]
+        table.append({"row": row, **summarize_runs(own), "learning_rate": rate, **costs[row]})
     print(f"\n{accuracy_table(table)}\n")
     with mistakes_in_one_sentence():
         write_text(folder / "ablation.md", accuracy_table(table) + "\n")

@@ -33,7 +33,7 @@ def load_samples(args):
     return [drawn_cars(split, image_size=size) for split in ("train", "validation", "test")]
 
 
-def main(args):
+def main(args, load_samples=load_samples):
     with open_run(args.output, vars(args), args.resume, args.distribute) as run:
         with run.devices.chief_first():
             samples = load_samples(args)

@@ -5,20 +5,15 @@ python recipes/explain.py --model runs/cars/model.keras    a model of the same d
 python recipes/explain.py --data-dir data/CUB_200_2011 --model runs/birds/model.keras
 """
 
+import os
 import pathlib
-import sys
 
+import cars
 import numpy as np
 
 import cin_keras
 from cin_keras import explain
-from cin_keras.data import (
-    cub_200_2011,
-    differing_parts,
-    drawn_cars,
-    image_dataset,
-    pair_dataset,
-)
+from cin_keras.data import cub_200_2011, differing_parts, drawn_cars
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.measuring.explanations import (
     Targets,
@@ -28,16 +23,7 @@ from cin_keras.measuring.explanations import (
     score_table,
     summarize_scores,
 )
-from cin_keras.training import (
-    make_optimizer,
-    mistakes_in_one_sentence,
-    network_options,
-    open_run,
-    recipe_parser,
-    set_seed,
-    settle,
-    single_images,
-)
+from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
@@ -73,10 +59,10 @@ def parse_arguments(arguments=None):
     return args
 
 
-def load_samples(args, image_size):
+def load_samples(args):
     """Training, validation and test samples, all with parts."""
     if args.data_dir is None:
-        size = round(image_size * DRAWN_SIZE)
+        size = round(args.image_size * DRAWN_SIZE)
         return [drawn_cars(split, image_size=size) for split in ("train", "validation", "test")]
     train, validation = cub_200_2011(args.data_dir, "train").split(0.1, seed=args.seed)
     test = cub_200_2011(args.data_dir, "test")
@@ -88,69 +74,20 @@ def load_samples(args, image_size):
     return train, validation, test
 
 
-def first_of_each(samples):
-    """Where the first image of each class stands; the contrast of a pair shows one of them."""
-    missing = sorted(set(range(samples.num_classes)) - set(samples.labels.tolist()))
-    if missing:
-        raise ValueError(
-            f"There is no training image of {samples.class_names[missing[0]]!r}, and the maps show "
-            "one of each class. Give the whole data set, or a larger --limit."
-        )
-    return [np.flatnonzero(samples.labels == label)[0] for label in range(samples.num_classes)]
-
-
-def train_model(args):
-    """A model trained as the recipes do, and the training and test samples."""
-    with open_run(args.output, vars(args), args.resume, args.distribute) as run:
-        with run.devices.chief_first():
-            samples = load_samples(args, args.image_size)
-        train, validation, test = run.check_samples(*samples, args.limit, args.on_error)
-        first_of_each(train)
-        size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)
-        reading = {"on_error": args.on_error, "shard": run.devices.shard}
-        if args.plain:  # to compare: a linear classifier, which learns from single images
-            pairs = single_images(run.devices, train, size, 2 * batch, seed=args.seed, **reading)
-        else:
-            pairs = pair_dataset(train, size, batch, seed=args.seed, split_batches=True, **reading)
-        validation_data = image_dataset(validation, size, 2 * batch, **reading)
-        set_seed(args.seed, args.deterministic)
-        model = cin_keras.CIN(
-            train.num_classes,
-            input_shape=(size, size, 3),
-            class_names=list(train.class_names),
-            settings=run.settings,
-            **network_options(args),
-        )
-        optimizer = make_optimizer(args.learning_rate, args.epochs, len(pairs), args.backbone)
-        loss = cin_keras.losses.SoftmaxCrossentropy()
-        model.compile(optimizer, loss, weighted_metrics=["accuracy"])
-        model.fit(
-            pairs,
-            validation_data=run.devices.evaluation_data(validation_data),
-            epochs=args.epochs,
-            initial_epoch=run.first_epoch(model),
-            callbacks=run.callbacks(pairs, validation_data),
-            shuffle=False,
-        )
-        model = run.best_model(model)
-        if not run.devices.is_chief:  # it alone explains
-            sys.exit()
-        return model, train, test
-
-
-def load_model(args):
-    """The model that is there already, and the training and test samples."""
-    check_writable(pathlib.Path(args.output))
-    model = cin_keras.load_model(args.model)
-    args.image_size = model.input_shape[1] or args.image_size
-    train, _, test = load_samples(args, args.image_size)
-    if model.num_classes != test.num_classes:
+def check(model, train, test, args):
+    """Raises ValueError unless the model can be explained on these images."""
+    if model is not None and model.num_classes != test.num_classes:
         raise ValueError(
             f"{args.model} tells {model.num_classes} classes apart, but the images have "
             f"{test.num_classes}: {args.data_dir or 'drawn cars'}. Give the data that it was "
             "trained on."
         )
-    return model, train, test.limit(args.limit, seed=args.seed) if args.limit else test
+    missing = sorted(set(range(train.num_classes)) - set(train.labels.tolist()))
+    if missing:
+        raise ValueError(
+            f"There is no training image of {train.class_names[missing[0]]!r}, and the maps show "
+            "one of each class. Give the whole data set, or a larger --limit."
+        )
 
 
 def draw(model, test, references, folder):
@@ -178,12 +115,27 @@ def draw(model, test, references, folder):
 def main(arguments=None):
     with mistakes_in_one_sentence():
         args = parse_arguments(arguments)
-        found = load_model(args) if args.model else None
-    model, train, test = found or train_model(args)
-    with mistakes_in_one_sentence():
         folder, drawn = pathlib.Path(args.output), args.data_dir is None
+        check_writable(folder)
+        model = cin_keras.load_model(args.model) if args.model else None
+        if model is not None:
+            args.image_size = model.input_shape[1] or args.image_size
+        samples = load_samples(args)
+        train, _, test = samples
+        if args.limit:
+            test = test.limit(args.limit, seed=args.seed)
+            # Which images a model has seen that is there already, nobody knows.
+            train = train if args.model else train.limit(args.limit, seed=args.seed)
+        check(model, train, test, args)
+    if model is None:
+        cars.main(args, lambda args: samples)
+        if args.distribute and os.environ.get("RANK", "0") != "0":
+            return  # of several processes, the first explains
+        model = cin_keras.load_model(folder / "model.keras")
+    with mistakes_in_one_sentence():
         size = [side or args.image_size for side in model.input_shape[1:3]]
-        references = read_images(train, first_of_each(train), size)
+        firsts = [np.flatnonzero(train.labels == label)[0] for label in range(train.num_classes)]
+        references = read_images(train, firsts, size)
         written = draw(model, test, references, folder)
         print(f"Scoring {test}")
         targets = Targets(test, PART_RADIUS, differing_parts if drawn else None)

@@ -44,5 +44,7 @@ def load_recipe(name):
     path = pathlib.Path(__file__).parent.parent / "recipes" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"recipe_{name}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # one recipe may call another
+        spec.loader.exec_module(module)
     return module

@@ -8,41 +8,56 @@ from PIL import Image
 
 import cin_keras
 from cin_keras.data import drawn_cars
-from cin_keras.models.small_backbone import small_backbone
+from cin_keras.training import RunFolder
 from tests.data.small_sets import write_cub_200_2011
 from tests.models.networks import tiny_backbone
 from tests.recipe_runs import load_recipe
 
-
-@pytest.fixture
-def recipe(monkeypatch):
-    recipe = load_recipe("explain")
-    # To draw them all takes longer than to explain them.
-    monkeypatch.setattr(recipe, "drawn_cars", functools.partial(drawn_cars, images_per_class=3))
-    return recipe
-
-
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
-    model = cin_keras.CIN(
-        12, small_backbone(32), input_shape=(32, 32, 3), feature_layer="block_3", embedding_dim=4
-    )
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    model.save(path)
-    return str(path)
-
-
+# To draw them all takes longer than to explain them.
+FEW = functools.partial(drawn_cars, images_per_class=2)
 FIGURES = ("class_contrast", "channel", "ranking", "pair_contrast", "scores")
 
 
-def test_explains_and_scores_a_model_of_drawn_cars(
-    recipe, model_file, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(recipe, "STEPS", 2)
-    recipe.main(["--model", model_file, "--limit", "6", "--output", str(tmp_path)])
-    found = json.loads((tmp_path / "scores.json").read_text())
-    assert found["images"] == 6 and found["settings"]["model"] == model_file
+def load(patch):
+    recipe = load_recipe("explain")
+    patch.setattr(recipe, "drawn_cars", FEW)
+    patch.setattr(recipe, "STEPS", 2)
+    return recipe
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    return load(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run without a model, which trains one."""
+    folder = tmp_path_factory.mktemp("explain")
+    tiny = ["--image-size", "32", "--pairs-per-batch", "4", "--epochs", "1", "--limit", "12"]
+    with pytest.MonkeyPatch.context() as patch:
+        for part in ("export", "evaluate", "summary"):  # tested with the page that trains
+            patch.setattr(RunFolder, part, lambda *args: None)
+        load(patch).main([*tiny, "--feature-layer", "block_3", "--output", str(folder)])
+    return folder
+
+
+def test_trains_where_no_model_is_given(trained):
+    found = json.loads((trained / "scores.json").read_text())
+    assert found["images"] == 12 and found["settings"]["epochs"] == 1
     assert found["versions"]["cin_keras"] == cin_keras.__version__
+    model = cin_keras.load_model(trained / "model.keras")
+    assert model.settings["feature_layer"] == "block_3" and len(model.class_names) == 12
+    assert {"history.csv", "state.zip", *(f"{name}.png" for name in FIGURES)} <= {
+        path.name for path in trained.iterdir()
+    }
+
+
+def test_explains_and_scores_a_model_that_is_there(recipe, trained, tmp_path, capsys):
+    model = str(trained / "model.keras")
+    recipe.main(["--model", model, "--limit", "4", "--output", str(tmp_path)])
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["images"] == 4 and found["settings"]["model"] == model
     assert set(found["methods"]) == {
         "class contrast", "Grad-CAM", "Grad-CAM of the difference", "pair contrast (CCI)",
         "random order",
@@ -57,36 +72,25 @@ def test_explains_and_scores_a_model_of_drawn_cars(
     )
 
 
-def test_trains_where_no_model_is_given(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "STEPS", 2)
-    tiny = ["--image-size", "32", "--pairs-per-batch", "4", "--epochs", "1", "--limit", "24"]
-    recipe.main([*tiny, "--plain", "--feature-layer", "block_3", "--output", str(tmp_path)])
-    found = json.loads((tmp_path / "scores.json").read_text())
-    assert found["images"] == 24 and "pair contrast (CCI)" not in found["methods"]
-    assert {"model.keras", "history.csv", "state.zip", "class_contrast.png"} <= {
-        path.name for path in tmp_path.iterdir()
-    }
-    assert not (tmp_path / "channel.png").exists(), "a plain classifier has no W"
-    model = cin_keras.load_model(tmp_path / "model.keras")
-    assert model.settings["feature_layer"] == "block_3" and len(model.class_names) == 12
+def save_tiny(path, num_classes, **kwargs):
+    model = cin_keras.CIN(num_classes, tiny_backbone(size=32), input_shape=(32, 32, 3), **kwargs)
+    model.save(path)
+    return str(path)
 
 
-def test_explains_birds(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "STEPS", 2)
-    birds = write_cub_200_2011(
-        tmp_path / "birds", (1, 1, 2, 2, 3, 3, 1, 2), (1, 1, 1, 1, 1, 1, 0, 0)
-    )
-    model = cin_keras.CIN(
-        3, tiny_backbone(size=32), input_shape=(32, 32, 3), interaction="phi", contrast=None
-    )
-    model.save(tmp_path / "model.keras")
-    arguments = ["--data-dir", str(birds), "--model", str(tmp_path / "model.keras")]
+def birds(root, in_train=(1, 1, 1, 1, 1, 1, 0, 0)):
+    return write_cub_200_2011(root, (1, 1, 2, 2, 3, 3, 1, 2), in_train)
+
+
+def test_explains_birds(recipe, tmp_path):
+    model = save_tiny(tmp_path / "model.keras", 3, interaction="phi", contrast=None)
+    arguments = ["--data-dir", str(birds(tmp_path / "birds")), "--model", model]
     recipe.main([*arguments, "--output", str(tmp_path / "explained")])
     table = (tmp_path / "explained" / "scores.md").read_text()
     assert "peak on an annotated part" in table and "anywhere in the bird's box" in table
     assert {path.name for path in (tmp_path / "explained").iterdir()} == {
         "scores.json", "scores.md", "scores.png", "class_contrast.png",
-    }  # fmt: skip
+    }, "this model has no W and no CCI to draw"  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -96,24 +100,27 @@ def test_explains_birds(recipe, tmp_path, monkeypatch):
         (["--data-dir", "BIRDS"], "12 classes apart, but the images have 3"),
         (["--data-dir", "NO PARTS"], "where the birds' parts are"),
         (["--data-dir", "nowhere"], "nowhere"),
-        (["--data-dir", "TOO FEW"], "no training image of"),
     ],
 )
-def test_mistakes_end_in_one_sentence(recipe, model_file, tmp_path, arguments, words):
-    if arguments[-1] == "TOO FEW":
-        model = cin_keras.CIN(3, tiny_backbone(size=32), input_shape=(32, 32, 3))
-        model.save(tmp_path / "model.keras")
-        arguments = [
-            *arguments[:1],
-            str(write_cub_200_2011(tmp_path / "birds", (1, 1, 2, 2, 3, 3), (1, 1, 1, 1, 0, 0))),
-        ]
-        arguments += ["--model", str(tmp_path / "model.keras")]
+def test_mistakes_end_in_one_sentence(recipe, tmp_path, arguments, words):
     if arguments[-1] in ("BIRDS", "NO PARTS"):
-        folder = write_cub_200_2011(tmp_path / "birds", (1, 1, 2, 2, 3, 3), (1, 1, 1, 1, 0, 0))
+        folder = birds(tmp_path / "birds")
         if arguments[-1] == "NO PARTS":
             for file in (folder / "parts").iterdir():
                 file.unlink()
             (folder / "parts").rmdir()
         arguments = ["--data-dir", str(folder)]
+    model = save_tiny(tmp_path / "model.keras", 12)
     with pytest.raises(SystemExit, match=f"error: .*{words}"):
-        recipe.main(["--model", model_file, "--output", str(tmp_path), *arguments])
+        recipe.main(["--model", model, "--output", str(tmp_path), *arguments])
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_a_class_without_a_training_image_is_named_before_training(recipe, tmp_path, model):
+    folder = birds(tmp_path / "birds", in_train=(1, 1, 1, 1, 0, 0, 0, 0))
+    arguments = (
+        ["--model", save_tiny(tmp_path / "model.keras", 3)] if model else ["--image-size", "32"]
+    )
+    with pytest.raises(SystemExit, match="error: There is no training image of"):
+        recipe.main(["--data-dir", str(folder), "--output", str(tmp_path / "run"), *arguments])
+    assert list((tmp_path / "run").iterdir()) == []
