@@ -8,7 +8,7 @@ from cin_keras.files import whole_file, whole_folder
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
 
-# What the formats are called by Keras, and how their files must end.
+# What the formats are called by Keras, and how their files end.
 FORMATS = {
     "savedmodel": ("tf_saved_model", None),
     "onnx": ("onnx", ".onnx"),
@@ -29,15 +29,23 @@ def run(args):
         path = pathlib.Path(args.path)
         name = args.format or _format_of(path)
         keras_name, suffix = FORMATS[name]
-        if suffix and path.suffix != suffix:
+        if suffix and path.suffix.lower() != suffix:
             raise ValueError(f"A file of this format must end in {suffix}. Received: {args.path}")
+        options = {}
+        if args.max_pixels is not None:
+            if name != "savedmodel":
+                raise ValueError(
+                    f"--max-pixels is for a SavedModel, which decodes photographs itself; {name} "
+                    "takes pixels. Leave it out."
+                )
+            options["max_pixels"] = args.max_pixels
         if path.exists():
             raise ValueError(f"{args.path} is there already: remove it, or give another name.")
         model = load_model(args.model, compile=False)
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) if suffix else whole_folder(path) as partial:
         try:
-            model.export(str(partial), format=keras_name, verbose=False)
+            model.export(str(partial), format=keras_name, verbose=False, **options)
         except (ImportError, RuntimeError, ValueError) as error:
             sys.exit(f"error: {error}")
     print(f"{path}: {name}, {megabytes(path)} MB")
@@ -45,5 +53,12 @@ def run(args):
 
 
 def _format_of(path):
-    """The format that the end of a name means."""
-    return next((name for name, (_, end) in FORMATS.items() if end == path.suffix), "savedmodel")
+    """The format that the end of a name means; ValueError for an end that means none."""
+    for name, (_, suffix) in FORMATS.items():
+        if path.suffix.lower() == (suffix or ""):
+            return name
+    raise ValueError(
+        f"A name that ends in {path.suffix} does not say which format to write: end it in .onnx or "
+        ".tflite, leave the ending out for the folder of a SavedModel, or give --format. "
+        f"Received: {path}"
+    )

@@ -176,7 +176,13 @@ def _add_export(commands):
     parser.add_argument(
         "--format",
         choices=EXPORT_FORMATS,
-        help="(by PATH: onnx for .onnx, litert for .tflite, otherwise savedmodel)",
+        help="(by PATH: onnx for .onnx, litert for .tflite, savedmodel without an ending)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=positive(int),
+        help="photographs of more pixels are refused by the SavedModel (178956970)",
     )
 
 

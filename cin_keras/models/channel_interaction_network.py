@@ -501,7 +501,8 @@ class CIN(keras.Model):
         - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
         - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any
           size, decoded as `cin_keras.data.image_dataset` does and cropped as it does within one
-          grey level, to `image_size`. A damaged one ends that request with an error, and the next one works.
+          grey level, to `image_size`. A damaged one, or one of more than `max_pixels`, ends that
+          request with an error, and the next one works.
           Left out, with a warning, while `image_size` is `None`.
 
         Beside them, `serve` and `serve_uint8` give the model's output alone, and `model_card()`
@@ -516,8 +517,9 @@ class CIN(keras.Model):
                 `"onnx"` (on TensorFlow and PyTorch; packages of `pip install ".[export]"`),
                 `"litert"` (on TensorFlow) or another of Keras'. Defaults to `"tf_saved_model"`.
             verbose: Bool, whether to describe what was written. Defaults to `None`, Keras' own.
-            **kwargs: As for `keras.Model.export`; for a SavedModel `jax2tf_kwargs` alone, and an
-                `input_signature` writes Keras' own, with `serve` and nothing else.
+            **kwargs: As for `keras.Model.export`; for a SavedModel `jax2tf_kwargs` and
+                `max_pixels` (int ≥ 1, 178,956,970) alone, and an `input_signature` writes Keras'
+                own, with `serve` and nothing else.
 
         Raises:
             RuntimeError: For a format that this backend cannot write; the sentence says what to do.

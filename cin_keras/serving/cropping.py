@@ -8,16 +8,18 @@ TensorFlow once, so a pixel differs by at most one grey level, and by 0.15 on av
 from cin_keras.data.cropping import RESIZE_RATIO
 
 
-def crop_in_graph(image, height, width):
+def crop_in_graph(image, height, width, sideways=False):
     """The centre of an image, as evaluation shows it.
 
     Args:
         image: uint8 tensor of shape `(rows, columns, 3)`.
         height: Int, in pixels.
         width: Int, in pixels.
+        sideways: Bool or tensor of shape `()`, whether the image is to be turned by a quarter
+            afterwards: then the crop has the other shape. Defaults to `False`.
 
     Returns:
-        uint8 tensor of shape `(height, width, 3)`, within one grey level of
+        uint8 tensor of shape `(height, width, 3)` or `(width, height, 3)`, within one grey level of
         `cin_keras.data.cropping.crop(image, height, width)`.
 
     Example:
@@ -28,12 +30,13 @@ def crop_in_graph(image, height, width):
     """
     import tensorflow as tf
 
-    size = tf.constant((height, width), tf.float32)
+    size = tf.where(sideways, (width, height), (height, width))
+    extent = RESIZE_RATIO * tf.cast(size, tf.float32)
     resized = tf.raw_ops.ScaleAndTranslate(
         images=image[tf.newaxis],
-        size=(height, width),
-        scale=RESIZE_RATIO * size / tf.cast(tf.shape(image)[:2], tf.float32),
-        translation=(1 - RESIZE_RATIO) / 2 * size,
+        size=size,
+        scale=extent / tf.cast(tf.shape(image)[:2], tf.float32),
+        translation=(tf.cast(size, tf.float32) - extent) / 2,
         kernel_type="triangle",
         antialias=True,
     )

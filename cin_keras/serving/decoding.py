@@ -5,26 +5,36 @@ says, transparent parts on white, 16 bits without the lower eight, CMYK from ful
 differ: a PNG without an end is refused; XMP that is compressed and EXIF that stands as text in a
 PNG are not read; an orientation of EXIF counts only as one SHORT or LONG, and also where the
 entries before it are broken.
+
+The bytes may be a stranger's. What they unfold to is known from their first bytes, and refused
+beyond a limit; up to it, decoding needs at most about three times the memory of the pixels.
 """
 
 from cin_keras.data.decoding import MAX_PIXELS
 
 _SHORT, _LONG = 3, 4  # types of TIFF
+MAX_PARTS = 20_000  # of a file, the pixels in their parts included; they are read one by one
+MAX_EXIF = 2**20  # bytes, beyond which no further part of it is read
+_BAND = 2**20  # pixels that are composed at a time
+_BLOCK = 2**20  # bytes that are searched at a time
 
 
-def decode_in_graph(encoded, which):
+def decode_in_graph(encoded, which, max_pixels=MAX_PIXELS):
     """Decodes one JPEG or PNG.
 
     Args:
         encoded: String tensor of shape `()`, the content of the file.
         which: Integer tensor of shape `()`, the number that errors give the image.
+        max_pixels: Int ≥ 1; an image of more pixels (width × height) is refused before it takes
+            any memory. Defaults to 178,956,970.
 
     Returns:
-        uint8 tensor of shape `(height, width, 3)`, RGB, upright.
+        `(image, orientation)`: uint8 tensor of shape `(height, width, 3)`, RGB, as it lies in the
+        file, and an integer tensor of shape `()`, EXIF's orientation, for `turn_upright`.
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs, for what is neither JPEG nor PNG, is
-            damaged, or has more than 178,956,970 pixels.
+            damaged, has more than `max_pixels` or more than 20,000 parts.
 
     Example:
 
@@ -32,37 +42,73 @@ def decode_in_graph(encoded, which):
     >>> from PIL import Image
     >>> file = io.BytesIO()
     >>> Image.new("L", (3, 2), 77).save(file, "PNG")
-    >>> decode_in_graph(tf.constant(file.getvalue()), tf.constant(0)).numpy()[0, 0].tolist()
+    >>> image, orientation = decode_in_graph(tf.constant(file.getvalue()), tf.constant(0))
+    >>> turn_upright(image, orientation).numpy()[0, 0].tolist()
     [77, 77, 77]
     """
     import tensorflow as tf
 
     # An offset beyond the end must find bytes: a file may break off anywhere.
     data = tf.concat([tf.io.decode_raw(encoded, tf.uint8), tf.zeros(32, tf.uint8)], axis=0)
-    data = tf.cast(data, tf.int32)
     length = tf.strings.length(encoded)
     jpeg = _starts_with(encoded, b"\xff\xd8\xff")
     png = _starts_with(encoded, b"\x89PNG\r\n\x1a\n")
 
     def read_jpeg():
         header = _read_jpeg_header(encoded, data, length)
-        with _check_header(header, which):
+        with _check_header(header, which, max_pixels):
             # Pillow's inverse cosine transform.
             return tf.io.decode_jpeg(encoded, 3, dct_method="INTEGER_ACCURATE"), header
 
     def read_png():
         header = _read_png_header(encoded, data, length)
-        with _check_header(header, which):
-            image = tf.io.decode_png(encoded, channels=4)
-            # Without any, TensorFlow's alpha of images of 1, 2 and 4 bits means nothing.
-            colours = image[:, :, :3]
+        with _check_header(header, which, max_pixels):
+            # Where there is none, TensorFlow's alpha of images of 1, 2 and 4 bits means nothing.
             return tf.cond(
-                header["transparent"], lambda: _on_white(colours, image[:, :, 3:]), lambda: colours
+                header["transparent"],
+                lambda: _on_white(tf.io.decode_png(encoded, channels=4)),
+                lambda: tf.io.decode_png(encoded, channels=3),
             ), header
 
     with tf.control_dependencies([_check(jpeg | png, which, "is neither JPEG nor PNG")]):
         image, header = tf.cond(jpeg, read_jpeg, read_png)
-    return _turn_upright(image, _orientation(header["exif"], header["xmp"]))
+    return image, _orientation(header["exif"], header["xmp"])
+
+
+def turn_upright(image, orientation):
+    """An image as EXIF's orientation says; one that is none of 1 to 8 counts as 1.
+
+    Args:
+        image: Tensor of shape `(rows, columns, channels)`.
+        orientation: Integer tensor of shape `()`.
+
+    Returns:
+        Tensor of that type and shape, or of `(columns, rows, channels)` for an orientation from 5
+        on.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> turn_upright(tf.constant([[[1], [2]]]), tf.constant(6)).numpy()[..., 0].tolist()
+    [[1], [2]]
+    """
+    import tensorflow as tf
+
+    def transposed():
+        return tf.transpose(image, (1, 0, 2))
+
+    ways = [  # from orientation 1 on
+        lambda: image,
+        lambda: tf.reverse(image, [1]),
+        lambda: tf.reverse(image, [0, 1]),
+        lambda: tf.reverse(image, [0]),
+        lambda: transposed(),
+        lambda: tf.reverse(transposed(), [1]),
+        lambda: tf.reverse(transposed(), [0, 1]),
+        lambda: tf.reverse(transposed(), [0]),
+    ]
+    known = (orientation >= 1) & (orientation <= len(ways))
+    return tf.switch_case(tf.where(known, orientation - 1, 0), ways)
 
 
 # === Headers: a walk from segment to segment ===
@@ -78,7 +124,7 @@ def _read_jpeg_header(encoded, data, length):
         return (at + 4 <= length) & ~ends
 
     def segment(at, found):
-        marker, size = data[at + 1], _big_endian(data, at + 2, 2)
+        marker, size = tf.cast(data[at + 1], tf.int32), _big_endian(data, at + 2, 2)
         content = tf.strings.substr(encoded, at + 4, tf.maximum(size - 2, 0))
         exif = _starts_with(content, b"Exif\0\0") & (marker == 0xE1)
         xmp = _starts_with(content, b"http://ns.adobe.com/xap/1.0/\0") & (marker == 0xE1)
@@ -87,7 +133,11 @@ def _read_jpeg_header(encoded, data, length):
         found = {
             **found,
             # A long EXIF goes on in further segments, each behind a header of its own.
-            "exif": tf.where(exif, found["exif"] + _after(content, 6), found["exif"]),
+            "exif": tf.where(
+                exif & (tf.strings.length(found["exif"]) < MAX_EXIF),
+                found["exif"] + _after(content, 6),
+                found["exif"],
+            ),
             "xmp": tf.where(xmp, content, found["xmp"]),
             "height": tf.where(frame, _big_endian(data, at + 5, 2), found["height"]),
             "width": tf.where(frame, _big_endian(data, at + 7, 2), found["width"]),
@@ -104,10 +154,29 @@ def _read_jpeg_header(encoded, data, length):
             default=lambda: segment(at, found),
         )
 
-    at, found = tf.while_loop(more, step, (tf.constant(2), _nothing_found()))
-    # EOI, the end, stands nowhere within pixels.
-    end = (data[at:-1] == 0xFF) & (data[at + 1 :] == 0xD9)
-    return {**found, "whole": tf.reduce_any(end) & (found["width"] > 0)}
+    start = (tf.constant(2), _nothing_found())
+    at, found = tf.while_loop(more, step, start, maximum_iterations=MAX_PARTS)
+    return {
+        **found,
+        "whole": _holds_end(data, at) & (found["width"] > 0),
+        "few_parts": ~more(at, found),
+    }
+
+
+def _holds_end(data, at):
+    """Whether EOI, the end of a JPEG, which stands nowhere within pixels, follows from `at` on."""
+    import tensorflow as tf
+
+    def more(end, found):
+        return (end > at) & ~found
+
+    def step(end, found):
+        begin = tf.maximum(end - _BLOCK, at)
+        here = (data[begin:end] == 0xFF) & (data[begin + 1 : end + 1] == 0xD9)
+        return begin, tf.reduce_any(here)
+
+    # From the last on, where it mostly is.
+    return tf.while_loop(more, step, (tf.size(data) - 1, tf.constant(False)))[1]
 
 
 def _read_png_header(encoded, data, length):
@@ -139,7 +208,9 @@ def _read_png_header(encoded, data, length):
         "height": _big_endian(data, 20, 4),
         "transparent": (data[25] == 4) | (data[25] == 6),  # grey and colours with alpha
     }
-    return tf.while_loop(more, step, (tf.constant(8), found))[1]
+    start = (tf.constant(8), found)
+    at, found = tf.while_loop(more, step, start, maximum_iterations=MAX_PARTS)
+    return {**found, "few_parts": ~more(at, found)}
 
 
 def _nothing_found():
@@ -153,17 +224,19 @@ def _nothing_found():
         "width": number,
         "transparent": no,
         "whole": no,
+        "few_parts": no,
     }
 
 
-def _check_header(header, which):
-    """A context whose operations run only for a whole image of no more than `MAX_PIXELS`."""
+def _check_header(header, which, max_pixels):
+    """A context whose operations run only for a whole image of no more than `max_pixels`."""
     import tensorflow as tf
 
     pixels = tf.cast(header["width"], tf.int64) * tf.cast(header["height"], tf.int64)
     return tf.control_dependencies(
         [
-            _check(pixels <= MAX_PIXELS, which, f"has more than {MAX_PIXELS} pixels"),
+            _check(pixels <= max_pixels, which, f"has more than {max_pixels} pixels"),
+            _check(header["few_parts"], which, f"has more than {MAX_PARTS} parts"),
             _check(header["whole"], which, "is damaged or breaks off before its end"),
         ]
     )
@@ -223,36 +296,28 @@ def _xmp_orientation(xmp):
     return tf.reduce_sum(tf.strings.to_number(digits[:1], tf.int32))
 
 
-def _turn_upright(image, orientation):
-    import tensorflow as tf
-
-    def transposed():
-        return tf.transpose(image, (1, 0, 2))
-
-    ways = [  # from orientation 1 on
-        lambda: image,
-        lambda: tf.reverse(image, [1]),
-        lambda: tf.reverse(image, [0, 1]),
-        lambda: tf.reverse(image, [0]),
-        lambda: transposed(),
-        lambda: tf.reverse(transposed(), [1]),
-        lambda: tf.reverse(transposed(), [0, 1]),
-        lambda: tf.reverse(transposed(), [0]),
-    ]
-    known = (orientation >= 1) & (orientation <= len(ways))
-    return tf.switch_case(tf.where(known, orientation - 1, 0), ways)
-
-
 # === Pixels ===
 
 
-def _on_white(colours, alpha):
-    """uint8 `(height, width, 3)` and `(height, width, 1)` as RGB, with Pillow's rounding."""
+def _on_white(image):
+    """uint8 `(height, width, 4)` as RGB on white, with Pillow's rounding, some rows at a time."""
     import tensorflow as tf
 
-    colours, alpha = tf.cast(colours, tf.int32), tf.cast(alpha, tf.int32)
-    mixed = (colours * alpha + 255 * (255 - alpha) + 128) * 128
-    return tf.cast((mixed // 256 + mixed) // 256 // 128, tf.uint8)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    rows = tf.maximum(_BAND // tf.maximum(width, 1), 1)
+    count = -(-height // rows)
+
+    def compose(i, bands):
+        band = tf.cast(image[i * rows : (i + 1) * rows], tf.uint16)
+        colours, alpha = band[:, :, :3], band[:, :, 3:]
+        mixed = colours * alpha + 255 * (255 - alpha) + 128
+        return i + 1, bands.write(i, tf.cast((mixed // 256 + mixed) // 256, tf.uint8))
+
+    bands = tf.TensorArray(
+        tf.uint8, count, infer_shape=False, element_shape=tf.TensorShape((None, None, 3))
+    )
+    _, bands = tf.while_loop(lambda i, bands: i < count, compose, (0, bands), parallel_iterations=1)
+    return bands.concat()
 
 
 # === Bytes ===
@@ -288,7 +353,7 @@ def _after(text, begin):
 def _big_endian(data, at, size):
     import tensorflow as tf
 
-    return tf.reduce_sum(data[at : at + size] * _powers(size))
+    return tf.reduce_sum(tf.cast(data[at : at + size], tf.int32) * _powers(size))
 
 
 def _powers(size):

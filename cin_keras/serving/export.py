@@ -6,10 +6,12 @@ import warnings
 
 import keras
 
-# Serving reads photographs as evaluation does: here alone the models meet the data.
+from cin_keras.checks import check_int
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.serving.cropping import crop_in_graph
-from cin_keras.serving.decoding import decode_in_graph
+from cin_keras.serving.decoding import decode_in_graph, turn_upright
 from cin_keras.serving.formats import (
+    check_ending,
     check_format,
     frequent_collections,
     write_litert_metadata,
@@ -23,6 +25,7 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
 
     Arguments, errors and an example stand with `cin_keras.CIN.export`.
     """
+    check_ending(filepath, format)
     if format == "tf_saved_model" and "input_signature" not in kwargs:
         export_saved_model(model, filepath, verbose, **kwargs)
         return
@@ -40,7 +43,7 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         write_litert_metadata(filepath, model)
 
 
-def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
+def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pixels=MAX_PIXELS):
     """Writes a SavedModel that needs TensorFlow alone; see `cin_keras.CIN.export`."""
     if keras.backend.backend() == "torch":
         raise RuntimeError(
@@ -48,6 +51,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
             "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
             "keras.saving.load_model('model.keras'), and export it there."
         )
+    check_int("max_pixels", max_pixels, least=1)
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
@@ -71,10 +75,17 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None):
 
     def read(image_bytes):
         height, width = model.image_size
+
+        def read_one(inputs):
+            image, orientation = decode_in_graph(*inputs, max_pixels)
+            # The crop is turned, which is small.
+            cropped = crop_in_graph(image, height, width, sideways=orientation >= 5)
+            return tf.ensure_shape(turn_upright(cropped, orientation), (height, width, 3))
+
         # Strings and whole numbers are the processor's.
         with tf.device("/CPU:0"):
             images = tf.map_fn(
-                lambda one: crop_in_graph(decode_in_graph(*one), height, width),
+                read_one,
                 (image_bytes, tf.range(tf.size(image_bytes))),
                 fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8),
             )

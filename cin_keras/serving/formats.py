@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib.util
+import pathlib
 import zipfile
 
 import keras
@@ -16,6 +17,23 @@ CONVERTERS = {
     ("litert", "tensorflow"): [],
 }
 FORMAT_NAMES = {"onnx": "ONNX", "litert": "LiteRT"}
+ENDINGS = {"onnx": ".onnx", "litert": ".tflite"}
+
+
+def check_ending(filepath, format):
+    """ValueError if a name says another format than the one that is to be written.
+
+    Example:
+
+    >>> check_ending("model.onnx", "onnx")
+    """
+    ending = pathlib.Path(filepath).suffix.lower()
+    named = next((name for name, known in ENDINGS.items() if known == ending), format)
+    if format in (*ENDINGS, "tf_saved_model") and named != format:
+        raise ValueError(
+            f"A name that ends in {ending} is for format={named!r}: give that, or another name. "
+            f"Received: format={format!r}, filepath={str(filepath)!r}"
+        )
 
 
 def check_format(format):

@@ -38,6 +38,24 @@ def test_a_saved_model(models, tmp_path, capsys):
 
 
 @pytest.mark.every_backend
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this backend writes no ONNX")
+def test_an_ending_in_capitals(models, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "m.ONNX"
+    assert main(["export", str(models / "c.keras"), str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: onnx, ")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.ONNX"]
+    onnx.checker.check_model(onnx.load(str(path)))
+
+
+@pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
+def test_a_folder_may_have_an_ending_if_the_format_is_given(models, tmp_path):
+    path = tmp_path / "served.v2"
+    options = ["--format", "savedmodel", "--max-pixels", "1000"]
+    assert main(["export", str(models / "c.keras"), str(path), *options]) == 0
+    assert (path / "saved_model.pb").is_file()
+
+
 def test_mistakes(models, tmp_path, capsys):
     there = tmp_path / "there"
     there.mkdir()
@@ -46,6 +64,13 @@ def test_mistakes(models, tmp_path, capsys):
     assert f"error: {there} is there already" in capsys.readouterr().err
     assert main(["export", model, str(tmp_path / "m.onnx"), "--format", "litert"]) == 2
     assert "must end in .tflite. Received:" in capsys.readouterr().err
+    for name in ("m.pb", "m.keras", "m.h5", "m.v2"):
+        assert main(["export", model, str(tmp_path / name)]) == 2
+        message = capsys.readouterr().err
+        assert f"error: A name that ends in {name[1:]} does not say which format" in message
+        assert "--format" in message and message.count("\n") == 1
+    assert main(["export", model, str(tmp_path / "m.tflite"), "--max-pixels", "9"]) == 2
+    assert "--max-pixels is for a SavedModel" in capsys.readouterr().err
     if ON_TORCH:
         assert main(["export", model, str(tmp_path / "new")]) == 2
         assert "error: Keras cannot write a SavedModel" in capsys.readouterr().err

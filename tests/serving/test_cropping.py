@@ -8,7 +8,7 @@ from PIL import Image
 from cin_keras.data.cropping import crop
 from cin_keras.data.decoding import decode
 from cin_keras.serving.cropping import crop_in_graph
-from cin_keras.serving.decoding import decode_in_graph
+from cin_keras.serving.decoding import decode_in_graph, turn_upright
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
 
@@ -35,10 +35,19 @@ def test_every_pixel_is_within_one_grey_level_of_evaluation(size):
         assert_close(graph(image).numpy(), expected)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_crop_that_is_turned_is_the_crop_of_the_turned_image(orientation):
+    image = np.random.default_rng(1).integers(0, 256, (61, 90, 3)).astype("uint8")
+    upright = turn_upright(tf.constant(image), tf.constant(orientation)).numpy()
+    cropped = crop_in_graph(image, 20, 33, sideways=orientation >= 5)
+    received = turn_upright(cropped, tf.constant(orientation)).numpy()
+    assert_close(received, crop(Image.fromarray(upright), 20, 33))
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="no photographs beside the checkout")
 def test_photographs():
     graph = tf.function(
-        lambda encoded: crop_in_graph(decode_in_graph(encoded, tf.constant(0)), 64, 64),
+        lambda encoded: crop_in_graph(decode_in_graph(encoded, tf.constant(0))[0], 64, 64),
         input_signature=[tf.TensorSpec((), tf.string)],
         autograph=False,
     )

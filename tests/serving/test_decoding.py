@@ -1,4 +1,9 @@
 import io
+import json
+import os
+import subprocess
+import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -6,13 +11,13 @@ import tensorflow as tf
 from PIL import Image, PngImagePlugin
 
 from cin_keras.data.decoding import MAX_PIXELS, decode
-from cin_keras.serving.decoding import decode_in_graph
+from cin_keras.serving.decoding import decode_in_graph, turn_upright
 
 
 @pytest.fixture(scope="module")
 def graph():
     return tf.function(
-        lambda encoded: decode_in_graph(encoded, tf.constant(5)),
+        lambda encoded: turn_upright(*decode_in_graph(encoded, tf.constant(5))),
         input_signature=[tf.TensorSpec((), tf.string)],
         autograph=False,
     )
@@ -131,3 +136,76 @@ def test_images_that_are_none(graph):
         with pytest.raises(tf.errors.InvalidArgumentError, match=match):
             graph(tf.constant(encoded))
     assert_same(graph, jpeg)
+
+
+def test_the_limit_of_pixels_is_an_argument():
+    png = encode(picture(24, 40), "PNG")
+    image, _ = decode_in_graph(tf.constant(png), tf.constant(0), max_pixels=24 * 40)
+    assert image.shape == (24, 40, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 959 pixels"):
+        decode_in_graph(tf.constant(png), tf.constant(0), max_pixels=959)
+
+
+def test_a_file_of_very_many_parts_is_refused(graph):
+    """Each takes a step of a loop: a small file would keep the server busy for minutes."""
+    png, jpeg = encode(picture(), "PNG"), encode(picture(), "JPEG")
+    start = png.index(b"IDAT") - 4
+    empty = b"\0\0\0\0teXt" + zlib.crc32(b"teXt").to_bytes(4)
+    for count, fits in [(100, True), (25_000, False)]:
+        for encoded in (
+            png[:start] + count * empty + png[start:],
+            jpeg[:2] + count * b"\xff" + jpeg[2:],
+        ):
+            if fits:
+                assert_same(graph, encoded)
+                continue
+            with pytest.raises(tf.errors.InvalidArgumentError, match="more than 20000 parts"):
+                graph(tf.constant(encoded))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="no such measure here")
+def test_decoding_takes_three_times_the_memory_of_the_pixels():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == 4
+    for name, (megabytes, times) in found.items():
+        assert times < 3.5, f"{name}, {megabytes:.0f} MB as RGB, takes {times:.1f} times as much"
+
+
+MEMORY = """
+import io, json, re
+import numpy as np, tensorflow as tf
+from PIL import Image
+from cin_keras.serving.cropping import crop_in_graph
+from cin_keras.serving.decoding import decode_in_graph, turn_upright
+
+def read(one):
+    image, orientation = decode_in_graph(one, tf.constant(0))
+    return turn_upright(crop_in_graph(image, 64, 64, orientation >= 5), orientation)
+
+graph = tf.function(read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+
+def encode(mode, size, kind, **options):
+    file = io.BytesIO()
+    image = Image.effect_noise((64, 64), 99).convert(mode).resize(size, Image.Resampling.NEAREST)
+    if kind == "JPEG":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    image.save(file, kind, **options)
+    return tf.constant(file.getvalue())
+
+def memory(key):
+    return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+size, found = (6000, 4000), {}
+for mode, kind in [("RGB", "JPEG"), ("L", "PNG"), ("RGB", "PNG"), ("RGBA", "PNG")]:
+    graph(encode(mode, (40, 30), kind))
+    encoded = encode(mode, size, kind, **({"compress_level": 1} if kind == "PNG" else {}))
+    open("/proc/self/clear_refs", "w").write("5")
+    before = memory("VmRSS")
+    graph(encoded)
+    pixels = 3 * size[0] * size[1]
+    found[f"{mode} {kind}"] = pixels / 2**20, (memory("VmHWM") - before) / pixels
+print(json.dumps(found))
+"""

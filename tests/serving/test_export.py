@@ -194,6 +194,25 @@ def test_pytorch_says_what_works_instead(tmp_path):
 
 
 @no_saved_model
+def test_the_limit_of_pixels(tmp_path):
+    import tensorflow as tf
+
+    model = tiny_cin()
+    with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1.*0"):
+        model.export(tmp_path / "saved_model", max_pixels=0)
+    model.export(tmp_path / "saved_model", verbose=False, max_pixels=1000)
+    serve = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_bytes"]
+    for size, fits in [((40, 25), True), ((41, 25), False)]:
+        Image.new("RGB", size).save(tmp_path / "image.png")
+        files = tf.constant([(tmp_path / "image.png").read_bytes()])
+        if fits:
+            assert serve(image_bytes=files)["probabilities"].shape == (1, model.num_classes)
+            continue
+        with pytest.raises(tf.errors.InvalidArgumentError, match="more than 1000 pixels"):
+            serve(image_bytes=files)
+
+
+@no_saved_model
 def test_unknown_image_size(tmp_path):
     import tensorflow as tf
 

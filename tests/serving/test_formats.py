@@ -25,6 +25,20 @@ def test_an_input_that_nothing_reads_is_taken_out(tmp_path):
     assert entry.key == "model_card" and entry.value == card(cin)
 
 
+@pytest.mark.parametrize(
+    ("name", "format", "named"),
+    [
+        ("m.onnx", "tf_saved_model", "onnx"),
+        ("m.TFLITE", "onnx", "litert"),
+        ("m.onnx", "litert", "onnx"),
+    ],
+)
+def test_an_ending_of_another_format(tmp_path, name, format, named):
+    with pytest.raises(ValueError, match=f"is for format='{named}'.*Received: format='{format}'"):
+        tiny_cin().export(tmp_path / name, format=format)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_collector_is_as_before_afterwards():
     before = gc.get_threshold(), gc.get_freeze_count()
     with pytest.raises(KeyError), frequent_collections():
