@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import runpy
 import signal
 import subprocess
@@ -58,6 +59,11 @@ def run(*arguments, folder):
     return process.returncode, output
 
 
+def cars(*arguments, folder):
+    """The recipe in this process, which saves starting another."""
+    return recipe_runs.run_here(RECIPES / "cars.py", *arguments, folder=folder)
+
+
 @pytest.mark.every_backend
 def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
     code, output = run(*TINY, "--epochs", "2", folder=tmp_path)
@@ -91,7 +97,7 @@ def test_a_second_run_keeps_the_first(tmp_path):
     (folder / "notes.txt").write_text("mine")
     # With nothing to go on with, --resume starts anew, and must not write over it either.
     arguments = ["--epochs", "1", "--plain", "--output", "out", "--resume"]
-    code, output = run(*photographs(tmp_path), *arguments, folder=tmp_path)
+    code, output = cars(*photographs(tmp_path), *arguments, folder=tmp_path)
     assert code == 0, output[-3000:]
     assert "No run to go on with in out" in output
     (kept,) = folder.glob("earlier-*/metrics.json")
@@ -115,7 +121,7 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
     assert process.returncode == 130, output[-3000:]
     assert "Interrupted. The best model so far" in output
     assert isinstance(cin_keras.load_model(model_file), cin_keras.CIN)
-    code, output = run(*arguments, "--epochs", "2", "--resume", folder=tmp_path)
+    code, output = cars(*arguments, "--epochs", "2", "--resume", folder=tmp_path)
     assert code == 1 and "epochs" in output and "Traceback" not in output, output[-3000:]
 
 
@@ -128,7 +134,7 @@ def test_a_killed_run_goes_on(tmp_path):
         time.sleep(0.1)
     process.kill()
     process.communicate()
-    code, output = run(*TINY, "--epochs", "3", "--plain", "--resume", folder=tmp_path)
+    code, output = cars(*TINY, "--epochs", "3", "--plain", "--resume", folder=tmp_path)
     assert code == 0, output[-3000:]
     assert "Going on after epoch" in output
     with open(folder / "history.csv", newline="") as file:
@@ -238,13 +244,16 @@ def test_mistakes_end_in_one_sentence(tmp_path, arguments, message):
     earlier = tmp_path / "runs" / "cars" / "metrics.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("earlier")
-    code, output = recipe_runs.run_here(RECIPES / "cars.py", *arguments, folder=tmp_path)
+    code, output = cars(*arguments, folder=tmp_path)
     assert code != 0 and message in output, output[-2000:]
     assert earlier.read_text() == "earlier", "a mistake must not move an earlier run"
 
 
-def test_help_fits_a_screen(tmp_path):
-    code, output = run("--help", folder=tmp_path)
+def test_help_says_what_every_option_does(tmp_path):
+    code, output = cars("--help", folder=tmp_path)
     assert code == 0
-    lines = output[output.index("usage:") :].splitlines()
-    assert len(lines) <= 25 and max(map(len, lines)) <= 80
+    text = output[output.index("usage:") :]
+    assert max(map(len, text.splitlines())) <= 80
+    options = dict(re.findall(r"^  (--[a-z-]+)(?: [A-Z]+)?\s+(\w.+)", text, re.MULTILINE))
+    assert {"--data-dir", "--epochs", "--resume", "--download"} <= options.keys()
+    assert text.count("\n  --") == len(options), "each has a few words"
