@@ -54,7 +54,8 @@ def train(folder, samples, pipe):
         loss=cin_keras.losses.SoftmaxCrossentropy(),
         metrics=["accuracy"],
     )
-    # Without validation, which would be compiled in every process.
+    # Neither traced, which every process would do anew, nor validated.
+    model.run_eagerly = True
     keep_best = KeepBest(folder / "model.keras", monitor="accuracy")
     history = SaveHistory(folder / "history.csv")
     state = SaveTrainingState(folder / "state.zip", {"seed": 1}, [keep_best, history])
@@ -138,7 +139,7 @@ def killed_run(folder, samples, rng, kills, longest_wait):
 
 def main(folder, seed, kills):
     folder = pathlib.Path(folder)
-    samples = cin_keras.data.drawn_cars(images_per_class=4, image_size=32)
+    samples = cin_keras.data.drawn_cars(images_per_class=2, image_size=32)
     begun = time.monotonic()
     first, others = whole_run(folder / "whole", samples)
     print(f"seed {seed}; without a kill: first epoch {first:.2f} s, the others {others:.2f} s")
