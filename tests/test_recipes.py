@@ -254,6 +254,6 @@ def test_help_says_what_every_option_does(tmp_path):
     assert code == 0
     text = output[output.index("usage:") :]
     assert max(map(len, text.splitlines())) <= 80
-    options = dict(re.findall(r"^  (--[a-z-]+)(?: [A-Z]+)?\s+(\w.+)", text, re.MULTILINE))
+    options = dict(re.findall(r"^  (--[a-z-]+)(?: [A-Z]+)?\s+([^\s-].+)", text, re.MULTILINE))
     assert {"--data-dir", "--epochs", "--resume", "--download"} <= options.keys()
     assert text.count("\n  --") == len(options), "each has a few words"
