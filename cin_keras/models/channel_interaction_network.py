@@ -9,6 +9,7 @@ comparisons. Defaults are what measured best, or as well as anything else, on ph
 nothing was better.
 """
 
+import inspect
 import math
 
 import keras
@@ -206,7 +207,6 @@ class CIN(keras.Model):
                 f"Received: classifier_activation={classifier_activation!r}"
             )
         _check_input_shape(input_shape)
-        # Before anything that takes time.
         check_class_names(class_names, num_classes)
         choose_image_size(image_size, _height_and_width(input_shape))
         check_settings(settings)
@@ -220,6 +220,8 @@ class CIN(keras.Model):
             weights,
         )
         check_contrast(contrast, interaction, descriptor)
+        phi_initializer = keras.initializers.get(phi_initializer)
+        given = dict(locals())  # every argument, under its name
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         # A contrast that sees every position needs the map that the classifier does not.
         pooled_interaction = pooled and not (contrast == "embedding" and descriptor == "flatten")
@@ -296,28 +298,12 @@ class CIN(keras.Model):
             ]
 
         # === Config ===
-        self.num_classes = num_classes
         self.backbone_name = backbone if isinstance(backbone, str) else None
         self.second_backbone_name = second_backbone if isinstance(second_backbone, str) else None
-        self.feature_layer = feature_layer
-        self.alpha = alpha
-        self.margin = margin
-        self.embedding_dim = embedding_dim
-        self.scale = scale
-        self.dropout_rate = dropout
-        self.classifier_activation = classifier_activation
-        self.descriptor = descriptor
-        self.pooled = pooled
-        self.block_rows = block_rows
         self.interaction_name = interaction
         self.contrast_name = contrast
-        self.similarity = similarity
-        self.learnable_scale = learnable_scale
-        self.phi_initializer = keras.initializers.get(phi_initializer)
-        self.projection_dim = projection_dim
-        self.class_names = class_names
-        self.image_size = image_size
-        self.settings = settings
+        for argument in _attributes():
+            setattr(self, argument, given[argument])
 
         # Clipping stands in for a warm-up, which needs to know the number of steps.
         self.compile(
@@ -545,31 +531,21 @@ class CIN(keras.Model):
         if second is None and self.second_backbone is not None:
             second = keras.saving.serialize_keras_object(self.second_backbone)
         return {
-            "num_classes": self.num_classes,
+            **{argument: getattr(self, argument) for argument in _attributes()},
             "backbone": backbone,
+            "second_backbone": second,
             # Weights come with the file, or are the caller's to set: a config never downloads.
             "weights": None,
             "input_shape": self.input_shape[1:],
+            # A supplied backbone is cut there already.
             "feature_layer": self.feature_layer if self.backbone_name else None,
-            "alpha": self.alpha,
-            "margin": self.margin,
-            "embedding_dim": self.embedding_dim,
-            "scale": self.scale,
-            "dropout": self.dropout_rate,
-            "classifier_activation": self.classifier_activation,
-            "name": self.name,
-            "descriptor": self.descriptor,
-            "pooled": self.pooled,
-            "block_rows": self.block_rows,
             "interaction": self.interaction_name,
             "contrast": self.contrast_name,
-            "similarity": self.similarity,
-            "learnable_scale": self.learnable_scale,
             "phi_initializer": keras.initializers.serialize(self.phi_initializer),
-            "projection_dim": self.projection_dim,
-            "second_backbone": second,
+            "dropout": self.dropout.rate,
+            "name": self.name,
+            # Lists and dicts may have changed in place.
             "class_names": check_class_names(self.class_names, self.num_classes),
-            "image_size": self.image_size,
             "settings": check_settings(self.settings),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
@@ -601,6 +577,16 @@ class CIN(keras.Model):
         for index in second_frozen:
             model.second_backbone.layers[index].trainable = False
         return model
+
+
+def _attributes():
+    """The arguments that the model keeps as they are, each as the attribute of its name.
+
+    Under the other names it has the layer made of the argument, or what every Keras model has.
+    """
+    layers = {"backbone", "second_backbone", "interaction", "contrast", "dropout"}
+    of_keras = {"self", "weights", "input_shape", "name", "dtype"}
+    return [a for a in inspect.signature(CIN.__init__).parameters if a not in layers | of_keras]
 
 
 def _frozen_layers(model):
