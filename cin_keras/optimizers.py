@@ -10,6 +10,7 @@ import math
 import keras
 
 from cin_keras.checks import check_number
+from cin_keras.keras_internals import variable_index
 
 
 class _Layerwise:
@@ -29,7 +30,7 @@ class _Layerwise:
         ]
 
     def update_step(self, gradient, variable, learning_rate):
-        factor = self.factors[self._get_variable_index(variable)]
+        factor = self.factors[variable_index(self, variable)]
         super().update_step(gradient, variable, learning_rate * factor)
 
     def get_config(self):

@@ -11,6 +11,7 @@ import numpy as np
 
 from cin_keras.callbacks.stop_on_non_finite import NonFiniteLoss
 from cin_keras.files import remove_partial, whole_file
+from cin_keras.keras_internals import global_seed_generator
 
 FORMAT = "cin_keras training state 1"
 DESCRIPTION = "state.json"
@@ -293,13 +294,6 @@ def _text(settings, name):
 # === Random numbers that are no variables of the model ===
 
 
-def _keras_generator():
-    """Keras' generator for random operations without a seed, or `None` if none was used yet."""
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute("global_seed_generator")
-
-
 def _random_state():
     version, numbers, gauss = random.getstate()
     kind, keys, *rest = np.random.get_state()
@@ -307,7 +301,7 @@ def _random_state():
         "python": [version, list(numbers), gauss],
         "numpy": [kind, keys.tolist(), *rest],
     }
-    generator = _keras_generator()
+    generator = global_seed_generator(make=False)
     if generator is not None:
         state["keras"] = np.asarray(keras.ops.convert_to_numpy(generator.state)).tolist()
     if keras.backend.backend() == "torch":
@@ -322,9 +316,7 @@ def _random_state():
 
 def _set_random_state(state):
     if "keras" in state:
-        from keras.src.random.seed_generator import global_seed_generator
-
-        generator = global_seed_generator()
+        generator = global_seed_generator(make=True)
         generator.state.assign(np.asarray(state["keras"], str(generator.state.dtype)))
     if "torch" in state:
         import torch

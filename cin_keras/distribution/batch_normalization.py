@@ -3,21 +3,24 @@
 import keras
 from keras import ops
 
+from cin_keras.keras_internals import all_layers, replace_moments
+
 
 def synchronize_batch_normalization(model, all_reduce_sum):
     """Lets every batch normalisation of a model use the moments of the global batch.
 
     Keras has that on TensorFlow alone and only for layers that were made so
     (`synchronized=True`), which a model file would then keep. Here the layers of any backbone
-    are changed in place and their configs stay as they are. Layers that are frozen use their stored moments, as ever.
+    are changed in place and their configs stay as they are. Layers that are frozen use their
+    stored moments, as ever.
 
     Args:
         model: Keras model.
         all_reduce_sum: Function from a tensor to its sum over all devices, with a gradient.
     """
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer._moments = _GlobalMoments(layer, all_reduce_sum)
+            replace_moments(layer, _GlobalMoments(layer, all_reduce_sum))
 
 
 class _GlobalMoments:

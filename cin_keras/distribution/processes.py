@@ -80,10 +80,12 @@ class ProcessReplicas(Replicas):
 
     def _part_seeds(self, model):
         """Different dropout in every process, where it would be the same for each's images."""
-        for layer in model._flatten_layers():
-            for generator in getattr(layer, "_seed_generators", []):
-                seed, step = (int(x) for x in keras.ops.convert_to_numpy(generator.state))
-                generator.state.assign([(seed + 7919 * self.rank) % 2**31, step])
+        weights = {id(weight) for weight in model.weights}
+        # What a model keeps beside its weights are its generators' states, seed and step.
+        states = {id(v): v for v in model.variables if id(v) not in weights}
+        for state in states.values():
+            seed, step = (int(x) for x in keras.ops.convert_to_numpy(state))
+            state.assign([(seed + 7919 * self.rank) % 2**31, step])
 
     @contextlib.contextmanager
     def training_step(self, model, data):

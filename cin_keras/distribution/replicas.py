@@ -8,6 +8,7 @@ batch, and sum what belongs together.
 import contextlib
 
 from cin_keras.distribution.batch_normalization import synchronize_batch_normalization
+from cin_keras.keras_internals import leave_gradients_unsummed
 
 
 class Replicas:
@@ -89,8 +90,7 @@ class MirroredReplicas(Replicas):
             optimizer.apply = lambda gradients, variables=None: optimizer.apply_summed(
                 _all_reduce_sum_each(gradients), variables
             )
-            # They are summed already.
-            inner._all_reduce_sum_gradients = list
+            leave_gradients_unsummed(inner)
 
 
 def check_training(model):

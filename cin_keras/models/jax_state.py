@@ -4,6 +4,8 @@ import functools
 
 import keras
 
+from cin_keras.keras_internals import put_back_jax_state
+
 _GROUPS = ("trainable_variables", "non_trainable_variables")
 TRAIN_STATE = (*_GROUPS, "optimizer_variables", "metrics_variables")
 TEST_STATE = (*_GROUPS, "metrics_variables")
@@ -35,9 +37,7 @@ def keep_state(model, step_function, groups):
         except BaseException:
             lost = any(value.is_deleted() for values in state for value in values)
             if not lost:
-                model._jax_state = dict(zip(groups, state))
-                model._jax_state_synced = False
-                model.jax_state_sync()
+                put_back_jax_state(model, dict(zip(groups, state)))
             raise
 
     step.keeps_state = True

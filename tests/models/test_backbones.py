@@ -89,9 +89,9 @@ def test_a_weights_file_of_another_network_is_refused(tmp_path):
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     def no_network(*args, **kwargs):
-        raise Exception("URL fetch failure on https://example.invalid: Name not known")
+        raise OSError("Name not known")
 
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
     with pytest.raises(
         ConnectionError, match="(?s)'mobilenet'.*URL fetch.*weights=None.*weights='"
     ):
@@ -106,7 +106,7 @@ def test_loading_and_configs_never_download(monkeypatch, tmp_path):
     def no_network(*args, **kwargs):
         raise AssertionError("tried to download")
 
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
     copy = cin_keras.CIN.from_config({**model.get_config(), "weights": "imagenet"})
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert len(copy.weights) == len(loaded.weights) == len(model.weights)

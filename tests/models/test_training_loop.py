@@ -4,8 +4,8 @@ import contextlib
 import threading
 
 import keras
+import numpy as np
 import pytest
-from keras.src import backend
 
 import cin_keras
 from cin_keras.callbacks import InterruptBetweenBatches
@@ -78,27 +78,30 @@ def counted_host_reads():
     """A list that grows by one whenever the main thread waits for a tensor's numbers."""
     reads = []
 
-    def counting(function):
+    def counting(function, of=object):
         def wrapper(*args, **kwargs):
-            if threading.current_thread() is threading.main_thread():
+            in_main = threading.current_thread() is threading.main_thread()
+            if in_main and isinstance(args[0], of):
                 reads.append(function)
             return function(*args, **kwargs)
 
         return wrapper
 
     with pytest.MonkeyPatch.context() as patch:
-        # JAX hands NumPy its buffer without a call to watch.
-        patch.setattr(backend, "convert_to_numpy", counting(backend.convert_to_numpy))
         if BACKEND == "torch":
             import torch
 
             for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__"):
                 patch.setattr(torch.Tensor, name, counting(getattr(torch.Tensor, name)))
         else:
-            from jax._src.array import ArrayImpl
+            import jax
 
+            array = type(jax.numpy.zeros(()))
             for name in ("__array__", "item", "tolist", "__bool__", "__int__", "__float__"):
-                patch.setattr(ArrayImpl, name, counting(getattr(ArrayImpl, name)))
+                patch.setattr(array, name, counting(getattr(array, name)))
+            # JAX hands NumPy its buffer without a call to watch.
+            for name in ("array", "asarray"):
+                patch.setattr(np, name, counting(getattr(np, name), of=array))
         yield reads
 
 

@@ -1,0 +1,74 @@
+"""What Keras has no public name for: the private names of Keras that this package uses, all here.
+
+Tried with Keras 3.11, 3.12, 3.13, 3.14 and 3.15; `tests/test_keras_internals.py` fails where Keras
+has changed one of them.
+"""
+
+
+def all_layers(layer):
+    """A layer and all that are inside it at any depth, once each: list of Keras layers.
+
+    (`keras.Model.layers` ends at the first level, and layers that are no models have no such list.)
+    """
+    return layer._flatten_layers()
+
+
+def replace_moments(layer, moments):
+    """Lets a batch normalisation compute its moments otherwise than from what it sees.
+
+    Args:
+        layer: `keras.layers.BatchNormalization`; its config stays as it is.
+        moments: Function from inputs and mask (or `None`) to mean and variance, `(channels,)`
+            each.
+    """
+    layer._moments = moments
+
+
+def leave_gradients_unsummed(optimizer):
+    """Keeps a TensorFlow optimizer from summing gradients over replicas: they are summed already.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer` that applies them, not one that wraps another.
+    """
+    optimizer._all_reduce_sum_gradients = list
+
+
+def variable_index(optimizer, variable):
+    """Which of the variables that `optimizer.build` was given this is, from 0.
+
+    Args:
+        optimizer: Built `keras.optimizers.Optimizer`.
+        variable: What its `update_step` is given: on several devices of TensorFlow that is no
+            `keras.Variable`, but a part of one.
+    """
+    return optimizer._get_variable_index(variable)
+
+
+def put_back_jax_state(model, state):
+    """Gives a model the variables back that Keras' JAX trainer took out of it for an epoch.
+
+    Args:
+        model: Keras model, in the middle of `fit`, `evaluate` or `predict`.
+        state: Dict of lists of JAX arrays: `trainable_variables`, `non_trainable_variables`,
+            `optimizer_variables`, `metrics_variables`, or some of these.
+    """
+    model._jax_state = state
+    model._jax_state_synced = False
+    model.jax_state_sync()
+
+
+def global_seed_generator(make):
+    """Keras' generator for random operations without a seed.
+
+    Args:
+        make: Bool, whether to make it if none was used yet.
+
+    Returns:
+        `keras.random.SeedGenerator`, or `None`.
+    """
+    from keras.src.backend.common import global_state
+    from keras.src.random import seed_generator
+
+    if make:
+        return seed_generator.global_seed_generator()
+    return global_state.get_global_attribute("global_seed_generator")
