@@ -1,6 +1,7 @@
 """The photographs of a run: whether they can be read, and whether they are those of another run."""
 
 import concurrent.futures
+import functools
 import hashlib
 import os
 import re
@@ -8,6 +9,7 @@ import re
 import keras
 
 from cin_keras.data import UnreadableImage
+from cin_keras.data.listings import first_few
 from cin_keras.training.options import decisive
 
 _SHOW_PROGRESS_ABOVE = 1000  # photographs to read
@@ -76,19 +78,20 @@ def check_readable(name, samples, on_error="raise"):
 
 
 def fingerprint(*parts):
-    """What tells sets of samples from others, wherever they lie and however that was typed.
+    """What tells lists of photographs from others, wherever they lie and however that was typed.
 
     Args:
         *parts: `Samples`.
 
     Returns:
-        Str of 12 hexadecimal digits, from the names of the classes, the labels, the sizes of the
-        files, and their paths within the folder that holds all of them.
+        Str of 12 hexadecimal digits, from the names of the classes, the labels, and the paths of
+        the photographs within the folder that holds all of them.
 
     Example:
 
-    >>> train, test = (cin_keras.data.drawn_cars(split, 1, image_size=32) for split in ("train", "test"))
-    >>> fingerprint(train) == fingerprint(train), fingerprint(train) == fingerprint(test)
+    >>> cars = cin_keras.data.Samples(["a/cars/1.jpg", "a/cars/2.jpg"], [0, 0], ["car"])
+    >>> copy = cin_keras.data.Samples(["/b/1.jpg", "/b/2.jpg"], [0, 0], ["car"])
+    >>> fingerprint(cars) == fingerprint(copy), fingerprint(cars) == fingerprint(cars, copy)
     (True, False)
     """
     files = [os.path.abspath(path) for part in parts if part.encoded is None for path in part.paths]
@@ -96,13 +99,59 @@ def fingerprint(*parts):
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part.class_names).encode("utf-8", "surrogateescape"))
-        for i, (path, label) in enumerate(zip(part.paths, part.labels.tolist())):
-            if part.encoded is None:
-                name, size = os.path.relpath(os.path.abspath(path), root), os.path.getsize(path)
-            else:
-                name, size = path, hashlib.sha256(part.encoded[i]).hexdigest()
-            digest.update(f"\n{name}\n{size}\n{label}".encode("utf-8", "surrogateescape"))
+        for path, label in zip(part.paths, part.labels.tolist()):
+            name = os.path.relpath(path, root) if part.encoded is None else path
+            digest.update(f"\n{name}\n{label}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
+
+
+class SamePhotographs:
+    """For `SaveTrainingState`: does not let a run go on with other photographs of the same names.
+
+    Single files may have changed since, repaired or damaged ones; they are named.
+
+    Attributes:
+        samples: `Samples`, those to train on.
+
+    Example:
+
+    ```python
+    photographs = SamePhotographs()
+    photographs.samples = train
+    state = SaveTrainingState("state.zip", callbacks=[photographs])
+    ```
+    """
+
+    samples = None
+
+    @functools.cached_property
+    def sizes(self):
+        """List of int, in bytes, 0 of a file that cannot be read."""
+        if self.samples is None:
+            return []
+        if self.samples.encoded is not None:
+            return [len(image) for image in self.samples.encoded]
+        return [os.path.getsize(p) if os.path.isfile(p) else 0 for p in self.samples.paths]
+
+    def get_state(self, epoch=None, logs=None):
+        return {"sizes": self.sizes}
+
+    def set_state(self, state, epoch, model):
+        """Prints which photographs have changed.
+
+        Raises:
+            ValueError: If most of them have.
+        """
+        pairs = enumerate(zip(state["sizes"], self.sizes))
+        changed = [self.samples.paths[i] for i, (before, now) in pairs if before != now]
+        if changed:
+            sentence = (
+                f"{len(changed)} of the {len(self.sizes)} photographs to train on are not what "
+                f"they were when the run began: {first_few(changed)}."
+            )
+            if 2 * len(changed) > len(self.sizes):
+                raise ValueError(f"{sentence} For a new run with them, leave `resume` out.")
+            print(sentence)
 
 
 def what_is_trained(settings, train, validation):

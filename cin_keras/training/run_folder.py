@@ -24,7 +24,7 @@ from cin_keras.files import check_writable, move_aside, remove_partial, whole_fo
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
 from cin_keras.training.options import as_typed, command_line, decisive
-from cin_keras.training.photographs import check_readable, what_is_trained
+from cin_keras.training.photographs import SamePhotographs, check_readable, what_is_trained
 from cin_keras.versions import versions
 
 RESULTS = (
@@ -129,8 +129,11 @@ class RunFolder:
         self.begun = False
         self._keep_best = KeepBest(self.path / "model.keras")
         self._history = SaveHistory(self.path / "history.csv")
+        self._photographs = SamePhotographs()
         self._state = SaveTrainingState(
-            self.path / "state.zip", decisive(settings), [self._keep_best, self._history]
+            self.path / "state.zip",
+            decisive(settings),
+            [self._photographs, self._keep_best, self._history],
         )
         self._when_begun = []
         self._watch = _Watch(self)
@@ -195,6 +198,7 @@ class RunFolder:
                 check_readable(name, parts[name], on_error)
             trained = what_is_trained(self.asked, parts["train"], parts["validation"])
             self._state.settings = json.loads(json.dumps(trained))
+            self._photographs.samples = parts["train"]
         return tuple(parts.values())
 
     def _check_place(self, *parts):
