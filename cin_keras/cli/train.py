@@ -29,7 +29,6 @@ def run(args):
         else:
             pairs = pair_dataset(train, size, batch, seed=args.seed, split_batches=True, **reading)
         validation_data = image_dataset(validation, size, 2 * batch, **reading)
-        test_data = image_dataset(test, size, 2 * batch, **reading)
 
         set_seed(args.seed, args.deterministic)
         model = cin_keras.CIN(
@@ -52,6 +51,6 @@ def run(args):
         )
         model = run.best_model(model)
         run.export(model)
-        run.evaluate(model, test_data)
+        run.evaluate(model, image_dataset(test, size, 2 * batch, **reading))
         print(run.summary())
     return 0
