@@ -4,7 +4,8 @@ import importlib
 import pathlib
 import sys
 
-__version__ = "0.1.0"
+from cin_keras.versions import __version__
+
 _PACKAGES = "callbacks data explain layers losses metrics models optimizers".split()
 
 

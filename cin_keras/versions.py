@@ -1,12 +1,10 @@
-"""What a result depends on beside its settings."""
+"""The version of this package, and what else a result depends on beside its settings."""
 
 import contextlib
 import importlib.metadata
 import platform
 
-import keras
-
-import cin_keras
+__version__ = "0.1.0"
 
 
 def versions():
@@ -17,9 +15,11 @@ def versions():
     >>> versions()["cin_keras"] == cin_keras.__version__
     True
     """
+    import keras  # `cin-keras --version` answers without
+
     backend = keras.backend.backend()
     packages = ("keras", "tensorflow", "numpy", backend)
-    found = {"cin_keras": cin_keras.__version__, "backend": backend}
+    found = {"cin_keras": __version__, "backend": backend}
     found["python"] = platform.python_version()
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

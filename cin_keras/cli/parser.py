@@ -2,9 +2,9 @@
 
 import argparse
 
-import cin_keras
 from cin_keras.checks import positive
 from cin_keras.training.folder import folder_parser
+from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
@@ -32,7 +32,7 @@ def build_parser():
         "1 some files were bad or a run could not go on, 2 a mistake in the arguments.",
         formatter_class=_formatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {cin_keras.__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND")
     _add_train(commands)
     _add_predict(commands)

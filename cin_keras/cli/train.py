@@ -1,8 +1,9 @@
 """`cin-keras train FOLDER`: a model of somebody's own photographs."""
 
-import cin_keras
 from cin_keras.cli.parser import TRAIN_SETTINGS
 from cin_keras.data import image_dataset, pair_dataset
+from cin_keras.losses import SoftmaxCrossentropy
+from cin_keras.models import CIN
 from cin_keras.training import make_optimizer, network_options, open_run, set_seed, single_images
 from cin_keras.training.folder import folder_samples, settle_folder
 
@@ -31,7 +32,7 @@ def run(args):
         validation_data = image_dataset(validation, size, 2 * batch, **reading)
 
         set_seed(args.seed, args.deterministic)
-        model = cin_keras.CIN(
+        model = CIN(
             train.num_classes,
             input_shape=(size, size, 3),
             class_names=list(train.class_names),
@@ -39,7 +40,7 @@ def run(args):
             **network_options(args),  # backbone, weights, feature layer, α, precision
         )
         optimizer = make_optimizer(args.learning_rate, args.epochs, len(pairs), args.backbone)
-        loss = cin_keras.losses.SoftmaxCrossentropy()
+        loss = SoftmaxCrossentropy()
         model.compile(optimizer, loss, weighted_metrics=["accuracy"])
         model.fit(
             pairs,

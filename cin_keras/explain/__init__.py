@@ -1,6 +1,7 @@
 """What a trained `CIN` looks at: maps of its channels and of its decisions, drawn and scored."""
 
 from cin_keras.explain.channel_maps import ChannelMaps, channel_figure, channel_maps
+from cin_keras.explain.channel_ranking import ChannelRanking, channel_ranking, ranking_figure
 from cin_keras.explain.class_contrast import (
     ClassContrast,
     class_contrast,
@@ -10,4 +11,3 @@ from cin_keras.explain.class_contrast import (
 from cin_keras.explain.grad_cam import grad_cam
 from cin_keras.explain.overlay import overlay, upsample
 from cin_keras.explain.pair_contrast import PairContrast, pair_contrast, pair_contrast_figure
-from cin_keras.explain.ranking import ChannelRanking, channel_ranking, ranking_figure

@@ -8,7 +8,6 @@ import time
 
 import keras
 
-import cin_keras
 from cin_keras.callbacks import (
     InterruptBetweenBatches,
     KeepBest,
@@ -21,6 +20,7 @@ from cin_keras.distribution import Devices
 from cin_keras.evaluation import figures, softmax
 from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_folder
+from cin_keras.models import load_model
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
 from cin_keras.training.options import as_typed, command_line, decisive
@@ -287,7 +287,7 @@ class RunFolder:
             `CIN`; in other processes than the chief `model` itself, with the weights of the best.
         """
         if self.devices.is_chief:
-            model = cin_keras.load_model(self._keep_best.filepath)
+            model = load_model(self._keep_best.filepath)
         self.devices.broadcast_weights(model)
         return model
 

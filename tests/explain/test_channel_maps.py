@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from cin_keras.explain import channel_figure, channel_maps, channel_ranking, ranking_figure
-from cin_keras.explain.ranking import tiles
+from cin_keras.explain.channel_ranking import tiles
 from tests.explain.networks import explained_cin, images_of
 from tests.reference import assert_close, interaction_weights, self_channel_interaction
 

@@ -7,7 +7,6 @@ import time
 import jinja2
 import numpy as np
 
-import cin_keras
 from cin_keras.checks import check_size
 from cin_keras.evaluation.accuracy import (
     checked_probabilities,
@@ -20,6 +19,7 @@ from cin_keras.evaluation.report.photographs import colour_gradient, data_uri, p
 from cin_keras.evaluation.text import plural
 from cin_keras.files import whole_file
 from cin_keras.models import CIN
+from cin_keras.versions import __version__
 
 MOST_PAIRS = 8  # 16 photographs, which the model sees in one batch
 MOST_CLASSES = 20
@@ -142,7 +142,7 @@ def write_report(
         command=metrics.get("command"),
         asked=metrics.get("settings", {}),
         versions=metrics.get("versions", {}),
-        version=cin_keras.__version__,
+        version=__version__,
         date=time.strftime("%Y-%m-%d"),
     )
     path = pathlib.Path(path)
