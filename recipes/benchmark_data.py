@@ -8,17 +8,14 @@ import functools
 import pathlib
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
 
 from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
-from cin_keras.data.pipeline import EpochCounter, places_in_order
 from cin_keras.files import check_writable, write_json
-from cin_keras.measuring.synthetic import random_labels, random_photographs
+from cin_keras.measuring import feeding
 from cin_keras.training import mistakes_in_one_sentence
 
 BARE = "bare loop: decode and resize"
@@ -49,41 +46,26 @@ def parse_arguments(arguments=None):
 
 
 def sampler_variants(args):
-    """`{name: function that makes the sampler}`."""
-    variants, few = {}, args.classes_per_batch
+    """`{name: function of the round's number that measures a sampler}`."""
+    variants = {}
     for name, long_tail, sampling in (
         ("equal classes", False, "image"),
         ("long tail", True, "image"),
         ("long tail, by class", True, "class"),
     ):
-        labels = random_labels(args.images, args.classes, long_tail, args.seed)
-        make = functools.partial(
-            PairSampler, labels, args.pairs_per_batch, seed=args.seed, sampling=sampling
-        )
-        variants[name] = make
-        variants[f"{name}, {few} a batch"] = functools.partial(make, classes_per_batch=few)
+        labels = feeding.random_labels(args.images, args.classes, long_tail, args.seed)
+        pairs, few = args.pairs_per_batch, args.classes_per_batch
+        make = functools.partial(PairSampler, labels, pairs, seed=args.seed, sampling=sampling)
+        variants[name] = sampler_round(make, args)
+        make_few = functools.partial(make, classes_per_batch=few)
+        variants[f"{name}, {few} a batch"] = sampler_round(make_few, args)
     return variants
 
 
-def time_sampler(make, memory, args, number):
-    """One round of a sampler: building, drawing an epoch, and a pass of tf.data over it."""
-    sampler = make()
-    images = 2 * args.pairs_per_batch * len(sampler)
-    epochs = EpochCounter(lambda n: sampler.epoch(n).reshape(-1), np.arange(images), number)
-    places = places_in_order(epochs, 2 * args.pairs_per_batch)
-    held, peak = memory
-    return {
-        "build, s": measuring.seconds(make),
-        "pairs/s": images / 2 / measuring.seconds(sampler.epoch, number),
-        "pairs/s through tf.data": images / 2 / measuring.seconds(read_all, places),
-        "bytes/image, held": held / args.images,
-        "at most": peak / args.images,
-    }
-
-
-def read_all(dataset):
-    for _ in dataset:
-        pass
+def sampler_round(make, args):
+    held, peak = measuring.bytes_of_python(make, lambda sampler: sampler.epoch(0))
+    memory = {"bytes/image, held": held / args.images, "at most": peak / args.images}
+    return lambda number: feeding.time_sampler(make, args.pairs_per_batch, number) | memory
 
 
 def long_list(images):
@@ -97,7 +79,8 @@ def photographs(args, folder):
     if args.data_dir:
         paths = sorted(pathlib.Path(args.data_dir).rglob("*.jpg"))[: args.files]
     else:
-        paths = random_photographs(folder, args.files, args.width, args.height, args.seed)
+        size = args.width, args.height
+        paths = feeding.random_photographs(folder, args.files, *size, args.seed)
     if len(paths) < 2 * args.pairs_per_batch:
         where = f"--data-dir {args.data_dir} with" if args.data_dir else "--files"
         raise ValueError(
@@ -108,40 +91,34 @@ def photographs(args, folder):
 
 
 def feeding_variants(samples, args, folder):
-    """`{name: (function that reads all images once, how many these are)}`."""
-    size, pairs, count = args.image_size, args.pairs_per_batch, len(samples)
+    """`{name: function of the round's number that reads all images once}`."""
+    size, batch, count = args.image_size, 2 * args.pairs_per_batch, len(samples)
 
-    def decode_and_resize(path):
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB").resize((size, size), Image.BILINEAR))
+    def variant(read, images=count):
+        def run(number):
+            start = time.process_time()
+            speed = images / measuring.seconds(read)
+            work = 1000 * (time.process_time() - start) / images
+            # The ratio is still to be divided by the bare loop's speed in this round.
+            return {"images/s": speed, "ratio to the bare loop": speed, "CPU, ms/image": work}
 
-    def bare():
-        with ThreadPoolExecutor(args.threads) as pool:
-            read_all(pool.map(decode_and_resize, samples.paths))
+        return run
 
-    def pipeline(make, **kwargs):
+    def pipeline(make, images=count, **kwargs):
         dataset = make(samples, size, augment="crop", seed=args.seed, **kwargs)
-        return functools.partial(read_all, dataset)
+        return variant(lambda: feeding.read_all(dataset), images)
 
     def in_pairs(cache=None):  # drops the last incomplete batch
-        dataset = pipeline(pair_dataset, pairs_per_batch=pairs, cache=cache)
-        return dataset, count - count % (2 * pairs)
+        own = {"pairs_per_batch": args.pairs_per_batch, "cache": cache}
+        return pipeline(pair_dataset, count - count % batch, **own)
 
     return {
-        BARE: (bare, count),
-        "image_dataset": (pipeline(image_dataset, batch_size=2 * pairs, shuffle=True), count),
+        BARE: variant(lambda: feeding.decode_and_resize(samples.paths, size, args.threads)),
+        "image_dataset": pipeline(image_dataset, batch_size=batch, shuffle=True),
         "pair_dataset": in_pairs(),
         "pair_dataset, cache in memory": in_pairs("memory"),
         "pair_dataset, cache on disk": in_pairs(pathlib.Path(folder) / "cache"),
     }
-
-
-def time_feeding(run, images, number):
-    """One round of a way to read; its ratio to the bare loop is still to be divided."""
-    start = time.process_time()
-    speed = images / measuring.seconds(run)
-    work = 1000 * (time.process_time() - start) / images
-    return {"images/s": speed, "ratio to the bare loop": speed, "CPU, ms/image": work}
 
 
 def against_the_bare_loop(found):
@@ -149,6 +126,7 @@ def against_the_bare_loop(found):
     for rounds in found.values():
         for own, bare in zip(rounds, found[BARE]):
             own["ratio to the bare loop"] /= bare["images/s"]
+    return found
 
 
 def main(arguments=None):
@@ -158,20 +136,13 @@ def main(arguments=None):
         with mistakes_in_one_sentence():
             check_writable(output)
             samplers = sampler_variants(args)
-            memory = {
-                name: measuring.bytes_of_python(make, lambda sampler: sampler.epoch(0))
-                for name, make in samplers.items()
-            }
             samples = photographs(args, folder)
-            feeding = feeding_variants(samples, args, folder)
+            readers = feeding_variants(samples, args, folder)
         results = {"settings": vars(args), **machine}
 
         print(f"\n{args.images} images in {args.classes} classes, {machine['device']}")
-        turns = {
-            name: functools.partial(time_sampler, make, memory[name], args)
-            for name, make in samplers.items()
-        }
-        results["sampler"] = measuring.summarize(measuring.by_turns(turns, args.rounds))
+        found = measuring.by_turns(samplers, args.rounds)
+        results["sampler"] = measuring.summarize(found)
         print(measuring.summary_table(results["sampler"]))
         held, _ = measuring.bytes_of_python(lambda: long_list(args.images))
         results["bytes_a_path"] = held / args.images
@@ -182,13 +153,9 @@ def main(arguments=None):
             f"\n{len(samples)} photographs (the first {width}×{height}), cropped to "
             f"{args.image_size}×{args.image_size}, {args.threads} threads in the bare loop"
         )
-        # The files come into the system's memory, the images into the cache.
-        turns = {
-            name: functools.partial(time_feeding, *variant) for name, variant in feeding.items()
-        }
-        found = measuring.by_turns(turns, args.rounds, warm_up=2)
-        against_the_bare_loop(found)
-        results["feeding"] = measuring.summarize(found)
+        # Twice before: the files come into the system's memory, the images into the cache.
+        found = measuring.by_turns(readers, args.rounds, warm_up=2)
+        results["feeding"] = measuring.summarize(against_the_bare_loop(found))
         print(measuring.summary_table(results["feeding"]))
     with mistakes_in_one_sentence():
         file = write_json(output / "benchmark_data.json", results)

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from cin_keras.files import RESULTS_MARK
+
 
 def run_here(recipe, *arguments, folder):
     """Runs a recipe up to its `sys.exit`; for mistakes, which end a recipe before it trains.
@@ -48,3 +50,8 @@ def load_recipe(name):
         patch.syspath_prepend(path.parent)  # one recipe may call another
         spec.loader.exec_module(module)
     return module
+
+
+def written(folder):
+    """Set of the names in a folder of results, without the mark that it is one."""
+    return {path.name for path in folder.iterdir()} - {RESULTS_MARK}

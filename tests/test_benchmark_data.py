@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.data.small_sets import encode
-from tests.recipe_runs import load_recipe
+from tests.recipe_runs import load_recipe, written
 
 SMALL_INDEX = ["--images", "600", "--classes", "30", "--pairs-per-batch", "4", "--rounds", "2"]
 SAMPLERS = ["equal classes", "long tail", "long tail, by class"]
@@ -34,7 +34,7 @@ def test_one_command_measures_sampler_and_feeding(recipe, tmp_path, capsys):
     recipe.main([*SMALL_INDEX, *small, "--threads", "1"])
     output = capsys.readouterr().out
     folder = tmp_path / "runs" / "benchmark_data"
-    assert [path.name for path in folder.iterdir()] == ["benchmark_data.json"]
+    assert written(folder) == {"benchmark_data.json"}
     results = json.loads((folder / "benchmark_data.json").read_text())
     assert list(results["sampler"]) == [x for n in SAMPLERS for x in (n, f"{n}, 4 a batch")]
     assert list(results["feeding"]) == FEEDING

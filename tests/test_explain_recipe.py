@@ -11,7 +11,7 @@ from cin_keras.data import drawn_cars
 from cin_keras.training import RunFolder
 from tests.data.small_sets import write_cub_200_2011
 from tests.models.networks import tiny_backbone
-from tests.recipe_runs import load_recipe
+from tests.recipe_runs import load_recipe, written
 
 # To draw them all takes longer than to explain them.
 FEW = functools.partial(drawn_cars, images_per_class=2)
@@ -48,9 +48,7 @@ def test_trains_where_no_model_is_given(trained):
     assert found["versions"]["cin_keras"] == cin_keras.__version__
     model = cin_keras.load_model(trained / "model.keras")
     assert model.settings["feature_layer"] == "block_3" and len(model.class_names) == 12
-    assert {"history.csv", "state.zip", *(f"{name}.png" for name in FIGURES)} <= {
-        path.name for path in trained.iterdir()
-    }
+    assert {"history.csv", "state.zip", *(f"{name}.png" for name in FIGURES)} <= written(trained)
 
 
 def test_explains_and_scores_a_model_that_is_there(recipe, trained, tmp_path, capsys):
@@ -67,9 +65,7 @@ def test_explains_and_scores_a_model_that_is_there(recipe, trained, tmp_path, ca
     assert table in capsys.readouterr().out and "peak on a differing part" in table
     for name in FIGURES:
         assert min(Image.open(tmp_path / f"{name}.png").size) > 200
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["scores.json", "scores.md", *(f"{name}.png" for name in FIGURES)]
-    )
+    assert written(tmp_path) == {"scores.json", "scores.md", *(f"{name}.png" for name in FIGURES)}
 
 
 def save_tiny(path, num_classes, **kwargs):
@@ -88,7 +84,7 @@ def test_explains_birds(recipe, tmp_path):
     recipe.main([*arguments, "--output", str(tmp_path / "explained")])
     table = (tmp_path / "explained" / "scores.md").read_text()
     assert "peak on an annotated part" in table and "anywhere in the bird's box" in table
-    assert {path.name for path in (tmp_path / "explained").iterdir()} == {
+    assert written(tmp_path / "explained") == {
         "scores.json", "scores.md", "scores.png", "class_contrast.png",
     }, "this model has no W and no CCI to draw"  # fmt: skip
 
@@ -123,4 +119,4 @@ def test_a_class_without_a_training_image_is_named_before_training(recipe, tmp_p
     )
     with pytest.raises(SystemExit, match="error: There is no training image of"):
         recipe.main(["--data-dir", str(folder), "--output", str(tmp_path / "run"), *arguments])
-    assert list((tmp_path / "run").iterdir()) == []
+    assert not written(tmp_path / "run")

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cin_keras.data import PairSampler
+from cin_keras.measuring import feeding
+from cin_keras.measuring.feeding import random_labels, random_photographs
+
+
+@pytest.mark.parametrize("long_tail", [False, True])
+def test_every_image_has_a_class_and_every_class_images(long_tail):
+    labels = random_labels(5003, 50, long_tail)
+    sizes = np.sort(np.bincount(labels, minlength=50))
+    assert sizes.sum() == 5003 and sizes[0] >= 1
+    assert sizes[-1] / sizes[0] > 20 if long_tail else sizes[-1] - sizes[0] <= 2
+    assert (labels == random_labels(5003, 50, long_tail)).all()
+    assert (labels != random_labels(5003, 50, long_tail, seed=1)).any()
+    assert len(random_labels(20, 50)) == 20
+
+
+def test_photographs_differ(tmp_path):
+    paths = random_photographs(tmp_path, 3, width=40, height=30)
+    assert [path.name for path in paths] == ["00000.jpg", "00001.jpg", "00002.jpg"]
+    assert {Image.open(path).size for path in paths} == {(40, 30)}
+    assert len({path.read_bytes() for path in paths}) == 3
+
+
+def test_the_bare_loop_reads_every_photograph_once(tmp_path, monkeypatch):
+    paths = random_photographs(tmp_path, 3, width=40, height=30)
+    opened = []
+    original = Image.open
+    monkeypatch.setattr(feeding.Image, "open", lambda path: opened.append(path) or original(path))
+    feeding.decode_and_resize(paths, image_size=8, threads=2)
+    assert sorted(opened) == sorted(paths)
+
+
+def test_a_photograph_that_cannot_be_read_ends_the_bare_loop(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(OSError):
+        feeding.decode_and_resize([tmp_path / "broken.jpg"], image_size=8, threads=1)
+
+
+def test_every_pair_of_an_epoch_counts(monkeypatch):
+    passes = []
+
+    def seconds(run, *args):
+        passes.append((run, args))
+        return 2.0
+
+    monkeypatch.setattr(feeding, "seconds", seconds)
+    sampler = PairSampler(random_labels(40, 4), 4)
+    found = feeding.time_sampler(lambda: sampler, pairs_per_batch=4, epoch=0)
+    pairs = 4 * len(sampler)
+    assert found == {"build, s": 2, "pairs/s": pairs / 2, "pairs/s through tf.data": pairs / 2}
+    read_all, (places,) = passes[2]
+    batches = list(places)
+    assert read_all is feeding.read_all and len(batches) == len(sampler)
+    assert [index for batch in batches for index in batch.numpy()[:, 2]] == sampler.epoch(
+        0
+    ).reshape(-1).tolist()
