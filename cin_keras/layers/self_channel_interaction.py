@@ -170,10 +170,14 @@ class SelfChannelInteraction(ResidualConvolution):
             inputs: Feature map as for the layer's call.
 
         Returns:
-            `(rows, x)`, float32 of shape `(batch, positions, channels)`: `x` the channels' maps,
-            of length 1 for cosines and correlations, and `rows` the same times `∓scale`.
+            `(rows, x)` of shape `(batch, positions, channels)`: `x` the channels' maps, of length 1
+            for cosines and correlations, and `rows` the same times `∓scale`; float32, or the dtype
+            of the inputs where that loses nothing, for the paper's `∓X Xᵀ`.
         """
-        x = ops.cast(self.positions_by_channels(inputs), "float32")
+        x = self.positions_by_channels(inputs)
+        if self.similarity == "dot" and self.scale == 1 and not self.learnable_scale:
+            return (x if self.positive else -x), x
+        x = ops.cast(x, "float32")
         if self.similarity != "dot":
             # A thousandth of the usual length: neither what rounding leaves of a constant channel
             # nor the gradient into a silent one may be blown up. (The gradient of ops.normalize is

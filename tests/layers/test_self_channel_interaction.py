@@ -309,6 +309,20 @@ def test_mixed_precision_keeps_the_weights_in_float32(policy, pooling):
     )
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("positive", [False, True])
+def test_half_precision_has_the_weights_of_its_float32_copy(policy, positive):
+    half = policy.removeprefix("mixed_")
+    rng = np.random.default_rng(6)
+    features = ops.cast(rng.uniform(0, 3, (2, 4, 5, 8)).astype("float32"), half)
+    layer = SelfChannelInteraction(positive=positive, dtype=policy)
+    exact = SelfChannelInteraction(positive=positive, dtype="float32")
+    weights = layer.interaction_weights(features)
+    assert keras.backend.standardize_dtype(weights.dtype) == "float32"
+    expected = exact.interaction_weights(ops.cast(features, "float32"))
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (weights, expected)), rtol=2e-5)
+
+
 def test_large_features_do_not_overflow_in_half_precision():
     x = 100.0 * np.abs(feature_map((1, 14, 14, 8)))
     outputs = make(pooling="avg", dtype="mixed_float16")(x)
