@@ -34,6 +34,13 @@ IMAGE_SUFFIXES = frozenset(
     ".jp2 .j2k .jpx .tga .ico .heic .heif".split()
 )
 
+# The formats that are ever opened, by their names in Pillow. Others may run a program (EPS runs
+# Ghostscript) or are rarely tried by anybody but attackers.
+FORMATS = (
+    "JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA",
+    "ICO", "HEIF",
+)  # fmt: skip
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,6 +50,12 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Those that make columns of rows, and those that begin with the last row.
+_SIDEWAYS = {_UPRIGHT[5], _UPRIGHT[6], _UPRIGHT[7], _UPRIGHT[8]}
+_FROM_THE_END = {_UPRIGHT[3], _UPRIGHT[4], _UPRIGHT[6], _UPRIGHT[7]}
+_PIXELS_AT_A_TIME = 1_000_000
+# Their decoders take twice the memory that those of the others take.
+_COSTLY = {"WEBP", "JPEG2000"}
 _ORIENTATION = 0x0112
 _PHOTOMETRIC_INTERPRETATION, _BITS_PER_SAMPLE = 262, 258
 
@@ -51,6 +64,14 @@ _NO_IMAGES = (
     (rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body|script)", "it is a web page (HTML)"),
     (rb"\s*<(\?xml|svg)", "it is XML or SVG"),
     (rb"version https://git-lfs", "it is a pointer of Git LFS; get the file by `git lfs pull`"),
+    (rb"(%!PS|\xc5\xd0\xd3\xc6)", "it is EPS or PostScript; convert it to PNG"),
+    (rb"(\xff\x0a|....JXL )", "it is JPEG XL; convert it to JPEG or PNG"),
+    (rb"\xff\xd8\xff\xf7", "it is JPEG-LS; convert it to PNG"),
+    (rb"8BPS", "it is a Photoshop file (PSD); export it as PNG"),
+    (rb"(v/1\x01|#\?RADIANCE)", "it has a high dynamic range (EXR, HDR); convert it to PNG"),
+    (rb"(II\*\0....CR|IIRO|IIU\0|FUJIFILMCCD-RAW)", "it is a camera's raw file; develop it"),
+    (rb".{128}DICM", "it is DICOM; convert it to PNG"),
+    (rb"(BZh|7z\xbc\xaf|Rar!|\xfd7zXZ)", "it is an archive"),
     (rb"....ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", "it is HEIC; convert it to JPEG"),
     (rb"....ftyp(avif|avis)", "it is AVIF, damaged or of a kind that Pillow cannot decode"),
     (rb"....ftyp", "it is a video"),
@@ -61,7 +82,21 @@ _NO_IMAGES = (
     (rb"[\t\n\r\x20-\x7e]+$", "it is text"),
 )
 # What Pillow turns into RGB; others (LAB) it loads but cannot convert.
-_CONVERTIBLE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
+_CONVERTIBLE = {
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "HSV",
+}
 # The machine's trouble, for which no file is to blame.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -101,7 +136,7 @@ def decode(source, *, name=None, max_pixels=MAX_PIXELS):
         source: Path of a file, or the encoded image as bytes.
         name: Str that errors name, or `None` for the path. Defaults to `None`.
         max_pixels: Int ≥ 1; an image of more pixels (width × height) is refused before it takes
-            any memory. It is the limit of this call; `PIL.Image.MAX_IMAGE_PIXELS` is neither
+            any memory, WebP and JPEG 2000, which take twice as much, at half of it. It is the limit of this call; `PIL.Image.MAX_IMAGE_PIXELS` is neither
             read nor written. Defaults to 178,956,970.
 
     Returns:
@@ -145,18 +180,28 @@ def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
             _check_is_file(source, name)
         with io.BytesIO(source) if in_memory else open(source, "rb") as file:
             image = _identify(file, name)
-            if image.width * image.height > max_pixels:
-                raise UnreadableImage(
-                    name,
-                    f"{image.width}×{image.height} pixels are more than max_pixels={max_pixels}, "
-                    f"the limit that keeps a file from filling the memory",
-                    f"If it is what it should be, pass `max_pixels={image.width * image.height}`.",
-                )
+            _check_size(image, name, max_pixels)
             yield image
+
+
+def _check_size(image, name, max_pixels):
+    """Raises UnreadableImage for more pixels than may be unfolded."""
+    times = 2 if image.format in _COSTLY else 1
+    needed = times * image.width * image.height
+    if needed > max_pixels:
+        raise UnreadableImage(
+            name,
+            f"{image.width}×{image.height} pixels{', each counted twice,' * (times > 1)} are more "
+            f"than max_pixels={max_pixels}, the limit that keeps a file from filling the memory",
+            f"If it is what it should be, pass `max_pixels={needed}` (--max-pixels {needed}).",
+        )
 
 
 def to_rgb(image):
     """An opened `PIL.Image.Image` of any mode as RGB: upright, on white, 8 bits.
+
+    A large one is turned a strip at a time, so that no third picture of its size is in memory
+    beside the one that was decoded and the one that is returned.
 
     Returns:
         A `PIL.Image.Image` in mode RGB, without metadata.
@@ -165,29 +210,45 @@ def to_rgb(image):
         ValueError: If the range of its pixels is not known.
     """
     image.load()  # Some formats carry the orientation behind the pixels.
-    orientation = read_orientation(image)
-    if image.mode.startswith("I;16") or image.mode == "I" and image.format in ("PNG", "PPM"):
-        image = _from_16_bits(image)
-    elif image.mode in ("I", "F"):
+    turn = _UPRIGHT.get(read_orientation(image))
+    to_8_bits = _from_16_bits if _has_16_bits(image) else None
+    if to_8_bits is None and image.mode in ("I", "F"):
         kind = "floating-point numbers" if image.mode == "F" else "signed or 32-bit integers"
         raise _UnknownColours(
             f"its pixels are {kind}, of no known range; convert it to 8 or 16 bits"
         )
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.mode not in _CONVERTIBLE:
+    if to_8_bits is None and image.mode not in _CONVERTIBLE:
         raise _UnknownColours(f"its colours are {image.mode}; convert it to RGB")
-    if is_transparent(image):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
+    rows = max(_PIXELS_AT_A_TIME // image.width, 1)
+    if rows >= image.height or image.mode == "RGB" and not is_transparent(image) and turn is None:
+        upright = _turned(_plain(image, image, to_8_bits), turn)
+    else:
+        upright = Image.new("RGB", image.size[::-1] if turn in _SIDEWAYS else image.size)
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+            part = _turned(_plain(strip, image, to_8_bits), turn)
+            # Where the rows of this strip come to lie: counted from the beginning or the end.
+            begin = image.height - top - strip.height if turn in _FROM_THE_END else top
+            upright.paste(part, (begin, 0) if turn in _SIDEWAYS else (0, begin))
     # Who turns what this returns upright must not turn it twice.
-    image.info = {}
-    return image
+    upright.info = {}
+    return upright
+
+
+def _plain(part, image, to_8_bits):
+    """A part of an image, or all of it, as RGB on white."""
+    if to_8_bits:
+        part = to_8_bits(part, image)
+    elif is_transparent(image):
+        if "transparency" in image.info:
+            part.info["transparency"] = image.info["transparency"]
+        part = part.convert("LA").convert("RGBA") if part.mode == "La" else part.convert("RGBA")
+        part = Image.alpha_composite(Image.new("RGBA", part.size, "white"), part)
+    return part if part.mode == "RGB" else part.convert("RGB")
+
+
+def _turned(image, turn):
+    return image if turn is None else image.transpose(turn)
 
 
 def read_orientation(image):
@@ -204,9 +265,13 @@ def is_transparent(image):
     return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
 
 
-def _from_16_bits(image):
-    """8-bit grey from 16-bit grey."""
-    values = np.asarray(image).astype("int32")
+def _has_16_bits(image):
+    return image.mode.startswith("I;16") or image.mode == "I" and image.format in ("PNG", "PPM")
+
+
+def _from_16_bits(part, image):
+    """8-bit grey from 16-bit grey, of a part of an image."""
+    values = np.asarray(part).astype("int32")
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     grey = np.clip(values >> (bits - 8), 0, 255).astype("uint8")
@@ -233,33 +298,38 @@ def _identify(file, name):
     start = file.read(1024)
     if not start:
         raise UnreadableImage(name, "the file is empty")
-    damaged, tried = [], set()
-    for register in (Image.preinit, Image.init):  # the common formats first, as Pillow does
-        register()
-        for kind in Image.ID:
-            if kind in tried:
-                continue
-            tried.add(kind)
-            factory, accept = Image.OPEN[kind]
-            accepted = False
-            try:
-                accepted = accept(start[:16]) if accept else True
-                if isinstance(accepted, str):  # a format that this Pillow is built without
-                    damaged.append(accepted)
-                elif accepted:
-                    file.seek(0)
-                    image = factory(file, "")
-                    if image.width < 1 or image.height < 1:
-                        raise UnreadableImage(name, f"it has {image.width}×{image.height} pixels")
-                    return image
-            except (SyntaxError, IndexError, TypeError, struct.error) as error:
-                # So says a plugin that the file is not of its format after all.
-                if accept and accepted:
-                    damaged.append(f"it begins like {kind} but is damaged: {error}")
+    damaged = []
+    Image.init()
+    for kind in FORMATS:
+        if kind not in Image.OPEN:
+            continue
+        factory, accept = Image.OPEN[kind]
+        accepted = False
+        try:
+            accepted = accept(start[:16]) if accept else True
+            if isinstance(accepted, str):  # a format that this Pillow is built without
+                damaged.append(accepted)
+            elif accepted:
+                file.seek(0)
+                image = factory(file, "")
+                if image.width < 1 or image.height < 1:
+                    raise UnreadableImage(name, f"it has {image.width}×{image.height} pixels")
+                return image
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:
+            # So says a plugin that the file is not of its format after all.
+            if re.match(r"cannot handle \d+-bit layers", str(error)):
+                bits = re.search(r"\d+", str(error))[0]
+                raise UnreadableImage(
+                    name, f"it is a JPEG of {bits} bits a colour; convert it to one of 8, or to PNG"
+                ) from error
+            if accept and accepted:
+                damaged.append(f"it begins like {kind} but is damaged: {error}")
     for pattern, description in _NO_IMAGES:
         if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
             raise UnreadableImage(name, description)
-    raise UnreadableImage(name, "; ".join(damaged) or "it is in no image format that Pillow knows")
+    raise UnreadableImage(
+        name, "; ".join(damaged) or "it is in no image format that is read here (JPEG, PNG, …)"
+    )
 
 
 def _reason(error, path):

@@ -1,6 +1,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from cin_keras.data import Samples, UnreadableImage, decode, image_dataset, pair_dataset
-from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.data.decoding import FORMATS, MAX_PIXELS
 from tests.data.small_sets import encode
 
 pytestmark = pytest.mark.one_backend
@@ -247,6 +249,98 @@ def test_the_limit_is_the_calls_and_nobody_elses(monkeypatch):
         next(iter(image_dataset(samples, 8, max_pixels=9)))
 
 
+@pytest.mark.parametrize("format", ["WEBP", "JPEG2000"])
+def test_what_takes_twice_the_memory_counts_twice(format):
+    encoded = encode(NOISE, format)
+    assert decode(encoded, max_pixels=2 * 24 * 24).size == (24, 24)
+    with pytest.raises(UnreadableImage, match="24×24 pixels, each counted twice, are more than"):
+        decode(encoded, max_pixels=2 * 24 * 24 - 1)
+
+
+MODES = {
+    "RGBA": "PNG", "LA": "PNG", "P": "PNG", "L": "JPEG", "1": "PNG", "CMYK": "JPEG", "I;16": "PNG",
+    "RGB": "JPEG",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_large_image_in_strips_is_the_same(monkeypatch, mode, orientation):
+    rng = np.random.default_rng(1)
+    if mode == "I;16":
+        image = Image.fromarray(rng.integers(0, 2**16, (23, 17), "uint16"))
+    else:
+        rgba = Image.fromarray(rng.integers(0, 256, (23, 17, 4), "uint8"), "RGBA")
+        image = rgba.convert(mode) if mode in ("RGBA", "LA") else rgba.convert("RGB").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    kwargs = {"transparency": 3} if mode == "P" else {}
+    encoded = encode(image, MODES[mode], exif=exif, **kwargs)
+    expected = pixels(encoded)
+    assert expected.shape == ((17, 23, 3) if orientation > 4 else (23, 17, 3))
+    for rows in (1, 5):
+        monkeypatch.setattr("cin_keras.data.decoding._PIXELS_AT_A_TIME", rows * 17)
+        np.testing.assert_array_equal(pixels(encoded), expected)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux counts it")
+def test_decoding_takes_three_times_the_decoded_picture(tmp_path):
+    size = (8000, 7000)
+    path = tmp_path / "large.png"
+    Image.new("RGBA", size, (1, 2, 3, 99)).save(path)
+    code = (
+        "from cin_keras.data import decode\n"
+        "def memory(kind):\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))\n"
+        "open('/proc/self/clear_refs', 'w').write('5')\n"  # so that the peak is a new one
+        "before = memory('VmRSS')\n"
+        f"image = decode({str(path)!r})\n"
+        f"print((memory('VmHWM') - before) / (3 * {size[0] * size[1]}))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 1 < float(done.stdout) < 3.1
+
+
+# === What is never opened ===
+
+
+def test_only_formats_that_are_listed_are_opened(tmp_path, monkeypatch):
+    # Ghostscript would read this, whatever its name says.
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\nshowpage\n"
+    path = tmp_path / "photograph.jpg"
+    path.write_bytes(eps)
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: started.append(args))
+    monkeypatch.setattr(os, "system", started.append)
+    for source in (path, eps):
+        with pytest.raises(UnreadableImage, match="it is EPS or PostScript"):
+            decode(source)
+    Image.init()
+    unlisted = set(Image.SAVE) - set(FORMATS) - {"PDF", "EPS", "MPO", "PALM", "MPEG"}
+    for format in ("PCX", "SGI", "XBM", "DDS", "MSP", "IM"):
+        assert format in unlisted
+        mode = "1" if format in ("XBM", "MSP") else "RGB"
+        with pytest.raises(UnreadableImage, match="no image format that is read here|it is text"):
+            decode(encode(Image.new(mode, (8, 8)), format))
+    assert not started
+
+
+@pytest.mark.parametrize("source", [None, 3, ["a.jpg"], np.zeros((4, 4, 3), "uint8")])
+def test_what_is_no_source(source):
+    with pytest.raises(ValueError, match="`source` must be the path of an image file, or its byte"):
+        decode(source)
+    for limit in (0, True, 1e9):
+        with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1"):
+            decode(encode(NOISE), max_pixels=limit)
+
+
+def test_bytes_of_any_kind():
+    for kind in (bytearray, memoryview):
+        np.testing.assert_array_equal(pixels(kind(encode(NOISE))), NOISE)
+
+
 # === What is no image ===
 
 SAVED_AS_JPG = {
@@ -256,11 +350,19 @@ SAVED_AS_JPG = {
     "it is HEIC; convert it to JPEG": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "it is a video": b"\0\0\0\x18ftypmp42\0\0\0\0",
     "it is a PDF": b"%PDF-1.7",
+    "it is EPS or PostScript; convert it": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "EPS or PostScript": b"\xc5\xd0\xd3\xc6" + bytes(26),
+    "it is JPEG XL; convert it": b"\xff\x0a\xfa\x1f\x01",
+    "it is JPEG XL": b"\0\0\0\x0cJXL \r\n\x87\n",
+    "it is a Photoshop file": b"8BPS\0\x01" + bytes(20),
+    "it is a camera's raw file": b"II*\0\x10\0\0\0CR\x02\0",
+    "it is DICOM": b"\1" * 128 + b"DICM",
+    "it is a JPEG of 12 bits a colour; convert it": b"\xff\xd8\xff\xc1\0\x0b\x0c\0\4\0\4\1\1\x11\0",
     "it is a ZIP archive": b"PK\x03\x04\x14",
     "it is compressed by gzip": b"\x1f\x8b\x08",
     "it begins with nothing but zero bytes": bytes(5000),
     "it is text": b"Access denied.\n",
-    "in no image format that Pillow knows": b"\xfe\xdc\xba" * 50,
+    "in no image format that is read here": b"\xfe\xdc\xba" * 50,
     "the file is empty": b"",
     "it begins like PNG but is damaged": encode(NOISE)[:16] + b"\1" + encode(NOISE)[17:],
 }

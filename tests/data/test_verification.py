@@ -1,3 +1,4 @@
+import pathlib
 import re
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_the_good_ones_make_a_data_set(tmp_path):
     found = verify_images(paths, verbose=0)
     assert [problem.path for problem in found.problems] == [str(paths[1])]
     assert "there is no such file" in found.problems[0].message
+
+
+@pytest.mark.parametrize("samples", ["photographs", pathlib.Path("photographs")])
+def test_a_folder_is_no_list(samples):
+    with pytest.raises(ValueError, match="python -m cin_keras.data.verify photographs`. Received"):
+        verify_images(samples)
+    for wrong in (None, 3):
+        with pytest.raises(ValueError, match="`samples` must be a list"):
+            verify_images(wrong)
 
 
 def test_no_path_at_all():
