@@ -216,7 +216,9 @@ def check_writable(folder):
 
 
 def holds_results(folder):
-    """Whether a folder is one that `check_writable` has marked: bool.
+    """Whether this package has written results into a folder: bool.
+
+    That is one that `check_writable` has marked, or one with the files of a run or an evaluation.
 
     Args:
         folder: Str or path.
@@ -226,7 +228,8 @@ def holds_results(folder):
     >>> holds_results("nowhere")
     False
     """
-    return os.path.exists(os.path.join(folder, RESULTS_MARK))
+    names = (RESULTS_MARK, "state.zip", "model.keras", "metrics.json")
+    return any(os.path.exists(os.path.join(folder, name)) for name in names)
 
 
 def move_aside(folder, results):

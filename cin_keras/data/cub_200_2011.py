@@ -1,9 +1,12 @@
-"""CUB-200-2011: 11,788 photographs of 200 species of birds.
+"""CUB-200-2011, 11,788 photographs of 200 species of birds, and NABirds, which has its files.
 
 Wah, Branson, Welinder, Perona, Belongie, "The Caltech-UCSD Birds-200-2011 Dataset", Technical
 Report CNS-TR-2011-001, California Institute of Technology, 2011.
+Van Horn et al., "Building a Bird Recognition App and Large Scale Dataset with Citizen Scientists",
+CVPR 2015.
 """
 
+import collections
 import re
 
 import numpy as np
@@ -32,9 +35,13 @@ def cub_200_2011(data_dir, split="train"):
     data_dir/parts/parts.txt, data_dir/parts/part_locs.txt    (optional)
     ```
 
+    NABirds lies in the same files. Its `classes.txt` is a tree of 1,011 nodes, of which 555 have
+    photographs: these are the classes, here as there. Where two of them have one name, their
+    numbers follow it: `"American Kestrel (880)"`.
+
     Args:
         data_dir: Path of the folder that holds the above, or of the one around it, which then has
-            it as `CUB_200_2011`. `cin_keras.data.download` can get it.
+            it as `CUB_200_2011` (or `nabirds`). `cin_keras.data.download` can get it.
         split: `"train"` (5,994 photographs in the original) or `"test"` (5,794). Defaults to
             `"train"`.
 
@@ -54,7 +61,7 @@ def cub_200_2011(data_dir, split="train"):
     ```
     """
     check_choice("split", split, ("train", "test"))
-    root = find_folder(data_dir, "CUB-200-2011", "images.txt", ["CUB_200_2011"])
+    root = find_folder(data_dir, "CUB-200-2011", "images.txt", ["CUB_200_2011", "nabirds"])
     files = {
         name: existing_file(root / f"{name}.txt")
         for name in (
@@ -72,9 +79,8 @@ def cub_200_2011(data_dir, split="train"):
         ("bounding_boxes", boxes),
     ):
         _check_same_images(paths, values, files["images"], files[name])
-    label_of = {number: label for label, number in enumerate(class_names)}
     for image, number in classes.items():
-        if number not in label_of:
+        if number not in class_names:
             raise ValueError(
                 f"{files['image_class_labels']} gives image {image} the class {number}, which is "
                 f"none of the {len(class_names)} in {files['classes']}"
@@ -88,15 +94,34 @@ def cub_200_2011(data_dir, split="train"):
     chosen = [image for image in paths if in_train[image] == ("1" if split == "train" else "0")]
     if not chosen:
         raise ValueError(f"{files['train_test_split']} puts no image into {split!r}")
+    names = _classes_with_images(class_names, classes)
+    label_of = {number: label for label, number in enumerate(names)}
     boxes = read_numbers(files["bounding_boxes"], {image: boxes[image] for image in chosen}, 4)
     left, top, width, height = np.array(list(boxes.values()), "float32").T
     return Samples(
         paths=[str(root / "images" / paths[image]) for image in chosen],
         labels=[label_of[classes[image]] for image in chosen],
-        class_names=[re.sub(r"^\d+\.", "", n).replace("_", " ") for n in class_names.values()],
+        class_names=names.values(),
         boxes=np.stack([left, top, left + width, top + height], axis=1),
         parts=_read_parts(root / "parts", chosen) if (root / "parts").is_dir() else None,
     )
+
+
+def _classes_with_images(class_names, classes):
+    """The names of the classes that have an image, by their numbers, in the list's order.
+
+    Args:
+        class_names: Dict from the number (str) of a class to its name in the list.
+        classes: Dict from an image to the number of its class.
+    """
+    seen = set(classes.values())
+    names = {
+        number: re.sub(r"^\d+\.", "", name).replace("_", " ")
+        for number, name in class_names.items()
+        if number in seen
+    }
+    times = collections.Counter(names.values())
+    return {n: f"{name} ({n})" if times[name] > 1 else name for n, name in names.items()}
 
 
 def _check_same_images(images, others, images_file, file):

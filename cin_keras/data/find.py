@@ -2,10 +2,14 @@
 
 import pathlib
 
+from cin_keras.checks import check_number
 from cin_keras.data.cub_200_2011 import cub_200_2011
 from cin_keras.data.fgvc_aircraft import fgvc_aircraft
-from cin_keras.data.image_folder import folder_splits, image_folder, split_by_file
-from cin_keras.data.splits import save_split
+from cin_keras.data.folders import look_into
+from cin_keras.data.image_folder import folder_splits, image_folder
+from cin_keras.data.listings import first_few, warn
+from cin_keras.data.oxford_iiit_pet import oxford_iiit_pet
+from cin_keras.data.splits import save_split, split_by_file
 from cin_keras.data.stanford_cars import stanford_cars
 from cin_keras.data.table import from_table, table_splits
 
@@ -13,19 +17,32 @@ LOADERS = {
     "stanford_cars": stanford_cars,
     "cub_200_2011": cub_200_2011,
     "fgvc_aircraft": fgvc_aircraft,
+    "oxford_iiit_pet": oxford_iiit_pet,
     "table": from_table,
     "image_folder": image_folder,
 }
+TABLE_OPTIONS = ("path_column", "label_column", "split_column", "class_names", "delimiter")
 # Any of these files or folders tells the layout.
 _MARKERS = {
-    "stanford_cars": ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_train"),
-    "cub_200_2011": ("train_test_split.txt", "CUB_200_2011/train_test_split.txt"),
+    "stanford_cars": (
+        "devkit/cars_meta.mat",
+        "devkit/cars_train_annos.mat",
+        "cars_train_annos.mat",
+        "cars_train",
+        "car_ims",
+    ),
+    "cub_200_2011": (
+        "train_test_split.txt",
+        "CUB_200_2011/train_test_split.txt",
+        "nabirds/train_test_split.txt",
+    ),
     "fgvc_aircraft": (
         "data/variants.txt",
         "data/images_variant_train.txt",
         "fgvc-aircraft-2013b/data/variants.txt",
         "variants.txt",
     ),
+    "oxford_iiit_pet": ("annotations/trainval.txt", "oxford-iiit-pet/annotations/trainval.txt"),
 }
 
 
@@ -36,8 +53,8 @@ def find_layout(data_dir):
         data_dir: Path of a folder, or of a CSV file.
 
     Returns:
-        Str: `"stanford_cars"`, `"cub_200_2011"`, `"fgvc_aircraft"`, `"table"` (a file) or
-        `"image_folder"`, what else has folders in it.
+        Str: `"stanford_cars"`, `"cub_200_2011"` (NABirds, too), `"fgvc_aircraft"`,
+        `"oxford_iiit_pet"`, `"table"` (a file) or `"image_folder"`, what else has folders in it.
 
     Raises:
         FileNotFoundError: If there is nothing at this path.
@@ -59,11 +76,15 @@ def find_layout(data_dir):
     for name, markers in _MARKERS.items():
         if any((root / marker).exists() for marker in markers):
             return name
-    if not any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()):
+    found = look_into(root)
+    if found.problem:
+        raise ValueError(f"{root} cannot be read: {found.problem}")
+    if not found.folders:
         raise ValueError(
             f"{root} holds no data set: neither Stanford Cars (cars_train/, devkit/), CUB-200-2011 "
-            "(images.txt, …) or FGVC-Aircraft (data/variants.txt, …) nor one folder of photographs "
-            "a class. For a table of photographs and labels, give its own path."
+            "or NABirds (images.txt, …), FGVC-Aircraft (data/variants.txt, …) or Oxford-IIIT Pet "
+            "(images/, annotations/) nor one folder of photographs a class. For a table of "
+            "photographs and labels, give its own path."
         )
     return "image_folder"
 
@@ -90,7 +111,8 @@ def find_data_set(data_dir, split="train", **options):
     test = cin_keras.data.find_data_set("data/stanford_cars", "test")
     ```
     """
-    return LOADERS[find_layout(data_dir)](data_dir, split, **options)
+    layout = find_layout(data_dir)
+    return LOADERS[layout](data_dir, split, **_options_of(layout, options))
 
 
 def find_splits(
@@ -110,8 +132,8 @@ def find_splits(
 
     Args:
         data_dir: Path of a folder, or of a CSV file; see `find_layout`.
-        validation_fraction: Float in (0, 1), the share of every class to hold out for `"val"`
-            where the data set has none. Defaults to 0.1.
+        validation_fraction: Float in (0, 1), the share of the training photographs to hold out for
+            `"val"` where the data set has none, as `random_splits` does. Defaults to 0.1.
         test_fraction: Float in (0, 1), likewise for `"test"`. Defaults to 0.1.
         seed: Int ≥ 0, of the random choice. Defaults to 0.
         split_file: `None`, or the path of a JSON file: if it is there, the split that it wrote
@@ -137,11 +159,20 @@ def find_splits(
     >>> find_splits(folder, split_file=folder / "run" / "split.json")["train"]
     Samples(2 classes, 32 images, 16–16 a class)
     """
+    check_number("validation_fraction", validation_fraction, above=0, below=1)
+    check_number("test_fraction", test_fraction, above=0, below=1)
     layout = find_layout(data_dir)
+    options = _options_of(layout, options)
     official = official_splits(layout, data_dir, options)
     given = {name: LOADERS[layout](data_dir, split, **options) for name, split in official.items()}
     if "train" not in given:
         raise ValueError(f"{data_dir} has nothing to train on, only {', '.join(map(repr, given))}")
+    if given["train"].num_classes < 2:
+        raise ValueError(
+            f"{data_dir} has one class only, {given['train'].class_names[0]!r}: there is nothing to "
+            "tell apart. Give a folder that holds one folder of photographs a class, or a CSV table "
+            "of photographs and labels."
+        )
     missing = {
         f"{long}_fraction": 0 if name in given else fraction
         for name, long, fraction in (
@@ -173,13 +204,35 @@ def official_splits(layout, data_dir, options):
         Dict from `"train"`, `"val"`, `"test"`, as many as there are, to the loader's own name of
         that split; `{"train": None}` where all is one.
     """
-    if layout in ("stanford_cars", "cub_200_2011"):
+    if layout in ("stanford_cars", "cub_200_2011", "oxford_iiit_pet"):
         return {"train": "train", "test": "test"}
     if layout == "fgvc_aircraft":
         return {"train": "trainval", "test": "test"}
     if layout == "table":
         known = {key: options[key] for key in ("split_column", "delimiter") if key in options}
-        names = [n for n in table_splits(data_dir, **known) if n in ("train", "val", "test")]
+        rows = table_splits(data_dir, **known)
+        names = [name for name in ("train", "val", "test") if name in rows]
+        unknown = [f"{name!r} ({count} rows)" for name, count in rows.items() if name not in names]
+        if rows and not names:
+            raise ValueError(
+                f"{data_dir} has the splits {first_few(unknown)}, none of which is 'train', 'val' or "
+                "'test'. Name them so, or leave the column out for a random split."
+            )
+        if unknown:
+            warn(
+                f"{data_dir} has rows of splits that are neither 'train', 'val' nor 'test', and they "
+                f"are left out: {first_few(unknown)}."
+            )
     else:
         names = folder_splits(data_dir)
     return {name: name for name in names} or {"train": None}
+
+
+def _options_of(layout, options):
+    """The options that are given; ValueError if they are a table's and this is none."""
+    if layout == "table":
+        return options
+    for name in TABLE_OPTIONS:
+        if options.get(name) is not None:
+            raise ValueError(f"`{name}` is for a CSV table. Received: {options[name]!r}")
+    return {name: value for name, value in options.items() if name not in TABLE_OPTIONS}

@@ -3,15 +3,24 @@
 import collections
 import os
 import pathlib
-import warnings
 
-from cin_keras.data.decoding import IMAGE_SUFFIXES
-from cin_keras.data.listings import first_few, natural_order
+from cin_keras.data.folders import (
+    check_differ_in_more_than_case,
+    class_name,
+    look_into,
+    natural_order,
+    walk,
+)
+from cin_keras.data.listings import first_few, warn
 from cin_keras.data.samples import Samples
-from cin_keras.data.splits import SPLIT_NAMES, load_split, random_splits, save_split, split_name
-from cin_keras.files import holds_results
+from cin_keras.data.splits import split_by_file, split_name, split_of_folder
 
-_HIDDEN = {"thumbs.db", "desktop.ini", "__macosx"}
+# Where data sets keep their photographs, and beside them what belongs to each photograph.
+_PHOTOGRAPHS = {"images", "image", "imgs", "img", "jpg", "jpeg", "jpegimages", "photos", "pictures"}
+_COMPANIONS = {
+    "segmentations", "segmentation", "masks", "mask", "annotations", "annotation", "trimaps",
+    "labels", "parts", "depth", "edges", "saliency",
+}  # fmt: skip
 
 
 def image_folder(
@@ -28,16 +37,18 @@ def image_folder(
     ```
     data_dir/cat/1.jpg …          or    data_dir/train/cat/1.jpg …
     data_dir/dog/1.jpg …                data_dir/train/dog/1.jpg …
-                                        data_dir/val/cat/1.jpg …     (or validation, valid)
+                                        data_dir/val/cat/1.jpg …     (or validation, valid, dev)
                                         data_dir/test/cat/1.jpg …
     ```
 
     Classes and photographs come in natural order (2 before 10). Photographs in folders within the
-    folder of a class belong to the class. Hidden files are ignored, and so are folders in which this
-    package has written results (a run, an evaluation, explanations). A warning of one sentence
-    names each: files that are no images by their names and images that lie in no class, which are
-    left out; folders of classes that hold no image, which are no classes; classes that have no
-    image to train on; folders within the folder of a class.
+    folder of a class belong to the class. A folder in a folder of the same name
+    (`train/train/cat/`) is what an archive has left, and is looked through. Hidden files and what
+    systems leave (`@eaDir`, `__MACOSX`, `Thumbs.db`, …) are ignored, and so are folders in which
+    this package has written results (a run, an evaluation, explanations). A warning of one
+    sentence names each: files that are no images by their names and images that lie in no class,
+    which are left out; folders of classes that hold no image, which are no classes; classes that
+    have no image to train on; folders within the folder of a class; folders that cannot be read.
 
     Args:
         data_dir: Path of the folder.
@@ -54,11 +65,12 @@ def image_folder(
             `None`.
 
     Returns:
-        `Samples`; the names of the classes are those of their folders.
+        `Samples`; the names of the classes are those of their folders (in Unicode's form C).
 
     Raises:
         FileNotFoundError: If there is no such folder, or a photograph of `split_file` is missing.
-        ValueError: If it does not hold one folder a class, or arguments do not fit it.
+        ValueError: If it does not hold one folder a class, two names of classes differ in upper
+            and lower case only, or arguments do not fit it.
 
     Example:
 
@@ -69,24 +81,24 @@ def image_folder(
     ...     (data_dir / name).touch()
     >>> image_folder(data_dir)
     Samples(2 classes, 5 images, 2–3 a class)
-    >>> image_folder(data_dir, "train", test_fraction=0)
-    Samples(2 classes, 3 images, 1–2 a class)
+    >>> image_folder(data_dir, "train", test_fraction=0.0)
+    Samples(2 classes, 4 images, 2–2 a class)
     """
     root = pathlib.Path(data_dir)
-    divided = _divisions(root)
+    divided, flat = _divisions(root)
     if divided:
         if split_file is not None:
             raise ValueError(
                 f"{root} is divided into {', '.join(f.name for f in divided.values())}/ already, "
                 f"and needs no `split_file`. Received: split_file={str(split_file)!r}"
             )
-        return _list_division(root, divided, split_name(split or "train"))
+        return _list_division(root, divided, flat, split_name(split or "train"))
     if split is None and split_file is not None:
         raise ValueError(
             "With `split_file`, `split` must be 'train', 'val' or 'test'. "
             f"Received: split=None, split_file={str(split_file)!r}"
         )
-    samples = _list_classes(root)
+    samples = _list_classes(_unwrapped(root))
     if split is None:
         return samples
     name = split_name(split)
@@ -106,26 +118,6 @@ def image_folder(
     return splits[name]
 
 
-def split_by_file(samples, split_file, data_dir, **fractions):
-    """The split in `split_file` if there is one, otherwise a random one, which is written there.
-
-    Args:
-        samples: `Samples`.
-        split_file: Path, or `None` to write nothing.
-        data_dir: Path of the folder that holds the photographs.
-        **fractions: Arguments of `random_splits`.
-
-    Returns:
-        Dict from the part's name to `Samples`.
-    """
-    if split_file is not None and pathlib.Path(split_file).exists():
-        return load_split(split_file, samples, data_dir)
-    splits = random_splits(samples, **fractions)
-    if split_file is not None:
-        save_split(split_file, splits, data_dir)
-    return splits
-
-
 def folder_splits(data_dir):
     """The parts into which a folder of photographs is divided, of `"train"`, `"val"`, `"test"`.
 
@@ -135,84 +127,146 @@ def folder_splits(data_dir):
     Returns:
         Tuple of str; empty where the folder holds the classes themselves.
     """
-    return tuple(_divisions(pathlib.Path(data_dir)))
+    return tuple(_divisions(pathlib.Path(data_dir))[0])
 
 
 def _divisions(root):
-    """The folders of a divided data set, by `"train"`, `"val"`, `"test"`; empty if it is not."""
+    """How a data set is divided into `"train"`, `"val"`, `"test"`.
+
+    Returns:
+        `(divided, flat)`: dict from the part to its folder, empty if it is not divided, and a list
+        of folders called like parts that hold photographs of no known class.
+    """
     if not root.is_dir():
         raise FileNotFoundError(f"No folder of photographs. Received: data_dir={str(root)!r}")
-    folders, _ = _visible(root)
-    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    root = _unwrapped(root)
+    folders = look_into(root).folders
+    named = [folder for folder in folders if split_of_folder(folder.name)]
     if not named:
-        return {}
-    # A class may be called "train": its folder holds photographs, that of a split holds folders.
-    with_classes = [f for f in named if _visible(f)[0] and not _holds_images(f)]
-    others = [f for f in folders if f not in named and _holds_any_image(f)]
-    if with_classes and others:
+        return {}, []
+    others = [folder for folder in folders if folder not in named and _holds_images(folder)]
+    parts, flat = [], []
+    for folder in named:
+        within = look_into(_unwrapped(folder))
+        # A class may be called "train": its folder holds photographs, that of a part folders.
+        if any(map(_holds_images, within.folders)) and not (within.images and others):
+            parts.append(within.path)
+        elif within.images:
+            flat.append(folder)
+    if parts and others:
         raise ValueError(
             f"{root} must hold one folder a class, or train/, val/ and test/ alone. Received: "
-            f"{first_few([f.name + '/' for f in with_classes])} beside "
-            f"{first_few([f.name + '/' for f in others])}"
+            f"{_listed(parts)} beside {_listed(others)}"
         )
-    if not with_classes and not others:
+    held_out = [folder for folder in flat if split_of_folder(folder.name) != "train"]
+    if not parts and others and held_out:
         raise ValueError(
-            f"{root / named[0].name} must hold one folder a class. Received: "
-            + (
-                "photographs that lie in it directly"
-                if _holds_images(named[0])
-                else "no photograph"
-            )
+            f"{root / held_out[0].name} holds photographs of no known class, beside the classes "
+            f"{_listed(others)}. Move it out of {root}, or put one folder a class into it and the "
+            f"classes into {root / 'train'}. If it is a class, give it another name."
+        )
+    if not parts and not others:
+        problem = "photographs that lie in it directly" if flat else "no photograph"
+        raise ValueError(
+            f"{root / (flat or named)[0].name} must hold one folder a class. Received: {problem}"
         )
     divided = {}
-    for folder in with_classes:
-        name = SPLIT_NAMES[folder.name.lower()]
+    for folder in parts:
+        name = split_of_folder(folder.name)
         if name in divided:
             raise ValueError(
                 f"{root} holds {divided[name].name}/ and {folder.name}/, which mean the same. "
                 "Remove or rename one of them."
             )
         divided[name] = folder
-    return {name: divided[name] for name in ("train", "val", "test") if name in divided}
+    return {name: divided[name] for name in ("train", "val", "test") if name in divided}, flat
 
 
-def _list_division(root, divided, split):
+def _unwrapped(folder):
+    """The innermost of folders that hold nothing but one folder of the same name."""
+    found = look_into(folder)
+    name = os.path.basename(os.path.abspath(folder)).lower()
+    if len(found.folders) == 1 and not found.images and found.folders[0].name.lower() == name:
+        return _unwrapped(found.folders[0])
+    return folder
+
+
+def _holds_images(folder):
+    return any(found.images for found in walk(folder))
+
+
+def _listed(folders):
+    return first_few([f"{folder.name}/" for folder in folders])
+
+
+def _list_division(root, divided, flat, split):
     """The photographs in `train/`, `val/` or `test/`, with the classes of all of them."""
     if split not in divided:
         raise ValueError(
             f"{root} has no folder for {split!r} with one folder a class in it, only "
-            f"{', '.join(folder.name + '/' for folder in divided.values())}. To hold out a part of "
-            f"another, samples.split(0.1). Received: split={split!r}"
+            f"{_listed(divided.values())}. To hold out a part of another, samples.split(0.1). "
+            f"Received: split={split!r}"
         )
     listed = {name: _Listing(folder) for name, folder in divided.items()}
-    class_names = sorted(set().union(*(listing.photographs for listing in listed.values())))
+    class_names = set().union(*(listing.photographs for listing in listed.values()))
+    if split == next(iter(divided)):
+        loose = look_into(_unwrapped(root)).images
+        if flat or loose:
+            warn(
+                f"{_listed(flat) or 'The folder itself'} in {root} holds photographs, but in no "
+                "folder of a class: nobody knows their classes, and they are left out."
+            )
     listed[split].warn()
     _check_class_names(root, class_names)
     samples = _samples(listed[split], sorted(class_names, key=natural_order))
     if "train" in listed:
-        unseen = [name for name in class_names if name not in listed["train"].photographs]
+        unseen = sorted(class_names - set(listed["train"].photographs))
         if unseen:
-            warnings.warn(
+            warn(
                 f"{len(unseen)} classes of {root} have no image in {divided['train'].name}/: "
-                f"{first_few(unseen)}.",
-                stacklevel=3,
+                f"{first_few(unseen)}."
             )
     return samples
 
 
 def _list_classes(root):
     listing = _Listing(root)
+    _check_are_classes(root, listing)
     listing.warn()
     _check_class_names(root, listing.photographs)
-    if len(listing.photographs) == 1:
-        (name,) = listing.photographs
-        if name in listing.nested and not _holds_images(root / name):
-            raise ValueError(
-                f"{root} holds one folder with photographs, {name}, and they lie in folders in it: "
-                f"{first_few(listing.nested[name])}. If these are the classes, give "
-                f"{str(root / name)!r}. Received: data_dir={str(root)!r}"
-            )
     return _samples(listing, list(listing.photographs))
+
+
+def _check_are_classes(root, listing):
+    """Raises ValueError, naming the deeper folder, where the folders are plainly no classes."""
+    nested = {name: set(inner) for name, inner in listing.nested.items()}
+    deep = [name for name in listing.photographs if name in nested and "." not in nested[name]]
+    if len(listing.photographs) == 1 and deep:
+        (name,) = deep
+        raise ValueError(
+            f"{root} holds one folder with photographs, {name}, and they lie in folders in it: "
+            f"{first_few(listing.nested[name])}. If these are the classes, give "
+            f"{str(root / name)!r}. Received: data_dir={str(root)!r}"
+        )
+    for name in listing.photographs:
+        others = [other for other in listing.photographs if other != name]
+        masks = [other for other in others if other.lower() in _COMPANIONS]
+        if name.lower() in _PHOTOGRAPHS and (masks or others and name in deep):
+            raise ValueError(
+                f"{root} must hold one folder a class. Received: {name}/ beside "
+                f"{first_few([f'{other}/' for other in masks or others])}, which look like the "
+                f"photographs of a data set and what belongs to them. Give the folder that holds one "
+                f"folder a class, such as {str(root / name)!r}"
+            )
+    if deep and len(deep) == len(listing.photographs):
+        common = set.intersection(*(nested[name] for name in deep))
+        if len(common) > len(deep):
+            raise ValueError(
+                f"{root} must hold one folder a class. Received: {first_few(deep)}, which all hold "
+                f"the same folders ({first_few(sorted(common, key=natural_order))}) and so are "
+                "parts of a data set. Name them train/, val/ and test/, or give one of them, such "
+                f"as {str(root / deep[0])!r}"
+            )
 
 
 def _check_class_names(root, class_names):
@@ -221,6 +275,7 @@ def _check_class_names(root, class_names):
             f"{root} must hold one folder of photographs a class, or train/, val/ and test/ with "
             "such folders in them. Received: no folder with a photograph in it"
         )
+    check_differ_in_more_than_case(class_names, root)
 
 
 def _samples(listing, class_names):
@@ -237,31 +292,37 @@ class _Listing:
 
     Attributes:
         photographs: Dict from the name of a class to its photographs' paths, in natural order.
-        nested: Dict from the name of a class to the folders within its folder that hold images.
+        nested: Dict from the name of a class to the folders within its folder that hold images,
+            `"."` for itself, where there is another.
+        twice: Names of classes that have several folders, in different Unicode forms.
         empty: Names of folders without any image.
-        no_images: Paths of files that are no images by their names.
+        others: Paths of files that are no images by their names.
         loose: Paths of images that lie in no folder of a class.
+        results: Paths of folders in which this package has written results.
+        problems: List of `Folder` that cannot be listed.
     """
 
     def __init__(self, root):
         self.root = root
-        self.photographs, self.nested = {}, collections.defaultdict(list)
-        self.empty, self.no_images, self.loose = [], [], []
-        class_folders, files = _visible(root)
-        for file in files:
-            (self.loose if _is_image(file) else self.no_images).append(file)
-        for class_folder in class_folders:
-            photographs = []
-            for folder, files in _walk(class_folder):
-                images = [file for file in files if _is_image(file)]
-                self.no_images += [file for file in files if not _is_image(file)]
-                if images and folder != class_folder:
-                    inside = folder.relative_to(class_folder).as_posix()
-                    self.nested[class_folder.name].append(inside)
-                photographs += images
-            if photographs:
-                self.photographs[class_folder.name] = photographs
-            else:
+        top = look_into(root)
+        self.photographs = collections.defaultdict(list)
+        self.nested, self.empty, self.twice = {}, [], []
+        self.problems = [top] if top.problem else []
+        self.others, self.loose, self.results = list(top.others), top.images, list(top.results)
+        for class_folder in top.folders:
+            name, inside, found = class_name(class_folder.name), [], list(walk(class_folder))
+            self.twice += [name] if name in self.photographs else []
+            for folder in found:
+                self.others += folder.others
+                self.results += folder.results
+                if folder.problem:
+                    self.problems.append(folder)
+                if folder.images:
+                    inside.append(folder.path.relative_to(class_folder).as_posix())
+                    self.photographs[name] += folder.images
+            if inside not in ([], ["."]):
+                self.nested.setdefault(name, []).extend(inside)
+            if not inside and not any(folder.results or folder.problem for folder in found):
                 self.empty.append(class_folder.name)
 
     def warn(self):
@@ -270,68 +331,38 @@ class _Listing:
         def relative(paths):
             return first_few([path.relative_to(self.root).as_posix() for path in paths])
 
-        if self.no_images:
-            _warn(
-                f"{len(self.no_images)} files in {self.root} are no images by their names and are "
-                f"left out: {relative(self.no_images)}."
+        if self.others:
+            warn(
+                f"{len(self.others)} files in {self.root} are no images by their names and are "
+                f"left out: {relative(self.others)}."
             )
         if self.loose:
-            _warn(
+            warn(
                 f"{len(self.loose)} images lie in {self.root} itself, in no folder of a class, and "
                 f"are left out: {relative(self.loose)}."
             )
         if self.empty:
-            _warn(
+            warn(
                 f"{len(self.empty)} folders in {self.root} hold no image and are no classes: "
                 f"{first_few(self.empty)}."
             )
+        if self.results:
+            warn(
+                f"{len(self.results)} folders in {self.root} hold results of cin_keras, no "
+                f"photographs, and are left out: {relative(self.results)}."
+            )
+        if self.twice:
+            warn(
+                f"{len(self.twice)} classes of {self.root} have two folders whose names are the "
+                f"same text in two Unicode forms, and are one class: {first_few(self.twice)}."
+            )
+        for folder in self.problems:
+            warn(f"{folder.path} is left out: {folder.problem}.")
         if self.nested:
             name, folders = next(iter(self.nested.items()))
-            _warn(
+            inner = [folder for folder in folders if folder != "."]
+            warn(
                 f"Images in folders within the folder of a class belong to the class, in "
                 f"{len(self.nested)} of the {len(self.photographs)} classes of {self.root}: "
-                f"{name} has {first_few(folders)}."
+                f"{name} has {first_few(inner)}."
             )
-
-
-def _warn(sentence):
-    warnings.warn(sentence, stacklevel=5)
-
-
-def _visible(folder):
-    """The folders and the files in a folder that are not hidden, each in natural order."""
-    folders, files = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in _HIDDEN:
-                continue
-            if not entry.is_dir():
-                files.append(pathlib.Path(entry.path))
-            elif not holds_results(entry.path):
-                folders.append(pathlib.Path(entry.path))
-    return tuple(
-        sorted(paths, key=lambda path: natural_order(path.name)) for paths in (folders, files)
-    )
-
-
-def _walk(folder, above=()):
-    """Yields `(folder, files)` of a folder and those in it, in natural order; follows links."""
-    real = os.path.realpath(folder)
-    if real in above:
-        raise ValueError(f"{folder} is a link to a folder that it lies in. Remove the link.")
-    folders, files = _visible(folder)
-    yield folder, files
-    for inner in folders:
-        yield from _walk(inner, (*above, real))
-
-
-def _holds_images(folder):
-    return any(_is_image(file) for file in _visible(folder)[1])
-
-
-def _holds_any_image(folder):
-    return any(_is_image(file) for _, files in _walk(folder) for file in files)
-
-
-def _is_image(path):
-    return path.suffix.lower() in IMAGE_SUFFIXES

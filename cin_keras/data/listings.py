@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-import re
+import sys
+import warnings
 
 
 def read_list(path):
@@ -98,8 +99,17 @@ def check_photographs(folder, names, annotation_file, others=()):
 
 
 def first_few(names, count=5):
-    """The first names, separated by commas, and an ellipsis if there are more."""
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+    """The first names, separated by commas, on one line, and an ellipsis if there are more."""
+    shown = [name if name.isprintable() else repr(name)[1:-1] for name in list(names)[:count]]
+    return ", ".join(shown) + (", …" if len(names) > count else "")
+
+
+def warn(sentence):
+    """A warning that names the line of the user's program from which this package was called."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("cin_keras."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, stacklevel=level + 1)
 
 
 def find_folder(data_dir, name, marker, nested):
@@ -127,21 +137,3 @@ def find_folder(data_dir, name, marker, nested):
         if (candidate / marker).exists():
             return candidate
     return root
-
-
-def natural_order(text):
-    """A key for `sorted`: "image 2" before "image 10", upper and lower case together.
-
-    Args:
-        text: Str.
-
-    Returns:
-        What to sort by.
-
-    Example:
-
-    >>> sorted(["Image 10", "image 2"], key=natural_order)
-    ['image 2', 'Image 10']
-    """
-    words = re.split(r"(\d+)", text.casefold())
-    return [int(word) if i % 2 else word for i, word in enumerate(words)], text

@@ -292,13 +292,14 @@ class Samples:
         )
 
     def split(self, fraction, seed=0):
-        """Holds out a share of every class.
+        """Holds out a share of the samples, class by class.
 
         Args:
-            fraction: Float in (0, 1), the share of each class to hold out, rounded; a class of
-                two or more keeps at least one sample on either side, a class of one stays whole
-                in the first part.
-            seed: Int. Defaults to 0.
+            fraction: Float in (0, 1), the share to hold out: of every class its share, rounded.
+                The classes of which less than one sample is due share what is due to them
+                together, one sample each, drawn by `seed`, those of three and more before those
+                of two. No class is held out wholly, and one sample is held out at least.
+            seed: Int ≥ 0. Defaults to 0.
 
         Returns:
             `(rest, held_out)`, two `Samples`; each keeps the order of this one.
@@ -308,15 +309,25 @@ class Samples:
         """
         check_number("fraction", fraction, above=0, below=1)
         rng = np.random.default_rng(check_int("seed", seed, least=0))
-        held_out = np.zeros(len(self), bool)
-        for members in self._by_class(np.arange(len(self))):
-            if len(members) > 1:
-                count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-                held_out[rng.permutation(members)[:count]] = True
-        if not held_out.any():
+        sizes = np.bincount(self.labels, minlength=self.num_classes)
+        due = fraction * sizes
+        counts = np.where(due >= 1, np.round(due), 0).astype(int)
+        together = round(due[due < 1].sum())
+        if not counts.any():
+            together = max(together, 1)
+        small = np.flatnonzero((due < 1) & (sizes > 1))
+        small = small[np.random.default_rng([seed, 1]).permutation(len(small))]
+        small = small[np.argsort(sizes[small] < 3, kind="stable")]
+        counts[small[:together]] = 1
+        counts = np.minimum(counts, np.maximum(sizes - 1, 0))
+        if not counts.any():
             raise ValueError(
                 f"Nothing can be held out: no class has two samples. Received: {self!r}"
             )
+        held_out = np.zeros(len(self), bool)
+        for members, count in zip(self._by_class(np.arange(len(self))), counts):
+            if len(members) > 1:
+                held_out[rng.permutation(members)[:count]] = True
         return self.subset(~held_out), self.subset(held_out)
 
     def limit(self, count, seed=0):

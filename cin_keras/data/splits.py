@@ -3,10 +3,12 @@
 import json
 import os
 import pathlib
-import warnings
+import re
+
+import numpy as np
 
 from cin_keras.checks import check_number
-from cin_keras.data.listings import first_few
+from cin_keras.data.listings import first_few, warn
 from cin_keras.files import write_text
 
 # What people call the parts of a data set, and what this package does.
@@ -16,9 +18,12 @@ SPLIT_NAMES = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
     "test": "test",
     "testing": "test",
 }
+# Words that say nothing in the name of such a folder: "train_images", "seg_test".
+_FILLERS = {"set", "images", "image", "imgs", "img", "photos", "pictures", "data", "dataset", "seg"}
 
 
 def split_name(split):
@@ -45,13 +50,50 @@ def split_name(split):
     return name
 
 
+def split_of_folder(name):
+    """The part of a data set that a folder is called after: `"train"`, `"val"`, `"test"` or `None`.
+
+    Args:
+        name: Str, such as `"train"`, `"Test_set"` or `"seg_train"`.
+
+    Example:
+
+    >>> split_of_folder("Training-Images"), split_of_folder("train station")
+    ('train', None)
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word and word not in _FILLERS]
+    if len(words) != 1:
+        return None
+    return SPLIT_NAMES.get(words[0]) or SPLIT_NAMES.get(words[0].removesuffix("set"))
+
+
+def split_by_file(samples, split_file, data_dir, **fractions):
+    """The split in `split_file` if there is one, otherwise a random one, which is written there.
+
+    Args:
+        samples: `Samples`.
+        split_file: Path, or `None` to write nothing.
+        data_dir: Path of the folder that holds the photographs.
+        **fractions: Arguments of `random_splits`.
+
+    Returns:
+        Dict from the part's name to `Samples`.
+    """
+    if split_file is not None and pathlib.Path(split_file).exists():
+        return load_split(split_file, samples, data_dir)
+    splits = random_splits(samples, **fractions)
+    if split_file is not None:
+        save_split(split_file, splits, data_dir)
+    return splits
+
+
 def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0):
     """Splits samples at random into those to train on, to choose a model by and to test it on.
 
     Args:
         samples: `Samples`.
-        validation_fraction: Float in [0, 1), the share of every class that goes to `"val"`,
-            rounded, at least one image of a class that has enough. Defaults to 0.1.
+        validation_fraction: Float in [0, 1), the share of the samples that goes to `"val"`, class
+            by class as nearly as their images divide (see `Samples.split`). Defaults to 0.1.
         test_fraction: Float in [0, 1), likewise for `"test"`. Defaults to 0.1.
         seed: Int ≥ 0. Defaults to 0.
 
@@ -74,6 +116,13 @@ def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0
         raise ValueError(
             "`validation_fraction` and `test_fraction` must leave something to train on. Received: "
             f"validation_fraction={validation_fraction}, test_fraction={test_fraction}"
+        )
+    counts = np.bincount(samples.labels, minlength=samples.num_classes)
+    few = [samples.class_names[label] for label in np.flatnonzero((counts > 0) & (counts < 3))]
+    if few and (test_fraction or validation_fraction):
+        warn(
+            f"{len(few)} of the {samples.num_classes} classes have fewer than three images, too few "
+            f"to train on, to choose by and to test on: {first_few(few)}."
         )
     splits = {"train": samples}
     if test_fraction:
@@ -162,10 +211,9 @@ def load_split(path, samples, data_dir):
         )
     new = sorted(set(where) - set(listed))
     if new:
-        warnings.warn(
+        warn(
             f"{len(new)} images of {data_dir} are not in the split that {path} wrote down, and are "
-            f"left out: {first_few(new)}. Delete it for a new split with them.",
-            stacklevel=2,
+            f"left out: {first_few(new)}. Delete it for a new split with them."
         )
     wrong = [p for p in listed if samples.class_names[samples.labels[where[p]]] not in class_names]
     if wrong:

@@ -24,7 +24,9 @@ The original Stanford Cars, from ai.stanford.edu, has been gone since 2023. \
   (remove a " (1)" from its name)
 and put all four into {data_dir}. What others report of these copies: \
 https://github.com/pytorch/vision/issues/7545"""
-_FOLDERS = {"train": "cars_train", "test": "cars_test"}
+# Where copies of the data set have its lists.
+_DEVKITS = ("devkit", ".", "car_devkit/devkit", "car_devkit")
+_BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 def stanford_cars(data_dir, split="train"):
@@ -38,7 +40,13 @@ def stanford_cars(data_dir, split="train"):
     data_dir/cars_test_annos_withlabels.mat    (or in devkit/)
     ```
 
-    The photographs may lie one folder deeper, `cars_train/cars_train/`, as Kaggle's copy has them.
+    The photographs may lie one folder deeper, `cars_train/cars_train/`, as Kaggle's copy has them,
+    and the lists beside them, without `devkit/`. The archive that has all in one is read as well:
+
+    ```
+    data_dir/car_ims/000001.jpg …
+    data_dir/cars_annos.mat
+    ```
 
     Args:
         data_dir: Path of the folder that holds the above.
@@ -61,26 +69,42 @@ def stanford_cars(data_dir, split="train"):
     train = cin_keras.data.stanford_cars("data/stanford_cars", "train")
     ```
     """
-    check_choice("split", split, _FOLDERS)
+    check_choice("split", split, ("train", "test"))
     root = pathlib.Path(data_dir)
     if not root.is_dir():
         raise FileNotFoundError(
             f"No folder for Stanford Cars. Received: data_dir={str(data_dir)!r}. "
             + WHERE_TO_GET_IT.format(data_dir=root)
         )
-    meta_file = existing_file(root / "devkit" / "cars_meta.mat")
-    if split == "train":
-        annotation_file = existing_file(root / "devkit" / "cars_train_annos.mat")
-    else:
-        name = "cars_test_annos_withlabels.mat"
-        annotation_file = existing_file(root / name, root / "devkit" / name)
-    class_names = [str(name) for name in np.atleast_1d(_read_mat(meta_file, "class_names"))]
-    records = np.atleast_1d(_read_mat(annotation_file, "annotations"))
-    needed = ("fname", "class", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
-    missing = set(needed) - set(records.dtype.names or ())
-    if missing:
-        raise ValueError(f"{annotation_file} has no field {', '.join(sorted(missing))}")
+    if (root / "car_ims").is_dir() and not (root / "cars_train").is_dir():
+        return _read_combined(root, split)
+    meta_file = _find_list(root, "cars_meta.mat")
+    name = "cars_train_annos.mat" if split == "train" else "cars_test_annos_withlabels.mat"
+    annotation_file = _find_list(root, name)
+    records = _read_records(annotation_file, ("fname", *_BOX))
+    folder = root / f"cars_{split}"
+    if (folder / folder.name).is_dir():
+        folder = folder / folder.name
     names = [str(name) for name in records["fname"]]
+    check_photographs(folder, names, annotation_file)
+    return _samples(folder, names, records, annotation_file, meta_file)
+
+
+def _read_combined(root, split):
+    """The samples of the archive that has all photographs in one folder."""
+    annotation_file = _find_list(root, "cars_annos.mat")
+    records = _read_records(annotation_file, ("relative_im_path", "test", *_BOX))
+    names = np.array([str(name) for name in records["relative_im_path"]])
+    folder = root / "car_ims"
+    check_photographs(folder, [name.removeprefix("car_ims/") for name in names], annotation_file)
+    chosen = records["test"].astype(int) == (split == "test")
+    if not chosen.any():
+        raise ValueError(f"{annotation_file} puts no photograph into {split!r}")
+    return _samples(root, names[chosen], records[chosen], annotation_file, annotation_file)
+
+
+def _samples(folder, names, records, annotation_file, meta_file):
+    class_names = [str(name) for name in np.atleast_1d(_read_mat(meta_file, "class_names"))]
     labels = records["class"].astype(int) - 1
     wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
     if wrong.size:
@@ -88,17 +112,25 @@ def stanford_cars(data_dir, split="train"):
             f"{annotation_file} gives {names[wrong[0]]} the class {labels[wrong[0]] + 1}, but "
             f"{meta_file} names the classes 1 to {len(class_names)} ({wrong.size} such photographs)"
         )
-    folder = root / _FOLDERS[split]
-    if (folder / folder.name).is_dir():
-        folder = folder / folder.name
-    check_photographs(folder, names, annotation_file)
-    left, top, right, bottom = (records[field].astype("float32") for field in needed[2:])
+    left, top, right, bottom = (records[field].astype("float32") for field in _BOX)
     return Samples(
         paths=[str(folder / name) for name in names],
         labels=labels,
         class_names=class_names,
         boxes=np.stack([left - 1, top - 1, right, bottom], axis=1),
     )
+
+
+def _find_list(root, name):
+    return existing_file(*(root / devkit / name for devkit in _DEVKITS))
+
+
+def _read_records(path, needed):
+    records = np.atleast_1d(_read_mat(path, "annotations"))
+    missing = {*needed, "class"} - set(records.dtype.names or ())
+    if missing:
+        raise ValueError(f"{path} has no field {', '.join(sorted(missing))}")
+    return records
 
 
 def _read_mat(path, variable):

@@ -1,17 +1,22 @@
 """Photographs and labels in a table: a CSV file with a header."""
 
 import csv
+import io
 import math
 import os
 import pathlib
 import re
+import unicodedata
 
-from cin_keras.data.listings import first_few, natural_order
+from cin_keras.checks import check_list, short
+from cin_keras.data.folders import check_differ_in_more_than_case, class_name, natural_order
+from cin_keras.data.listings import first_few
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES
 
 # What programs write into a cell that holds nothing.
 _EMPTY = {"", "nan", "null", "n/a", "#n/a", "<na>"}
+_DELIMITERS = ",;\t|"
 
 
 def from_table(
@@ -23,7 +28,7 @@ def from_table(
     split_column="split",
     box_columns=None,
     class_names=None,
-    delimiter=",",
+    delimiter=None,
 ):
     """Lists the photographs of a table.
 
@@ -37,23 +42,25 @@ def from_table(
     contradicts it, is refused.
 
     Args:
-        path: Path of a CSV file in UTF-8, with a header. The photographs' paths in it are
-            relative to its folder, or absolute.
+        path: Path of a CSV file in UTF-8 (or in UTF-16 with a mark, as spreadsheets write it),
+            with a header. The photographs' paths in it are relative to its folder, or absolute.
         split: `None`, or the rows to take by their `split_column`: `"train"`, `"val"`, `"test"`
-            (as other words for these, `"validation"`, …), or whatever else stands in it. `None`
-            means `"train"` where the table has the column, all rows where it has not. Defaults to
-            `None`.
+            (as other words for these, `"validation"`, `"dev"`, …), or whatever else stands in it.
+            `None` means `"train"` where the table has the column, all rows where it has not.
+            Defaults to `None`.
         path_column: Str, the column of the photographs. Defaults to `"path"`.
-        label_column: Str, the column of the labels: names, or whole numbers from 0 without gaps.
-            Defaults to `"label"`.
+        label_column: Str, the column of the labels: names, or whole numbers. Defaults to
+            `"label"`.
         split_column: Str or `None`, the column of the splits, if the table has it. Defaults to
             `"split"`.
         box_columns: `None`, or four str, the columns of left, top, right and bottom of the object
             in pixels, right and bottom exclusive. Defaults to `None`.
-        class_names: `None`, or a sequence of str. Labels that are names must be among them,
-            numbers count them from 0. Without it, the classes are the names in the whole table in
-            natural order, or its numbers. Defaults to `None`.
-        delimiter: Str, one character between cells. Defaults to `","`.
+        class_names: `None`, or a sequence of str. Labels must be among them; or, if all are
+            numbers of which one is not, count them from 0, or from 1 where the highest is their
+            number and none is 0. Without it, the classes are the labels of the whole table in
+            natural order, numbers as names, too: 737 and 747 are two classes. Defaults to `None`.
+        delimiter: Str, one character between cells; or `None` for the one of `,`, `;`, tab and `|`
+            with which the header has the columns asked for. Defaults to `None`.
 
     Returns:
         `Samples`, in the table's order; the classes are those of the whole table, whatever the
@@ -75,12 +82,13 @@ def from_table(
     >>> samples, samples.class_names
     (Samples(2 classes, 3 images, 1–2 a class), ('heron', 'owl'))
     """
-    table = _Table(path, delimiter, (path_column, label_column, *(box_columns or ())))
-    if box_columns is not None and len(box_columns) != 4:
+    boxed = () if box_columns is None else check_list("box_columns", box_columns)
+    if box_columns is not None and len(boxed) != 4:
         raise ValueError(
             "`box_columns` must name four columns: left, top, right, bottom. "
             f"Received: box_columns={box_columns!r}"
         )
+    table = _Table(path, delimiter, (path_column, label_column, *boxed))
     has_split = split_column is not None and split_column in table.columns
     if split is not None and not has_split:
         raise ValueError(
@@ -89,7 +97,7 @@ def from_table(
         )
     photographs = table.cells(path_column)
     names, labels = _read_labels(table, label_column, class_names)
-    boxes = [table.numbers(column) for column in box_columns or ()]
+    boxes = [table.numbers(column) for column in boxed]
     boxes = list(zip(*boxes, strict=True)) if boxes else None
     splits = [_known_split(cell) for cell in table.cells(split_column)] if has_split else None
     _check_rows(table, photographs, labels, boxes, splits)
@@ -102,61 +110,64 @@ def from_table(
                 f"{path} has no row whose {split_column} is {wanted!r}, only "
                 f"{first_few(sorted(set(splits)))}. Received: split={split!r}"
             )
-    root = pathlib.Path(path).parent
-    paths = [str(root / photographs[i]) for i in chosen]
-    missing = [name for name in dict.fromkeys(paths) if not os.path.lexists(name)]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of the photographs that {path} lists are not there: "
-            f"{first_few(missing)}"
-        )
     return Samples(
-        paths=paths,
+        paths=_existing_paths(path, [photographs[i] for i in chosen]),
         labels=[labels[i] for i in chosen],
         class_names=names,
         boxes=None if boxes is None else [boxes[i] for i in chosen],
     )
 
 
-def table_splits(path, split_column="split", delimiter=","):
-    """The values of a table's column of splits, known ones as `"train"`, `"val"`, `"test"`.
+def table_splits(path, split_column="split", delimiter=None):
+    """How many rows each split of a table has, known splits as `"train"`, `"val"`, `"test"`.
 
     Args:
         path: Path of the CSV file.
         split_column: Str or `None`. Defaults to `"split"`.
-        delimiter: Str. Defaults to `","`.
+        delimiter: Str or `None`, as for `from_table`. Defaults to `None`.
 
     Returns:
-        Tuple of str; empty if the table has no such column.
+        Dict from the split (str) to its number of rows, in the table's order; empty if the table
+        has no such column.
     """
-    table = _Table(path, delimiter)
-    if split_column is None or split_column not in table.columns:
-        return ()
-    return tuple(dict.fromkeys(_known_split(cell) for cell in table.cells(split_column)))
+    table = _Table(path, delimiter, wanted=() if split_column is None else (split_column,))
+    rows = {}
+    if split_column in table.columns:
+        for cell in table.cells(split_column):
+            name = _known_split(cell)
+            rows[name] = rows.get(name, 0) + 1
+    return rows
 
 
 class _Table:
     """The rows of a CSV file that has the columns `required`, and the lines they begin in."""
 
-    def __init__(self, path, delimiter, required=()):
+    def __init__(self, path, delimiter, required=(), wanted=()):
+        if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
+            raise ValueError(
+                "`delimiter` must be one character, such as ';', or None. "
+                f"Received: delimiter={short(delimiter)}"
+            )
         self.path = path
+        text, skipped = _read_text(path), 0
+        if re.match(r"sep=.\r?\n", text):  # Excel's own first line
+            delimiter, skipped = delimiter or text[4], 1
+            text = text.partition("\n")[2]
+        if delimiter is None:
+            delimiter = _find_delimiter(text, (*required, *wanted))
         try:
-            # utf-8-sig: spreadsheets put a mark in front of the text.
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                reader = csv.reader(file, delimiter=delimiter, strict=True)
-                self.columns = [name.strip() for name in next(reader, [])]
-                self.rows, self.lines, line = [], [], reader.line_num + 1
-                for row in reader:
-                    if row:
-                        self.rows.append(row)
-                        self.lines.append(line)
-                    line = reader.line_num + 1
-        except FileNotFoundError:
-            raise FileNotFoundError(f"No such table. Received: path={str(path)!r}") from None
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path} is no CSV file in UTF-8 ({error})") from None
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+            self.columns = [name.strip() for name in next(reader, [])]
+            self.rows, self.lines, line = [], [], reader.line_num + 1
+            for row in reader:
+                if any(cell.strip() for cell in row):
+                    self.rows.append(row)
+                    self.lines.append(line + skipped)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise ValueError(f"{path} is no CSV file ({error})") from None
         self._require(required)
-        twice = [name for name in self.columns if self.columns.count(name) > 1]
+        twice = [name for name in (*required, *wanted) if self.columns.count(name) > 1]
         if twice:
             raise ValueError(f"{path} has two columns called {twice[0]!r}")
         for line, row in zip(self.lines, self.rows, strict=True):
@@ -171,11 +182,10 @@ class _Table:
     def _require(self, columns):
         missing = [name for name in columns if name not in self.columns]
         if missing:
-            other = [d for d in ";\t|" if len(self.columns) == 1 and d in self.columns[0]]
-            hint = f" (Try delimiter={other[0]!r}.)" if other else ""
             raise ValueError(
                 f"{self.path} has no column {missing[0]!r}; its columns are "
-                f"{first_few(self.columns, 20)}.{hint}"
+                f"{first_few(self.columns, 20)}. `path_column` and `label_column` say what the "
+                "columns of the photographs and of the labels are called."
             )
 
     def cells(self, column):
@@ -209,16 +219,65 @@ class _Table:
         return numbers
 
 
+def _read_text(path):
+    """The text of a table; a ValueError says what else the file is."""
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No such table. Received: path={str(path)!r}") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    else:
+        encoding = "utf-8-sig"  # spreadsheets put a mark in front of the text
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        kind = next((kind for start, kind in _NO_TABLES.items() if content.startswith(start)), None)
+        found = f"it is {kind}" if kind else f"{error}; spreadsheets can save as CSV UTF-8"
+        raise ValueError(f"{path} is no CSV file in UTF-8 ({found})") from None
+
+
+# What is given in place of a table or a folder.
+_NO_TABLES = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet; unpack it, or save it as CSV",
+    b"\x1f\x8b": "an archive; unpack it",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet; save it as CSV",
+    b"\xff\xd8\xff": "a photograph; give the folder of photographs",
+    b"\x89PNG": "a photograph; give the folder of photographs",
+}
+
+
+def _find_delimiter(text, columns):
+    """The delimiter with which the header has most of the columns, then most cells."""
+    header = text.lstrip("\r\n").partition("\n")[0]
+
+    def fits(delimiter):
+        cells = [cell.strip().strip('"').strip() for cell in header.split(delimiter)]
+        return sum(column in cells for column in columns), len(cells)
+
+    return max(_DELIMITERS, key=fits)
+
+
 def _read_labels(table, column, class_names):
     """The names of the classes, and the labels of all rows."""
-    cells = table.cells(column)
+    cells = [class_name(cell) for cell in table.cells(column)]
     # As pandas writes whole numbers of a column that has been floats: 3.0.
-    if all(re.fullmatch(r"[+-]?\d+(\.0*)?", cell) for cell in cells):
-        labels = [int(cell.partition(".")[0]) for cell in cells]
-        return _numbered_classes(table, labels, class_names)
+    if all(re.fullmatch(r"[+-]?[0-9]+(\.0*)?", cell) for cell in cells):
+        cells = [cell.partition(".")[0].removeprefix("+") for cell in cells]
+        if class_names is None:
+            cells = [str(int(cell)) for cell in cells]
+            wrong = next((i for i, cell in enumerate(cells) if cell.startswith("-")), None)
+            if wrong is not None:
+                raise ValueError(
+                    f"Labels that are numbers must be at least 0. "
+                    f"Received: label {cells[wrong]} in line {table.lines[wrong]} of {table.path}"
+                )
+        elif not set(cells) <= {str(name) for name in check_list("class_names", class_names)}:
+            return [str(name) for name in class_names], _count(table, cells, len(class_names))
     if class_names is None:
         class_names = sorted(set(cells), key=natural_order)
-    class_names = [str(name) for name in class_names]
+        check_differ_in_more_than_case(class_names, table.path)
+    class_names = [class_name(str(name)) for name in check_list("class_names", class_names)]
     label_of = {name: label for label, name in enumerate(class_names)}
     for line, cell in zip(table.lines, cells, strict=True):
         if cell not in label_of:
@@ -229,29 +288,51 @@ def _read_labels(table, column, class_names):
     return class_names, [label_of[cell] for cell in cells]
 
 
-def _numbered_classes(table, labels, class_names):
-    count = max(labels) + 1 if class_names is None else len(class_names)
-    for line, label in zip(table.lines, labels, strict=True):
-        if not 0 <= label < count:
+def _count(table, cells, count):
+    """Labels from numbers that count `count` class names, from 0 or from 1."""
+    numbers = [int(cell) for cell in cells]
+    first = 1 if max(numbers) == count and min(numbers) > 0 else 0
+    for line, number in zip(table.lines, numbers, strict=True):
+        if not first <= number < first + count:
             raise ValueError(
-                f"Labels that are numbers must lie in 0..{count - 1}. "
-                f"Received: label {label} in line {line} of {table.path}"
+                f"Labels that are numbers must be among `class_names`, or count these {count} "
+                f"from 0 (or from 1). Received: label {number} in line {line} of {table.path}"
             )
-    if class_names is not None:
-        return list(class_names), labels
-    present = set(labels)
-    gaps = [str(label) for label in range(min(count, len(present) + 1)) if label not in present]
-    if gaps:
-        raise ValueError(
-            f"{table.path} has labels up to {count - 1}, but only {len(present)} of them, without "
-            f"label {gaps[0]}. Number the classes from 0 without gaps, write names, or give "
-            "`class_names`."
-        )
-    return [str(label) for label in range(count)], labels
+    return [number - first for number in numbers]
 
 
 def _known_split(cell):
     return SPLIT_NAMES.get(cell.lower(), cell)
+
+
+def _existing_paths(table, photographs):
+    """The paths of photographs (str), relative to the folder of the table, each of them there."""
+    root = pathlib.Path(table).parent
+    paths = []
+    for name in photographs:
+        # The same letters may be written in another form in the table than on the disk, and
+        # folders be parted as Windows parts them.
+        forms = [str(root / form(name)) for form in (str, _nfc, _nfd, _with_slashes)]
+        paths.append(next(filter(os.path.lexists, forms), forms[0]))
+    missing = [path for path in dict.fromkeys(paths) if not os.path.lexists(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the photographs that {table} lists are not there: "
+            f"{first_few(missing)}"
+        )
+    return paths
+
+
+def _nfc(text):
+    return unicodedata.normalize("NFC", text)
+
+
+def _nfd(text):
+    return unicodedata.normalize("NFD", text)
+
+
+def _with_slashes(text):
+    return text.replace("\\", "/")
 
 
 def _check_rows(table, photographs, labels, boxes, splits):

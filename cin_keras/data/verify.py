@@ -12,20 +12,20 @@ import sys
 
 import numpy as np
 
-from cin_keras.data.decoding import IMAGE_SUFFIXES, MAX_PIXELS
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.find import LOADERS, find_layout, official_splits
+from cin_keras.data.folders import is_image, walk
 from cin_keras.data.verification import Finding, Verification, verify_images
-from cin_keras.files import holds_results
 
 # The layouts whose lists are checked, too: labels, boxes, and whether every photograph is there.
-LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft")
+LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft", "oxford_iiit_pet")
 
 
 def list_images(folder):
     """The files of a folder, at any depth, that are images by their names.
 
-    Links to folders are followed; what begins with a dot is left alone, and so are folders in it
-    in which this package has written results.
+    Links to folders are followed; hidden files and what systems leave in folders are left alone,
+    and so are folders in it in which this package has written results.
 
     Args:
         folder: Path.
@@ -43,30 +43,16 @@ def list_images(folder):
     >>> [os.path.basename(path) for path in list_images(folder)[1]]
     ['labels.csv']
     """
-    images, others, problems, seen = [], [], [], set()
-
-    def cannot_list(error):
-        problems.append(Finding(error.filename, f"the folder cannot be listed: {error.strerror}"))
-
-    for root, folders, files in os.walk(folder, onerror=cannot_list, followlinks=True):
-        # A link to a folder above would lead round and round.
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        if root != str(folder) and holds_results(root):
-            folders.clear()
-            continue
-        for name in files + folders:
-            path = os.path.normpath(os.path.join(root, name))
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
-                images.append(path)
-            elif name in files or name.startswith("."):
-                others.append(path)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-    return sorted(images), sorted(others), problems
+    images, others, problems = [], [], []
+    for found in walk(folder):
+        images += [*found.images, *(inner for inner in found.folders if is_image(inner))]
+        others += [*found.others, *found.hidden]
+        if found.problem and not found.is_loop:
+            problems.append(Finding(str(found.path), found.problem))
+    images, others = (
+        sorted(os.path.normpath(path) for path in paths) for paths in (images, others)
+    )
+    return images, others, problems
 
 
 def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):

@@ -75,6 +75,21 @@ def write_annotations(path, classes, names=None, with_classes=True):
     savemat(path, {"annotations": records})
 
 
+def write_combined_stanford_cars(root, classes, test):
+    """The archive of all photographs in one folder; boxes as `write_annotations` has them."""
+    from scipy.io import savemat
+
+    names = [f"car_ims/{number:06}.jpg" for number in range(1, len(classes) + 1)]
+    write_files(root, *names, content=encode(np.full((24, 32, 3), 90), "JPEG"))
+    records = np.empty((1, len(classes)), [(f, object) for f in ("relative_im_path", *BOX_FIELDS)
+                                           + ("class", "test")])  # fmt: skip
+    for number, values in enumerate(zip(names, classes, test, strict=True)):
+        records[0, number] = (values[0], 1, 2, 10 + number, 13, *values[1:])
+    names = np.array([CLASS_NAMES], object)
+    savemat(root / "cars_annos.mat", {"annotations": records, "class_names": names})
+    return root
+
+
 # === CUB-200-2011 ===
 
 BIRDS = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross"]
@@ -146,6 +161,21 @@ def write_fgvc_aircraft(root):
             path.write_bytes(encode(photograph, "JPEG", quality=95))
             boxes.append(f"{image} 3 4 20 25\n")
     (root / "data" / "images_box.txt").write_text("".join(boxes))
+    return root
+
+
+# === Oxford-IIIT Pet ===
+
+
+def write_oxford_iiit_pet(root):
+    """The official layout: two breeds, of which one has a name of two words; a stray photograph."""
+    names = ["Abyssinian_1", "Abyssinian_22", "american_bulldog_3", "american_bulldog_1"]
+    photographs = [f"images/{name}.jpg" for name in (*names, "Abyssinian_9")]
+    write_files(root, *photographs, "annotations/trimaps/Abyssinian_1.png")
+    lines = ["Abyssinian_1 1 1 1", "american_bulldog_3 2 2 1"]
+    (root / "annotations" / "trainval.txt").write_text("\n".join(lines) + "\n")
+    lines = ["american_bulldog_1 2 2 1", "Abyssinian_22 1 1 1"]
+    (root / "annotations" / "test.txt").write_text("\n".join(lines) + "\n")
     return root
 
 

@@ -95,7 +95,6 @@ def test_missing_and_stray_photographs(folder):
         ("bounding_boxes.txt", "6 6.0 2.0", "6 2.0", "must give 4 numbers for 6"),
         ("bounding_boxes.txt", "6 6.0", "6 six", "must give 4 numbers for 6.*'six 2.0"),
         ("bounding_boxes.txt", "10.0 12.0", "-1.0 12.0", "right > left"),
-        ("classes.txt", "2 002.Laysan", "2 001.Black_footed", "Class names must differ"),
         ("parts/part_locs.txt", "6 2 0.0", "6 3 0.0", "part_locs.txt must hold.*'6 3 0.0 0.0 0'"),
         ("parts/part_locs.txt", "6 2 0.0", "6 2 left", "part_locs.txt must hold.*left"),
     ],
@@ -134,3 +133,25 @@ def test_the_real_photographs(split, count):
             assert 0 <= box[0] <= image.width and 0 <= box[1] <= image.height
         cropped = samples.crop_to_boxes().read(index)
         assert cropped.width <= right - left + 2 and cropped.height <= bottom - top + 2
+
+
+# === NABirds ===
+
+
+def test_a_tree_of_classes(folder):
+    # Inner nodes have no photograph; one repeats the name of a leaf, and two leaves have one name.
+    lines = [
+        "0 Birds",
+        "1 Albatrosses",
+        "2 Laysan Albatross",
+        "3 Laysan Albatross",
+        "4 Sooty (Adult)",
+    ]
+    lines += ["900 Sooty (Adult)", "901 Ducks"]
+    (folder / "classes.txt").write_text("\n".join(lines) + "\n")
+    (folder / "hierarchy.txt").write_text("2 1\n3 1\n4 1\n1 0\n")
+    replace(folder / "image_class_labels.txt", "1 1\n2 1\n", "1 4\n2 4\n")
+    train, test = cub_200_2011(folder, "train"), cub_200_2011(folder, "test")
+    assert train.class_names == test.class_names
+    assert train.class_names == ("Laysan Albatross (2)", "Laysan Albatross (3)", "Sooty (Adult)")
+    assert train.labels.tolist() == [2, 0, 1, 1] and test.labels.tolist() == [2, 0]

@@ -8,6 +8,7 @@ from cin_keras.data import (
     find_layout,
     find_splits,
     image_folder,
+    pair_dataset,
     stanford_cars,
 )
 from tests.data.small_sets import (
@@ -105,6 +106,65 @@ def test_folders_and_tables_keep_their_own_parts(tmp_path):
     again = find_splits(write_table(tmp_path, lines), test_fraction=0.25)
     assert sorted(again["val"].paths) == sorted(splits["val"].paths)
     assert again["test"].labels.tolist() == [0, 1]
+
+
+def test_rows_of_other_splits_are_named(tmp_path):
+    write_files(tmp_path, *[f"{i}.png" for i in range(40)])
+    words = ["train"] * 20 + ["dev"] * 10 + ["test"] * 6 + ["extra"] * 3 + ["Ignore"]
+    lines = [f"{i}.png,{'ab'[i % 2]},{word}" for i, word in enumerate(words)]
+    with pytest.warns(UserWarning, match=r"left out: 'extra' \(3 rows\), 'Ignore' \(1 rows\)"):
+        splits = find_splits(write_table(tmp_path, lines))
+    assert [len(part) for part in splits.values()] == [20, 10, 6]
+    table = write_table(tmp_path, [line.replace(",dev", ",VALID") for line in lines[:36]])
+    assert [len(part) for part in find_splits(table).values()] == [20, 10, 6]
+    with pytest.raises(ValueError, match=r"splits 'extra' \(3 rows\), .*none of which is 'train'"):
+        find_splits(write_table(tmp_path, lines[36:]))
+
+
+def test_options_of_tables(tmp_path):
+    root = write_files(tmp_path / "own", *[f"{'ab'[i % 2]}/{i}.png" for i in range(40)])
+    lines = ["file;species", *(f"own/{'ab'[i % 2]}/{i}.png;{i % 2}" for i in range(40))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    columns = {"path_column": "file", "label_column": "species", "class_names": ["cat", "dog"]}
+    splits = find_splits(tmp_path / "t.csv", **columns, delimiter=";")
+    assert splits["train"].class_names == ("cat", "dog")
+    assert len(find_data_set(tmp_path / "t.csv", None, **columns)) == 40
+    for name, value in columns.items():
+        with pytest.raises(ValueError, match=f"`{name}` is for a CSV table. Received: "):
+            find_splits(root, **{name: value})
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_classes_of_few_images(tmp_path, size):
+    root = write_files(tmp_path, *[f"{c:02}/{i}.png" for c in range(20) for i in range(size)])
+    if size < 3:
+        with pytest.warns(
+            UserWarning, match="20 of the 20 classes have fewer than three images, t"
+        ):
+            splits = find_splits(root)
+    else:
+        splits = find_splits(root)
+    held_out = 2 * size
+    assert [len(part) for part in splits.values()] == [20 * size - 2 * held_out, held_out, held_out]
+    assert np.bincount(splits["train"].labels, minlength=20).min() >= 1
+
+
+def test_two_classes_of_two_images(tmp_path):
+    root = write_files(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    with pytest.warns(UserWarning, match="2 of the 2 classes have fewer than three images"):
+        splits = find_splits(root)
+    assert [len(part) for part in splits.values()] == [2, 1, 1]
+    pairs = pair_dataset(splits["train"], image_size=4, pairs_per_batch=1)
+    assert len(list(pairs)) == 1
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path):
+    root = write_files(tmp_path, *[f"images/{i}.png" for i in range(9)], "notes/a.txt")
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(ValueError, match="one class only, 'images': the"),
+    ):
+        find_splits(root)
 
 
 def test_nothing_to_train_on(tmp_path):

@@ -103,12 +103,11 @@ def test_folders_within_a_class(folder):
 
 def test_a_folder_too_many_above_the_classes(folder):
     write_files(folder, "archive/cat/1.png", "archive/dog/1.png")
-    with pytest.warns(UserWarning, match="within the folder of a class"):
-        with pytest.raises(
-            ValueError,
-            match="one folder with photographs, archive, .*cat, dog. If these are the classes, give .*archive'",
-        ):
-            image_folder(folder)
+    with pytest.raises(
+        ValueError,
+        match="one folder with photographs, archive, .*cat, dog. If these are the classes, give .*archive'",
+    ):
+        image_folder(folder)
 
 
 def test_one_class_and_one_image(folder):
@@ -126,8 +125,16 @@ def test_links(folder, tmp_path):
     with pytest.raises(ValueError, match="Cannot decode .*dog/2.png"):
         samples.read(2)
     (folder / "dog" / "round").symlink_to(folder / "dog")
-    with pytest.raises(ValueError, match="dog/round is a link to a folder that it lies in"):
-        image_folder(folder)
+    (folder / "owl").symlink_to(folder / "owl")
+    (folder / "dog" / "3.png").symlink_to(folder / "dog" / "3.png")
+    with pytest.warns(UserWarning) as caught:
+        samples = image_folder(folder)
+    messages = [str(warning.message) for warning in caught]
+    assert "dog/round is left out: it is a link to a folder that it lies in" in messages[1]
+    assert "1 files in" in messages[0] and messages[0].endswith("left out: owl.")
+    assert names(samples, folder) == ["cat/1.png", "dog/1.png", "dog/2.png", "dog/3.png"]
+    with pytest.raises(ValueError, match="Cannot decode .*dog/3.png.*symbolic links"):
+        samples.read(3)
 
 
 def test_nothing_there(folder):
@@ -178,7 +185,8 @@ def test_classes_that_only_some_parts_have(folder):
 
 def test_a_part_that_is_missing_or_has_no_classes(folder):
     write_files(folder, "train/cat/1.png", "train/dog/1.png", "test/1.png")
-    assert len(image_folder(folder)) == 2
+    with pytest.warns(UserWarning, match="test/ in .* holds photographs, but in no folder of a cl"):
+        assert len(image_folder(folder)) == 2
     for split in ("val", "test"):
         with pytest.raises(
             ValueError, match=f"no folder for '{split}' with one folder a class .*only train/"
@@ -219,6 +227,132 @@ def test_two_names_for_one_part(folder):
 def test_other_files_beside_the_parts(folder):
     write_files(folder, "train/cat/1.png", "train/dog/1.png", "annotations/1.xml")
     assert len(image_folder(folder)) == 2
+
+
+@pytest.mark.parametrize("name", ["train", "Training", "train_set", "trainset", "seg_train"])
+def test_what_archives_leave(folder, name):
+    write_files(folder, f"{name}/{name}/cat/1.png", f"{name}/{name}/dog/1.png")
+    write_files(folder, "test/test/cat/2.png", "__MACOSX/test/cat/._2.png")
+    assert names(image_folder(folder), folder / name / name) == ["cat/1.png", "dog/1.png"]
+    assert names(image_folder(folder, "test"), folder) == ["test/test/cat/2.png"]
+    assert image_folder(folder / name).class_names == ("cat", "dog")
+
+
+def test_photographs_of_no_known_class(folder):
+    write_files(folder, "cat/1.png", "dog/1.png", "test/1.png")
+    with pytest.raises(ValueError, match="test holds photographs of no known class, beside the cl"):
+        image_folder(folder)
+    write_files(folder / "b", "train/cat/1.png", "train/dog/1.png", "train/0.png", "9.png")
+    with pytest.warns(UserWarning) as caught:
+        samples = image_folder(folder / "b")
+    assert names(samples, folder / "b") == ["train/cat/1.png", "train/dog/1.png"]
+    assert "The folder itself in" in str(caught[0].message)
+    assert "1 images lie in" in str(caught[1].message)
+
+
+# === What is no class ===
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information", ".ipynb_checkpoints",
+     "#recycle", "__MACOSX", ".Trash-1000"],
+)  # fmt: skip
+def test_what_systems_leave(folder, name):
+    write_files(folder, "cat/1.png", f"cat/{name}/1.png", "dog/1.png", f"{name}/cat/1.png")
+    assert names(image_folder(folder), folder) == ["cat/1.png", "dog/1.png"]
+    write_files(folder / "b", "train/cat/1.png", "train/dog/2.png", f"train/{name}/1.png")
+    assert names(image_folder(folder / "b"), folder / "b") == ["train/cat/1.png", "train/dog/2.png"]
+
+
+@pytest.mark.parametrize("mark", [".cin_keras_results", "state.zip", "model.keras", "metrics.json"])
+def test_results_of_this_package(folder, mark):
+    write_files(folder, "cat/1.png", "dog/1.png", "runs/pets/confusion_matrix.png")
+    (folder / "runs" / "pets" / mark).touch()
+    with pytest.warns(UserWarning, match="1 folders in .* hold results of cin_keras.*: runs/pets"):
+        assert image_folder(folder).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("masks", ["segmentations", "Masks", "annotations", "trimaps"])
+@pytest.mark.parametrize("deep", [True, False])
+def test_masks_beside_photographs(folder, masks, deep):
+    inner = ["a/1.png", "b/2.png"] if deep else ["1.png", "2.png"]
+    write_files(folder, *(f"{top}/{name}" for top in ("images", masks) for name in inner))
+    with pytest.raises(
+        ValueError,
+        match=f"one folder a class. Received: images/ beside {masks}/.*such as '.*images'",
+    ):
+        image_folder(folder)
+
+
+def test_parts_that_are_called_otherwise(folder):
+    write_files(folder, *(f"{part}/{name}/1.png" for part in ("fold1", "fold2") for name in "abc"))
+    with pytest.raises(
+        ValueError,
+        match="fold1, fold2, which all hold the same folders .a, b, c. and .* such as '.*fold1'",
+    ):
+        image_folder(folder)
+    write_files(folder / "views", *(f"mug {i}/{v}/1.png" for i in (1, 2, 3) for v in "lr"))
+    with pytest.warns(UserWarning, match="within the folder of a class"):
+        assert image_folder(folder / "views").num_classes == 3
+
+
+def test_one_name_in_two_unicode_forms(folder):
+    write_files(folder, "caf\u00e9/1.png", "cafe\u0301/2.png", "tea/1.png")
+    with pytest.warns(
+        UserWarning, match="1 classes of .* two Unicode forms, and are one class: ca"
+    ):
+        samples = image_folder(folder)
+    assert samples.class_names == ("caf\u00e9", "tea")
+    assert sorted(samples.labels.tolist()) == [0, 0, 1]
+    write_files(folder / "b", "train/caf\u00e9/1.png", "train/tea/1.png", "test/cafe\u0301/2.png")
+    assert image_folder(folder / "b", "test").class_names == ("caf\u00e9", "tea")
+
+
+@pytest.mark.parametrize("where", ["", "train/"])
+def test_one_name_in_two_cases(folder, where):
+    write_files(folder, f"{where}Cat/1.png", f"{where}dog/1.png", f"{where and 'test/'}cat/1.png")
+    with pytest.raises(
+        ValueError, match="classes 'Cat' and 'cat', whose names differ in upper and"
+    ):
+        image_folder(folder)
+    write_files(folder / "letters", "A/1.png", "a/1.png")
+    assert image_folder(folder / "letters").num_classes == 2
+
+
+def test_names_that_no_one_can_read(folder):
+    write_files(folder, "cat/1.png", "dog/1.png", "dog/a\nb.png", "dog/x\ny.txt")
+    odd = os.fsdecode(b"caf\xe9")
+    write_files(folder, f"{odd}/{odd}.png")
+    with pytest.warns(UserWarning, match=r"left out: dog/x\\ny.txt") as caught:
+        samples = image_folder(folder)
+    assert "\n" not in str(caught[0].message)
+    assert samples.class_names == ("caf\\xe9", "cat", "dog")
+    assert all(samples.read(i).size == (4, 4) for i in range(4))
+    split_file = folder.parent / "split.json"
+    with pytest.warns(UserWarning):
+        parts = [
+            image_folder(folder, part, split_file=split_file, test_fraction=0)
+            for part in ("train", "val", "train")
+        ]
+    assert parts[0].paths == parts[2].paths
+    assert sorted(parts[0].paths + parts[1].paths) == sorted(samples.paths)
+
+
+def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
+    write_files(folder, "cat/1.png", "dog/1.png", "owl/1.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "owl":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(
+        UserWarning, match="owl is left out: the folder cannot be listed: Permission"
+    ):
+        assert image_folder(folder).class_names == ("cat", "dog")
 
 
 # === a random split ===

@@ -1,8 +1,10 @@
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from cin_keras.data import Samples
+from cin_keras.data import Samples, find_duplicates, image_dataset, pair_dataset
 from tests.data.small_sets import encode
 
 pytestmark = pytest.mark.one_backend
@@ -46,8 +48,11 @@ def test_subset_by_mask_and_of_bare_samples():
     assert subset.boxes is subset.parts is subset.encoded is None
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.99])
-def test_split(fraction):
+@pytest.mark.parametrize(
+    "fraction, expected",
+    [(0.1, [1, 0, 0, 2]), (0.3, [3, 0, 1, 6]), (0.5, [5, 0, 1, 10]), (0.99, [9, 0, 1, 19])],
+)
+def test_split(fraction, expected):
     labels = np.repeat([0, 1, 2, 3], [10, 1, 2, 20])[np.random.default_rng(0).permutation(33)]
     samples = make(labels)
     rest, held_out = samples.split(fraction, seed=3)
@@ -55,8 +60,26 @@ def test_split(fraction):
     for part in (rest, held_out):
         assert part.paths == tuple(sorted(part.paths, key=samples.paths.index))
         np.testing.assert_array_equal(part.labels, [labels[int(p[:-4])] for p in part.paths])
-    expected = {0.01: [1, 0, 1, 1], 0.3: [3, 0, 1, 6], 0.99: [9, 0, 1, 19]}[fraction]
     assert np.bincount(held_out.labels, minlength=4).tolist() == expected
+
+
+def sample_sizes(*sizes):
+    labels = np.repeat(range(len(sizes)), sizes)
+    return Samples(map(str, range(len(labels))), labels, [f"c{i}" for i in range(len(sizes))])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
+def test_small_classes_give_the_share_of_the_whole(size):
+    rest, held_out = sample_sizes(*[size] * 40, 3).split(0.1)
+    assert abs(len(held_out) - round(0.1 * (40 * size + 3))) <= (3 if size == 1 else 0)
+    assert np.bincount(rest.labels).min() >= 1
+    assert np.bincount(held_out.labels).max() <= 1
+
+
+def test_classes_of_three_give_before_those_of_two():
+    held_out = sample_sizes(*[2] * 20, *[3] * 20).split(0.1)[1]
+    assert len(held_out) == 10 and held_out.labels.min() >= 20
+    assert len(sample_sizes(2, 2).split(0.01)[1]) == 1
 
 
 def test_split_depends_on_the_seed():
@@ -120,6 +143,22 @@ def test_limit_depends_on_the_seed():
 def test_contradictions_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+@pytest.mark.parametrize("paths", ["abc", None, [None], [3], b"abc", pathlib.Path("a")])
+def test_what_are_no_paths(paths):
+    with pytest.raises(ValueError, match="`paths` must be (a list|one str a sample)"):
+        Samples(paths, [0], ["cat"])
+    with pytest.raises(ValueError, match="`class_names` must be a list. Received: .*'cat'"):
+        Samples(["a"], [0], "cat")
+
+
+@pytest.mark.parametrize("use", [pair_dataset, image_dataset, find_duplicates])
+@pytest.mark.parametrize("samples", ["photographs", ["a.jpg"], None, np.zeros((2, 4, 4, 3))])
+def test_what_are_no_samples(use, samples):
+    given = (samples, samples) if use is find_duplicates else (samples,)
+    with pytest.raises(ValueError, match="`samples` must be Samples, as a loader such as"):
+        use(*given)
 
 
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)

@@ -3,8 +3,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from cin_keras.data import stanford_cars
-from tests.data.small_sets import CLASS_NAMES, write_annotations, write_class_names
+from cin_keras.data import find_layout, stanford_cars
+from tests.data.small_sets import (
+    CLASS_NAMES,
+    write_annotations,
+    write_class_names,
+    write_combined_stanford_cars,
+)
 
 pytestmark = pytest.mark.one_backend
 
@@ -54,6 +59,34 @@ def test_photographs_one_folder_deeper(stanford_cars_folder):
     samples = stanford_cars(stanford_cars_folder, "test")
     assert samples.paths[0] == str(stanford_cars_folder / "cars_test" / "cars_test" / "00001.jpg")
     assert samples.read(0).getpixel((5, 5)) == (180, 180, 180)
+
+
+@pytest.mark.parametrize("place", [".", "car_devkit/devkit"])
+def test_lists_in_other_places(stanford_cars_folder, place):
+    (stanford_cars_folder / place).mkdir(parents=True, exist_ok=True)
+    for file in (stanford_cars_folder / "devkit").iterdir():
+        file.rename(stanford_cars_folder / place / file.name)
+    (stanford_cars_folder / "devkit").rmdir()
+    assert find_layout(stanford_cars_folder) == "stanford_cars"
+    assert stanford_cars(stanford_cars_folder, "train").labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert stanford_cars(stanford_cars_folder, "test").labels.tolist() == [2, 0, 1, 1]
+
+
+def test_all_photographs_in_one_folder(tmp_path):
+    root = write_combined_stanford_cars(tmp_path / "cars", classes=(1, 3, 2, 1), test=(0, 1, 0, 1))
+    assert find_layout(root) == "stanford_cars"
+    train, test = stanford_cars(root, "train"), stanford_cars(root, "test")
+    assert train.labels.tolist() == [0, 1] and test.labels.tolist() == [2, 0]
+    assert train.class_names == test.class_names == tuple(CLASS_NAMES)
+    assert train.paths[1] == str(root / "car_ims" / "000003.jpg")
+    np.testing.assert_array_equal(test.boxes, [[0, 1, 11, 13], [0, 1, 13, 13]])
+    assert test.read(0).size == (32, 24)
+    (root / "car_ims" / "000004.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match="1 of the 4 photographs that .*cars_annos.mat"):
+        stanford_cars(root, "train")
+    (root / "cars_annos.mat").unlink()
+    with pytest.raises(FileNotFoundError, match="Missing file: .*cars_annos.mat"):
+        stanford_cars(root, "train")
 
 
 def test_no_folder_says_where_to_get_it(tmp_path):
