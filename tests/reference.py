@@ -87,6 +87,17 @@ def bilinear_pooling(a, b):
     return rooted.reshape(-1) / np.sqrt(np.sum(rooted**2))
 
 
+def mean_and_deviation(x):
+    """Means of the channels of one map, then their standard deviations."""
+    means, deviations = [], []
+    for channel in range(x.shape[2]):
+        values = [x[row, column, channel] for row, column in np.ndindex(x.shape[:2])]
+        means.append(sum(values) / len(values))
+        squares = [(value - means[-1]) ** 2 for value in values]
+        deviations.append((sum(squares) / len(values)) ** 0.5)
+    return np.array(means + deviations)
+
+
 def contrastive_channel_interaction(
     x_a, x_b, kernel, bias, psi_kernel, psi_bias, scale=1.0, flatten=False
 ):

@@ -1,0 +1,72 @@
+"""Statistics pooling: of every channel the mean and how much it varies over an image."""
+
+import keras
+from keras import ops
+
+from cin_keras.layers.feature_map import (
+    check_data_format,
+    check_feature_map,
+    positions_by_channels,
+)
+
+
+@keras.saving.register_keras_serializable(package="cin_keras")
+class MeanAndDeviation(keras.layers.Layer):
+    """The mean of every channel over the positions, and beside it the standard deviation.
+
+    The deviations are the roots of the diagonal of what `CovariancePooling` sees: the cheapest
+    statistics that the mean does not hold. Snyder et al., "Deep Neural Network Embeddings for
+    Text-Independent Speaker Verification", Interspeech 2017, there over time. Computed in float32
+    whatever the compute dtype.
+
+    Args:
+        data_format: `"channels_last"`, `"channels_first"` or `None` for
+            `keras.config.image_data_format()`. Defaults to `None`.
+        **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)` for
+        channels_first. Batch, height and width may be unknown when the model is built.
+
+    Output shape:
+        `(batch, 2 * channels)` in the compute dtype: the means, then the deviations, which divide
+        by the number of positions and are zero where all positions are alike.
+
+    Raises:
+        ValueError: For arguments out of range, an input that is not 4-D, or an unknown number of
+            channels.
+
+    Example:
+
+    >>> features = keras.random.normal((2, 7, 7, 16))
+    >>> tuple(cin_keras.layers.MeanAndDeviation()(features).shape)
+    (2, 32)
+    """
+
+    def __init__(self, data_format=None, **kwargs):
+        # The squares stay float32 under mixed precision, so this layer casts by hand.
+        super().__init__(autocast=False, **kwargs)
+        self.data_format = data_format or keras.config.image_data_format()
+        self.channel_axis = check_data_format(self.data_format)
+
+    def build(self, input_shape):
+        check_feature_map(self, input_shape)
+        channels = input_shape[self.channel_axis]
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
+
+    def call(self, inputs):
+        x = ops.cast(positions_by_channels(inputs, self.channel_axis), "float32")
+        mean = ops.mean(x, axis=1)
+        variance = ops.mean(ops.square(x - mean[:, None, :]), axis=1)
+        # What rounding leaves of a constant channel is no variation; and the root has no finite
+        # gradient at zero, which where() alone would pass on.
+        differs = variance > 1e-10 * ops.square(mean)
+        deviation = ops.where(differs, ops.sqrt(ops.where(differs, variance, 1.0)), 0.0)
+        return ops.cast(ops.concatenate([mean, deviation], axis=-1), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        check_feature_map(self, input_shape)
+        return (input_shape[0], 2 * input_shape[self.channel_axis])
+
+    def get_config(self):
+        return {**super().get_config(), "data_format": self.data_format}
