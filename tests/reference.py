@@ -87,6 +87,35 @@ def bilinear_pooling(a, b):
     return rooted.reshape(-1) / np.sqrt(np.sum(rooted**2))
 
 
+def covariance_root(x, iterations=None):
+    """Upper triangle of the root of the channels' covariance, of one map `(height, width, channels)`.
+
+    Exact, or what Newton-Schulz iterations make of it: each acts on every eigenvalue by itself.
+    """
+    height, width, channels = x.shape
+    mean, covariance = np.zeros(channels), np.zeros((channels, channels))
+    for row in range(height):
+        for column in range(width):
+            mean += x[row, column] / (height * width)
+    for row in range(height):
+        for column in range(width):
+            for i in range(channels):
+                for j in range(channels):
+                    deviations = (x[row, column, k] - mean[k] for k in (i, j))
+                    covariance[i, j] += np.prod(list(deviations)) / (height * width)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    roots = np.sqrt(np.maximum(eigenvalues, 0.0))
+    if iterations is not None:
+        total = eigenvalues.sum()
+        for k, eigenvalue in enumerate(eigenvalues):
+            y, z = eigenvalue / total, 1.0
+            for _ in range(iterations):
+                y, z = y * (3 - z * y) / 2, z * (3 - z * y) / 2
+            roots[k] = np.sqrt(total) * y
+    root = (vectors * roots) @ vectors.T
+    return np.array([root[i, j] for i in range(channels) for j in range(i, channels)])
+
+
 def mean_and_deviation(x):
     """Means of the channels of one map, then their standard deviations."""
     means, deviations = [], []
