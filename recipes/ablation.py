@@ -13,23 +13,15 @@ import numpy as np
 import cin_keras
 from cin_keras import measuring
 from cin_keras.checks import positive
-from cin_keras.data import SetEpoch, image_dataset, pair_dataset
-from cin_keras.evaluation import evaluate_predictions
+from cin_keras.data import SetEpoch, pair_dataset
 from cin_keras.files import check_writable, write_text
-from cin_keras.measuring.accuracies import (
-    accuracy_figure,
-    accuracy_table,
-    summarize_runs,
-    write_accuracies,
-)
+from cin_keras.measuring import accuracies
 from cin_keras.measuring.costs import inference_costs
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
-from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
-from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training import make_optimizer, mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence, stop
-from cin_keras.training.network import learning_rate_schedule
 
 # Every row is one line: the arguments of CIN.
 ROWS = {
@@ -126,25 +118,11 @@ def train(row, samples, args, learning_rate, epochs, seed):
     keras.utils.set_random_seed(seed)
     model = build_model(row, args, samples.num_classes)
     pairs = pair_dataset(samples, args.image_size, args.pairs_per_batch, seed=seed)
-    schedule = learning_rate_schedule(learning_rate, epochs, len(pairs))
     rates = identity(row, args)["rates"]
-    if is_small(args):
-        optimizer = LayerwiseAdamW(schedule, rates=rates)
-    else:
-        optimizer = LayerwiseSGD(schedule, rates=rates, momentum=0.9)
+    optimizer = make_optimizer(learning_rate, epochs, len(pairs), args.backbone, rates)
     model.compile(optimizer, loss=cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy"])
     model.fit(pairs, epochs=epochs, shuffle=False, callbacks=[SetEpoch(pairs)])
     return model
-
-
-def evaluate(model, samples, args):
-    """Accuracies on images that were not trained on."""
-    images = image_dataset(samples, args.image_size, batch_size=2 * args.pairs_per_batch)
-    scores = model.predict(images, verbose=0)
-    if not np.isfinite(scores).all():
-        return {"accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True}
-    metrics = evaluate_predictions(samples.labels, scores, samples.class_names)
-    return {name: metrics[name] for name in ("accuracy", "top_5_accuracy")}
 
 
 def settings_of(args, samples):
@@ -169,7 +147,9 @@ def once(results, kind, row, rate, samples, args, seed=0):
         started = time.time()
         model = train(row, samples[0], args, rate, epochs, seed)
         seconds = round(time.time() - started)
-        scores = evaluate(model, samples[1], args)
+        scores = accuracies.accuracy_on(
+            model, samples[1], args.image_size, 2 * args.pairs_per_batch
+        )
         print(f"{row}: {scores['accuracy']:.1%} of {len(samples[1])} images right")
         return {"seconds": seconds, **scores}
 
@@ -218,12 +198,14 @@ def main(arguments=None):
     table = []
     for row, own in runs.items():
         rate = own[0]["learning_rate"]
-        table.append({"row": row, **summarize_runs(own), "learning_rate": rate, **costs[row]})
-    print(f"\n{accuracy_table(table)}\n")
+        table.append(
+            {"row": row, **accuracies.summarize_runs(own), "learning_rate": rate, **costs[row]}
+        )
+    print(f"\n{accuracies.accuracy_table(table)}\n")
     with mistakes_in_one_sentence():
-        write_text(folder / "ablation.md", accuracy_table(table) + "\n")
-        write_accuracies(table, folder / "ablation.csv")
-        accuracy_figure(table, folder / "ablation.png")
+        write_text(folder / "ablation.md", accuracies.accuracy_table(table) + "\n")
+        accuracies.write_accuracies(table, folder / "ablation.csv")
+        accuracies.accuracy_figure(table, folder / "ablation.png")
     print(f"{folder}/\n  results.jsonl   every run and trial")
     print("  ablation.md, ablation.csv, ablation.png")
 

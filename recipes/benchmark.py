@@ -10,7 +10,6 @@ import pathlib
 import sys
 
 import keras
-import numpy as np
 
 import cin_keras
 from cin_keras import measuring
@@ -77,69 +76,18 @@ def build_model(name, args):
     return model
 
 
-def make_data(args):
-    """Images for inference and a training batch, single and in pairs, on the device."""
-    rng = np.random.default_rng(args.seed)
-    tensor, pairs = keras.ops.convert_to_tensor, args.pairs_per_batch
-    labels = rng.integers(0, args.classes, (2, pairs))
-    labels[1, ::2] = labels[0, ::2]
-    training, inference = (
-        rng.uniform(0, 255, (images, args.image_size, args.image_size, 3)).astype("float32")
-        for images in (2 * pairs, args.batch_size)
-    )
-    images = tensor(training[::2]), tensor(training[1::2])
-    return {
-        "inference": tensor(inference),
-        "single": (tensor(training), tensor(labels.T.reshape(-1))),
-        "paired": (images, (tensor(labels[0]), tensor(labels[1]))),
-    }
-
-
-def train(model, data):
-    """One step, to the end: the loss has arrived at the host."""
-    x, y = data["paired" if model.contrast else "single"]
-    return model.train_on_batch(x, y, return_dict=True)["loss"]
-
-
-def measure(models, data, args):
-    """One dict a model: times of inference and training, sizes, difference from the long form."""
-    tasks = {
-        "inference": lambda model: model.predict_on_batch(data["inference"]),
-        "training": lambda model: train(model, data),
-    }
-
-    def timed(run, model):
-        return lambda number: measuring.seconds(run, model, times=args.steps)
-
-    # Training first: without its statistics of batch normalisation no signal reaches the output.
-    answers = {
-        n: [tasks[t](model) for t in ("training", "inference")] for n, model in models.items()
-    }
-    turns = {(t, n): timed(run, model) for t, run in tasks.items() for n, model in models.items()}
-    times = measuring.by_turns(turns, args.rounds, warm_up=2)
-    images = {"inference": args.batch_size, "training": 2 * args.pairs_per_batch}
-    results = {}
-    for name, model in models.items():
-        differences = map(costs.relative_difference, answers[name], answers[LONG])
-        results[name] = {
-            **{t: costs.per_image(times[t, name], times[t, BACKBONE], images[t]) for t in tasks},
-            "parameters": keras.Model(model.input, model.output).count_params(),
-            "parameters_in_training": model.count_params(),
-            "exported_megabytes": serving.exported_megabytes(model),
-            "difference_from_the_long_form": None
-            if name == BACKBONE
-            else dict(zip(("loss", "outputs"), differences)),
-        }
-    return results
+def make_batches(args):
+    size, pairs = args.image_size, args.pairs_per_batch
+    return costs.random_batches(size, args.batch_size, pairs, args.classes, args.seed)
 
 
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parse_arguments(arguments)
     if args.peak_of:  # a process of its own, for `measure_memory`
-        model, data = build_model(args.peak_of, args), make_data(args)
+        model, batches = build_model(args.peak_of, args), make_batches(args)
         for _ in range(2):
-            train(model, data)
+            costs.train_step(model, batches)
         return print(measuring.peak_megabytes())
     folder, machine = pathlib.Path(args.output), measuring.describe_machine()
     with mistakes_in_one_sentence():
@@ -159,7 +107,12 @@ def main(arguments=None):
         print(serving.serving_table(results["forms"]))
         written = [write_json(folder / "serving.json", results)]
     else:
-        results["models"] = measure(models, make_data(args), args)
+        results["models"] = costs.compare_models(
+            models, make_batches(args), args.rounds, args.steps, baseline=BACKBONE, reference=LONG
+        )
+        for name, model in models.items():
+            size = serving.exported_megabytes(model)
+            results["models"][name]["exported_megabytes"] = size
         print(costs.cost_table(results["models"]))
         for name in (SHIPPED, BLOCKS):
             found = results["models"][name]["difference_from_the_long_form"]

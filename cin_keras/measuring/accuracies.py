@@ -4,9 +4,31 @@ import csv
 
 import numpy as np
 
+from cin_keras.data import image_dataset
+from cin_keras.evaluation import evaluate_predictions
 from cin_keras.files import whole_file
 from cin_keras.measuring.panels import BLUE, GREY, ORANGE, name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table
+
+
+def accuracy_on(model, samples, image_size, batch_size):
+    """Accuracy on images that were not trained on.
+
+    Args:
+        model: `CIN`.
+        samples: `Samples`.
+        image_size: Int, in pixels.
+        batch_size: Int ≥ 1.
+
+    Returns:
+        Dict: `accuracy` and `top_5_accuracy`, floats; both are 0, and `diverged` is `True`, where
+        the model gives no finite numbers any more.
+    """
+    scores = model.predict(image_dataset(samples, image_size, batch_size), verbose=0)
+    if not np.isfinite(scores).all():
+        return {"accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True}
+    metrics = evaluate_predictions(samples.labels, scores, samples.class_names)
+    return {name: metrics[name] for name in ("accuracy", "top_5_accuracy")}
 
 
 def summarize_runs(runs):

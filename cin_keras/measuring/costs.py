@@ -38,6 +38,95 @@ def wake(model, seed):
     return model
 
 
+def random_batches(image_size, inference, pairs, classes, seed):
+    """Images for inference, and a training batch both in pairs and one by one, on the device.
+
+    Args:
+        image_size: Int, pixels of a side.
+        inference: Int ≥ 1, images in inference.
+        pairs: Int ≥ 1, in training; every second pair is of one class.
+        classes: Int ≥ 1.
+        seed: Int.
+
+    Returns:
+        Dict: `inference`, a tensor; `single`, `(images, labels)`; `paired`,
+        `((images_a, images_b), (labels_a, labels_b))`, the same images.
+    """
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, (2, pairs))
+    labels[1, ::2] = labels[0, ::2]
+    training, others = (
+        rng.uniform(0, 255, (images, image_size, image_size, 3)).astype("float32")
+        for images in (2 * pairs, inference)
+    )
+    tensor = keras.ops.convert_to_tensor
+    images = tensor(training[::2]), tensor(training[1::2])
+    return {
+        "inference": tensor(others),
+        "single": (tensor(training), tensor(labels.T.reshape(-1))),
+        "paired": (images, (tensor(labels[0]), tensor(labels[1]))),
+    }
+
+
+def train_step(model, batches):
+    """The loss of one step of a `CIN`, which has arrived at the host.
+
+    Args:
+        model: `CIN`, compiled; one with a contrast learns from pairs.
+        batches: What `random_batches` returned.
+
+    Returns:
+        Float.
+    """
+    images, labels = batches["paired" if model.contrast else "single"]
+    return model.train_on_batch(images, labels, return_dict=True)["loss"]
+
+
+def compare_models(models, batches, rounds, steps, baseline, reference):
+    """Times of inference and training, parameters, and how far the models agree.
+
+    Args:
+        models: Dict from names to models of `CIN`, compiled.
+        batches: What `random_batches` returned.
+        rounds: Int ≥ 1.
+        steps: Int ≥ 1, timed at a time.
+        baseline: Str, the model whose times the others' are set against.
+        reference: Str, the model whose numbers the others, but for the baseline, should have.
+
+    Returns:
+        Dict from names to dicts: `inference` and `training`, as `per_image` returns them;
+        `parameters`, of inference alone, and `parameters_in_training`;
+        `difference_from_the_long_form` of `outputs` and `loss`, relative to the largest, `None` of
+        the baseline.
+    """
+    tasks = {
+        "inference": lambda model: model.predict_on_batch(batches["inference"]),
+        "training": lambda model: train_step(model, batches),
+    }
+
+    def timed(run, model):
+        return lambda number: seconds(run, model, times=steps)
+
+    # Training first: without its statistics of batch normalisation no signal reaches the output.
+    order = "training", "inference"
+    answers = {name: [tasks[task](model) for task in order] for name, model in models.items()}
+    turns = {(t, n): timed(run, model) for t, run in tasks.items() for n, model in models.items()}
+    times = by_turns(turns, rounds, warm_up=2)
+    images = {"inference": len(batches["inference"]), "training": len(batches["single"][1])}
+    results = {}
+    for name, model in models.items():
+        differences = map(relative_difference, answers[name], answers[reference])
+        results[name] = {
+            **{t: per_image(times[t, name], times[t, baseline], images[t]) for t in tasks},
+            "parameters": keras.Model(model.input, model.output).count_params(),
+            "parameters_in_training": model.count_params(),
+            "difference_from_the_long_form": None
+            if name == baseline
+            else dict(zip(("loss", "outputs"), differences)),
+        }
+    return results
+
+
 def relative_difference(found, expected):
     """Float, the largest difference of two arrays, relative to the largest expected value.
 

@@ -47,7 +47,9 @@ def network_options(args):
     }
 
 
-def make_optimizer(learning_rate, epochs, steps_per_epoch, backbone="resnet50"):
+def make_optimizer(
+    learning_rate, epochs, steps_per_epoch, backbone="resnet50", rates=TRAINING_RATES
+):
     """The optimizer of a whole run: φ and ψ have lower rates than the rest.
 
     Args:
@@ -56,6 +58,7 @@ def make_optimizer(learning_rate, epochs, steps_per_epoch, backbone="resnet50"):
         steps_per_epoch: Int ≥ 1.
         backbone: Str, as `--backbone`: `"small"` is trained from nothing, by AdamW; any other,
             which is pretrained, by descent with momentum. Defaults to `"resnet50"`.
+        rates: Dict, as for `cin_keras.optimizers.LayerwiseSGD`. Defaults to those of φ and ψ.
 
     Returns:
         `cin_keras.optimizers.LayerwiseSGD` or `LayerwiseAdamW`.
@@ -67,8 +70,8 @@ def make_optimizer(learning_rate, epochs, steps_per_epoch, backbone="resnet50"):
     """
     rate = learning_rate_schedule(learning_rate, epochs, steps_per_epoch)
     if backbone == "small":
-        return LayerwiseAdamW(rate, rates=TRAINING_RATES)
-    return LayerwiseSGD(rate, rates=TRAINING_RATES, momentum=0.9)
+        return LayerwiseAdamW(rate, rates=rates)
+    return LayerwiseSGD(rate, rates=rates, momentum=0.9)
 
 
 def single_images(devices, samples, image_size, batch_size, *, seed, on_error, shard):

@@ -4,11 +4,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cin_keras.data import drawn_cars
 from cin_keras.measuring import accuracies
+from tests.models.networks import tiny_cin
 
 
 def run(seed, accuracy, top_5_accuracy=1.0):
     return {"seed": seed, "accuracy": accuracy, "top_5_accuracy": top_5_accuracy}
+
+
+def test_accuracy_is_of_the_images_that_are_right():
+    samples = drawn_cars("test", images_per_class=1, image_size=32)
+    model = tiny_cin(12, size=32, interaction=None, contrast=None, randomize=False)
+    model.classifier.kernel.assign(0 * model.classifier.kernel)
+    model.classifier.bias.assign([0.0] * 4 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0])
+    found = accuracies.accuracy_on(model, samples, image_size=32, batch_size=5)
+    assert found == {"accuracy": pytest.approx(1 / 12), "top_5_accuracy": pytest.approx(5 / 12)}
+
+
+def test_a_model_that_diverged_counts_as_all_wrong():
+    samples = drawn_cars("test", images_per_class=1, image_size=32)
+    model = tiny_cin(12, size=32, interaction=None, contrast=None, randomize=False)
+    model.classifier.bias.assign([float("nan")] * 12)
+    found = accuracies.accuracy_on(model, samples, image_size=32, batch_size=5)
+    assert found == {"accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True}
 
 
 def test_means_and_spread_over_seeds():

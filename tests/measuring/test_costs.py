@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cin_keras
 from cin_keras.measuring import costs
 from tests.models.networks import normalized_backbone, tiny_cin
 
@@ -46,6 +47,52 @@ def test_parameters_and_time_of_inference():
     # ψ and the embedding are not part of what is served.
     assert found["CIN"]["parameters"] == found["plain"]["parameters"] + 9 * 4**2 + 4
     assert all(row["milliseconds"] > 0 for row in found.values())
+
+
+def test_a_batch_in_pairs_and_one_by_one_is_the_same_batch():
+    batches = costs.random_batches(8, inference=3, pairs=4, classes=5, seed=1)
+    (images_a, images_b), (labels_a, labels_b) = batches["paired"]
+    images, labels = (np.array(x) for x in batches["single"])
+    np.testing.assert_array_equal(images[::2], images_a)
+    np.testing.assert_array_equal(images[1::2], images_b)
+    assert labels.tolist() == [
+        x for pair in zip(*map(np.array, (labels_a, labels_b))) for x in pair
+    ]
+    assert (labels[::4] == labels[1::4]).all(), "every second pair is of one class"
+    assert batches["inference"].shape == (3, 8, 8, 3) and 0 <= labels.min() <= labels.max() < 5
+    assert 0 <= images.min() < 5 and 250 < images.max() <= 255
+
+
+def test_models_are_compared_by_turns(monkeypatch):
+    plain = {"interaction": None, "contrast": None}
+    models = {
+        "backbone": tiny_cin(randomize=False, **plain),
+        "long": tiny_cin(pooled=False),
+        "pooled": tiny_cin(),
+        "other": costs.wake(tiny_cin(randomize=False), seed=3),
+    }
+    weights = models["long"].get_weights()
+    models["pooled"].set_weights(weights)
+    for model in models.values():
+        model.compile(keras.optimizers.SGD(1e-7), loss=cin_keras.losses.SoftmaxCrossentropy())
+    batches = costs.random_batches(8, inference=3, pairs=2, classes=3, seed=1)
+    monkeypatch.setattr(
+        costs, "seconds", lambda run, model, times: 12.0 if run(model) is not None else 0
+    )
+    found = costs.compare_models(
+        models, batches, rounds=2, steps=1, baseline="backbone", reference="long"
+    )
+    assert list(found) == list(models)
+    assert found["backbone"]["difference_from_the_long_form"] is None
+    assert found["long"]["difference_from_the_long_form"] == {"outputs": 0, "loss": 0}
+    assert max(found["pooled"]["difference_from_the_long_form"].values()) < 1e-4
+    assert min(found["other"]["difference_from_the_long_form"].values()) > 1e-4
+    assert found["backbone"]["training"]["ratio"] == found["backbone"]["inference"]["ratio"] == 1
+    for result in found.values():
+        assert result["inference"]["milliseconds_per_image"] == 4000, "of 3 images"
+        assert result["training"]["milliseconds_per_image"] == 3000, "of 4 images"
+        assert result["inference"]["rounds"] == 2
+    assert found["pooled"]["parameters_in_training"] > found["pooled"]["parameters"]
 
 
 def test_table_and_figure(tmp_path):
