@@ -9,9 +9,8 @@ from keras import ops
 
 from cin_keras.checks import check_choice
 from cin_keras.layers.feature_map import check_feature_map, check_pooling
-from cin_keras.layers.image_by_image import image_by_image
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.layers.row_blocks import in_row_blocks
+from cin_keras.layers.memory import image_by_image, in_row_blocks
 from cin_keras.layers.self_channel_interaction import SelfChannelInteraction, apply_rows
 
 

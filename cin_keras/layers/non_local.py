@@ -14,7 +14,7 @@ from cin_keras.layers.feature_map import (
     check_feature_map,
     positions_by_channels,
 )
-from cin_keras.layers.matmul import float32_matmul
+from cin_keras.layers.numerics import float32_matmul
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")

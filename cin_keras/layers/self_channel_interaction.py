@@ -16,11 +16,9 @@ from keras import ops
 
 from cin_keras.checks import check_bool, check_choice, check_int, check_number
 from cin_keras.layers.feature_map import check_feature_map
-from cin_keras.layers.image_by_image import image_by_image
-from cin_keras.layers.matmul import float32_matmul
+from cin_keras.layers.memory import image_by_image, in_row_blocks
+from cin_keras.layers.numerics import float32_matmul, softmax_rows
 from cin_keras.layers.residual_convolution import ResidualConvolution
-from cin_keras.layers.row_blocks import in_row_blocks
-from cin_keras.layers.softmax import softmax_rows
 
 SIMILARITIES = ("dot", "cosine", "correlation")
 

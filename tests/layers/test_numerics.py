@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cin_keras.layers.softmax import softmax_rows
+from cin_keras.layers.numerics import softmax_rows
 
 pytestmark = pytest.mark.every_backend
 
