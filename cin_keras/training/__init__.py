@@ -5,7 +5,7 @@ import importlib
 from cin_keras.training.options import recipe_parser, settle
 
 _LOADS_KERAS = {
-    "open_run": "run_folder",
+    "open_run": "run",
     "RunFolder": "run_folder",
     "make_optimizer": "network",
     "network_options": "network",

@@ -1,8 +1,6 @@
 """The options that every recipe has."""
 
 import argparse
-import re
-import shlex
 import sys
 
 from cin_keras.checks import positive
@@ -153,83 +151,3 @@ def settle(args, settings):
     if args.learning_rate is None:
         args.learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
     return args
-
-
-def decisive(settings):
-    """The settings that decide what is trained, not where or on how many devices.
-
-    Args:
-        settings: Dict, `vars` of what `settle` returned.
-
-    Returns:
-        Dict.
-
-    Example:
-
-    >>> decisive({"epochs": 3, "output": "runs/birds", "resume": True})
-    {'epochs': 3}
-    """
-    others = ("resume", "output", "command", "distribute")
-    return {name: value for name, value in settings.items() if name not in others}
-
-
-def as_typed(sentence, settings):
-    """A sentence in which arguments are called what somebody types: `epochs` is --epochs.
-
-    Args:
-        sentence: Str.
-        settings: Dict, `vars` of what `settle` returned.
-
-    Returns:
-        Str.
-
-    Example:
-
-    >>> as_typed("lower `pairs_per_batch`. Received: image_size=3", {"pairs_per_batch": 8, "image_size": 3})
-    'lower --pairs-per-batch. Received: --image-size=3'
-    """
-
-    def option(match):
-        name, sign = match["name"], match["sign"]
-        if name == "data_dir" and "FOLDER" in settings.get("command", "").split():
-            return f"FOLDER{sign}"
-        return f"--{name.replace('_', '-')}{sign}"
-
-    names = "|".join(map(re.escape, settings)) or "(?!)"  # which is nowhere
-    sentence = re.sub(r"input_shape=\((\d+), \1, 3\)", r"image_size=\1", sentence)
-    sentence = re.sub(rf"`(?P<name>{names})(?P<sign>)`", option, sentence)
-    sentence = re.sub(rf"(?<=[ (])(?P<name>{names})(?P<sign>=)", option, sentence)
-    return sentence
-
-
-def command_line(settings):
-    """The command that repeats a run, with every setting spelled out, ready for a shell.
-
-    Args:
-        settings: Dict, `vars` of what `settle` returned.
-
-    Returns:
-        Str.
-
-    Example:
-
-    >>> settings = {"backbone": "small", "image_size": 64, "epochs": 10, "pairs_per_batch": 16}
-    >>> parser = recipe_parser("python recipes/birds.py", "birds", settings, output="my runs")
-    >>> args = settle(parser.parse_args(["--plain"]), settings)
-    >>> command_line(vars(args)).split(" --seed 0 ")[1]
-    "--on-error raise --output 'my runs' --plain"
-    """
-    import keras  # the command line answers --help without it
-
-    settings = settings.copy()
-    command = settings.pop("command")
-    words = [f"KERAS_BACKEND={keras.backend.backend()}"]
-    for word in command.split():
-        words.append(str(settings.pop("data_dir")) if word == "FOLDER" else word)
-    for name, value in settings.items():
-        done = name in ("resume", "download")
-        if not done and value is not None and value is not False:
-            words.append(f"--{name.replace('_', '-')}")
-            if value is not True:
-                words.append(str(value))
-    return shlex.join(words)

@@ -10,7 +10,7 @@ import keras
 
 from cin_keras.data import UnreadableImage
 from cin_keras.data.listings import first_few
-from cin_keras.training.options import decisive
+from cin_keras.training.command import decisive
 
 _SHOW_PROGRESS_ABOVE = 1000  # photographs to read
 
@@ -45,6 +45,24 @@ def find_unreadable(samples):
             if len(samples) > _SHOW_PROGRESS_ABOVE:
                 bar.add(1)
     return found
+
+
+def with_content(samples):
+    """The indices (list of int) of samples whose file is there and not empty.
+
+    Example:
+
+    >>> with_content(cin_keras.data.Samples(["none.jpg"], [0], ["cat"]))
+    []
+    """
+
+    def size(index):
+        try:
+            return samples.encoded_size(index)
+        except UnreadableImage:
+            return 0
+
+    return [index for index in range(len(samples)) if size(index)]
 
 
 def check_readable(name, samples, on_error="raise"):

@@ -1,6 +1,5 @@
-"""The folder of a training run: what is written there, and how the run goes on or ends."""
+"""The folder of a training run: what is written there, and how a run goes on."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -9,7 +8,6 @@ import time
 import keras
 
 from cin_keras.callbacks import (
-    InterruptBetweenBatches,
     KeepBest,
     SaveHistory,
     SaveTrainingState,
@@ -21,10 +19,14 @@ from cin_keras.evaluation import figures, softmax
 from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_folder
 from cin_keras.models import load_model
-from cin_keras.training.devices import on_devices
-from cin_keras.training.failures import accident, mistake, stop
-from cin_keras.training.options import as_typed, command_line, decisive
-from cin_keras.training.photographs import SamePhotographs, check_readable, what_is_trained
+from cin_keras.training.command import command_line, decisive
+from cin_keras.training.photographs import (
+    SamePhotographs,
+    check_readable,
+    what_is_trained,
+    with_content,
+)
+from cin_keras.training.watch import Watch
 from cin_keras.versions import versions
 
 RESULTS = (
@@ -47,58 +49,6 @@ RESULTS = (
 )
 
 
-@contextlib.contextmanager
-def open_run(path, settings, resume=False, distribute=False):
-    """Opens the folder of a run, on the devices it is for, and ends the run in one sentence.
-
-    Where a run cannot go on, what there is of it is kept, and a sentence in place of a traceback
-    says so: for a mistake in the settings or the data before training begins (the process ends by
-    `SystemExit`); then for a full disk, a damaged photograph, a loss that is not finite, and for
-    Ctrl-C (it ends at once). Any other error is a defect and keeps its traceback.
-
-    Args:
-        path: Str or path of the folder.
-        settings: Dict of what JSON can hold, all that the run was asked to do.
-        resume: Bool, whether to go on with an earlier run in the folder. Defaults to `False`.
-        distribute: Bool, `True` for all local accelerators, or all processes of `torchrun`; of
-            several processes only the chief prints and writes. Defaults to `False`, one device.
-
-    Returns:
-        Context manager of `RunFolder`.
-
-    Example:
-
-    ```python
-    with open_run("runs/cars", {"epochs": 20}) as run:
-        ...  # as in recipes/cars.py
-        model.fit(
-            pairs,
-            validation_data=images,
-            epochs=20,
-            initial_epoch=run.first_epoch(model),
-            callbacks=run.callbacks(pairs, images),
-        )
-        model = run.best_model(model)
-    ```
-    """
-    with on_devices(distribute) as devices:
-        run = RunFolder(path, settings, resume, devices)
-        try:
-            yield run
-        except KeyboardInterrupt:
-            stop(*run.interrupted())
-        except Exception as error:
-            if run.parted(error):
-                stop(*run.interrupted())
-            if not run.begun and (sentence := mistake(error)):
-                raise SystemExit(f"error: {as_typed(sentence, run.asked)}") from None
-            if run.begun and (sentence := accident(error)):
-                stop(f"\nerror: {as_typed(sentence, run.asked)}", 1)
-            raise
-        finally:
-            run._watch.stop_listening()
-
-
 class RunFolder:
     """The folder of one training run, which survives whatever ends it: parts for a script's `fit`.
 
@@ -115,7 +65,8 @@ class RunFolder:
         devices: `Devices`.
         settings: Dict, for `CIN(settings=...)`: what decides what is trained, and all versions.
         metrics: Dict, what `metrics.json` holds, after `evaluate`; `None` before.
-        begun: Bool, whether training has begun.
+        keep_best: `KeepBest`, which knows of the best epoch so far.
+        watch: `Watch`, which knows whether training has begun and ended.
     """
 
     def __init__(self, path, settings, resume=False, devices=None):
@@ -126,17 +77,16 @@ class RunFolder:
         self.devices = devices or Devices(["one"])
         self.settings = {**decisive(settings), "versions": versions()}
         self.metrics = None
-        self.begun = False
-        self._keep_best = KeepBest(self.path / "model.keras")
+        self.keep_best = KeepBest(self.path / "model.keras")
         self._history = SaveHistory(self.path / "history.csv")
         self._photographs = SamePhotographs()
         self._state = SaveTrainingState(
             self.path / "state.zip",
             decisive(settings),
-            [self._photographs, self._keep_best, self._history],
+            [self._photographs, self.keep_best, self._history],
         )
         self._when_begun = []
-        self._watch = _Watch(self)
+        self.watch = Watch()
 
     def check_samples(self, train, validation, test, limit=None, on_error="raise"):
         """Looks at the photographs while there is time: before `fit`, not after.
@@ -183,14 +133,19 @@ class RunFolder:
         self._parts, self._duplicates = parts, {}
         for name in ("train", "validation"):
             try:
-                found = find_duplicates(parts[name], parts["test"])
+                tested = range(len(parts["test"]))
+                pair = parts[name], parts["test"]
+                if on_error == "skip":  # an empty file is no image, but the others can be compared
+                    tested = with_content(parts["test"])
+                    pair = [part.subset(with_content(part)) for part in pair]
+                found = find_duplicates(*pair)
             except ValueError as error:
                 if on_error == "raise":
                     raise
                 print(f"{name} and test not compared for duplicates: {error}")
                 self._duplicates[name] = None
             else:
-                self._duplicates[name] = [index for _, index in found.pairs]
+                self._duplicates[name] = [tested[index] for _, index in found.pairs]
                 if found:
                     print(f"{name} and test share images: {found}")
         if self.devices.is_chief:
@@ -268,13 +223,13 @@ class RunFolder:
         """
         self._skipped = (train_data.skipped, validation_data.skipped)
         # The state before what it keeps.
-        saving = [self._state, self._keep_best, self._history] if self.devices.is_chief else []
+        saving = [self._state, self.keep_best, self._history] if self.devices.is_chief else []
         return [
             SetEpoch(train_data),
             StopOnNonFinite(train_data),
             *saving,
             ReportSkipped(train_data, validation_data),
-            self._watch,
+            self.watch,
         ]
 
     def best_model(self, model):
@@ -287,7 +242,7 @@ class RunFolder:
             `CIN`; in other processes than the chief `model` itself, with the weights of the best.
         """
         if self.devices.is_chief:
-            model = load_model(self._keep_best.filepath)
+            model = load_model(self.keep_best.filepath)
         self.devices.broadcast_weights(model)
         return model
 
@@ -364,52 +319,6 @@ class RunFolder:
             f"  state.zip              for --resume\n"
             f"  learning_curves.png, confusion_matrix.png, worst_mistakes.png"
         )
-
-    # === How it ends, if it does not go on ===
-
-    def interrupted(self):
-        """After Ctrl-C, what there is and how to go on: `(sentence, exit status)`."""
-        best, trained = self._keep_best, self._watch.trained
-        if not self.devices.is_chief:
-            return "", 130
-        if not self.begun:
-            return "\nInterrupted.", 130
-        if trained:
-            return f"\nInterrupted. The best model is {best.filepath}.", 130
-        if best.best is None:
-            return "\nInterrupted before the first epoch ended: there is no model to keep.", 1
-        return (
-            f"\nInterrupted. The best model so far, of epoch {best.best_epoch + 1} with "
-            f"{best.best:.1%} on validation images, is {best.filepath}. "
-            "The same command with --resume goes on."
-        ), 130
-
-    def parted(self, error):
-        """Whether an error only says that another process was interrupted a step before."""
-        pressed = self.begun and self._watch.pressed
-        return isinstance(error, RuntimeError) and self.devices.processes > 1 and pressed
-
-
-class _Watch(InterruptBetweenBatches):
-    """Hears Ctrl-C while `fit` runs, and tells a run that its training has begun."""
-
-    def __init__(self, run):
-        super().__init__()
-        self.run = run
-        self.pressed = self.trained = self.listening = False
-
-    def on_train_begin(self, logs=None):
-        self.run.begun = self.listening = True
-        self.__enter__()
-
-    def on_train_end(self, logs=None):
-        self.trained = True
-        self.stop_listening()
-
-    def stop_listening(self):
-        if self.listening:
-            self.listening = False
-            self.__exit__()
 
 
 def paths_with_reasons(skipped):

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from cin_keras.training import recipe_parser, settle
-from cin_keras.training.options import command_line
+from cin_keras.training.command import command_line
 
 SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 10, "pairs_per_batch": 16}
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 20, "pairs_per_batch": 8}

@@ -1,6 +1,5 @@
 import html
 import json
-import signal
 
 import keras
 import pytest
@@ -10,7 +9,7 @@ from cin_keras.data import drawn_cars, image_dataset, pair_dataset
 from cin_keras.distribution import Devices
 from cin_keras.files import move_aside
 from cin_keras.models.small_backbone import small_backbone
-from cin_keras.training import RunFolder, open_run, run_folder
+from cin_keras.training import RunFolder
 from cin_keras.training.run_folder import RESULTS
 from tests.data.small_sets import write_files
 
@@ -131,44 +130,3 @@ def test_the_chief_alone_writes(tmp_path):
     callbacks = run.callbacks(pairs, image_dataset(validation, 32, 2, **reading))
     assert not saving & {type(callback).__name__ for callback in callbacks}
     assert not run.path.exists() and run.summary() == ""
-
-
-@pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
-def test_a_mistake_ends_a_run_in_one_sentence(tmp_path, error):
-    with pytest.raises(SystemExit, match="^error: Three is none.$"):
-        with open_run(tmp_path / "run", SETTINGS):
-            raise error
-    assert not (tmp_path / "run").exists()
-
-
-def test_once_training_has_begun_such_an_error_is_a_defect(tmp_path):
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ValueError, match="Three is none."):
-        with open_run(tmp_path, SETTINGS) as run:
-            pairs, validation_data, _ = pipelines(*run.check_samples(*drawings()))
-            run.callbacks(pairs, validation_data)[-1].on_train_begin()
-            assert run.begun and signal.getsignal(signal.SIGINT) != before
-            raise ValueError("Three is none.")
-    assert signal.getsignal(signal.SIGINT) == before
-
-
-@pytest.mark.parametrize(
-    ("when", "message"),
-    [
-        ("", "Interrupted."),
-        ("begun", "Interrupted before the first epoch ended: there is no model to keep."),
-        ("begun saved", "The best model so far, of epoch 3 with 50.0% on validation images, is "),
-        ("begun saved trained", "Interrupted. The best model is "),
-    ],
-)
-def test_what_ctrl_c_says(tmp_path, monkeypatch, when, message):
-    ends = []
-    monkeypatch.setattr(run_folder, "stop", lambda *end: ends.append(end))
-    with open_run(tmp_path, {}) as run:
-        run.begun = "begun" in when
-        run._watch.trained = "trained" in when
-        if "saved" in when:
-            run._keep_best.best, run._keep_best.best_epoch = 0.5, 2
-        raise KeyboardInterrupt
-    ((sentence, status),) = ends
-    assert message in sentence and status == (1 if when == "begun" else 130)

@@ -1,0 +1,82 @@
+"""A run from its beginning to its end, whichever that is."""
+
+import contextlib
+import sys
+
+from cin_keras.training.command import as_typed
+from cin_keras.training.devices import on_devices
+from cin_keras.training.failures import accident, mistake, stop
+from cin_keras.training.run_folder import RunFolder
+
+
+@contextlib.contextmanager
+def open_run(path, settings, resume=False, distribute=False):
+    """Opens the folder of a run, on the devices it is for, and ends the run in one sentence.
+
+    Where a run cannot go on, what there is of it is kept, and a sentence in place of a traceback
+    says so: for a mistake in the settings or the data before training begins (the process ends by
+    `SystemExit`); then for a full disk, a damaged photograph, a loss that is not finite, and for
+    Ctrl-C (it ends at once). Any other error is a defect and keeps its traceback.
+
+    Args:
+        path: Str or path of the folder.
+        settings: Dict of what JSON can hold, all that the run was asked to do.
+        resume: Bool, whether to go on with an earlier run in the folder. Defaults to `False`.
+        distribute: Bool, `True` for all local accelerators, or all processes of `torchrun`; of
+            several processes only the chief prints and writes. Defaults to `False`, one device.
+
+    Returns:
+        Context manager of `RunFolder`.
+
+    Example:
+
+    ```python
+    with open_run("runs/cars", {"epochs": 20}) as run:
+        ...  # as in recipes/cars.py
+        model.fit(
+            pairs,
+            validation_data=images,
+            epochs=20,
+            initial_epoch=run.first_epoch(model),
+            callbacks=run.callbacks(pairs, images),
+        )
+        model = run.best_model(model)
+    ```
+    """
+    with on_devices(distribute) as devices:
+        run = RunFolder(path, settings, resume, devices)
+        try:
+            yield run
+        except KeyboardInterrupt:
+            stop(*_after_ctrl_c(run))
+        except Exception as error:
+            # A process that has stopped a step before this one lets it wait in vain: an error.
+            if isinstance(error, RuntimeError) and devices.processes > 1 and run.watch.pressed:
+                stop(*_after_ctrl_c(run))
+            sentence = accident(error) if run.watch.begun else mistake(error)
+            if sentence is None:
+                raise
+            sentence = f"error: {as_typed(sentence, run.asked)}"
+            if run.watch.begun:
+                stop(f"\n{sentence}", 1)
+            sys.exit(sentence)
+        finally:
+            run.watch.stop_listening()
+
+
+def _after_ctrl_c(run):
+    """What there is and how to go on: `(sentence, exit status)`."""
+    best = run.keep_best
+    if not run.devices.is_chief:
+        return "", 130
+    if not run.watch.begun:
+        return "\nInterrupted.", 130
+    if run.watch.trained:
+        return f"\nInterrupted. The best model is {best.filepath}.", 130
+    if best.best is None:
+        return "\nInterrupted before the first epoch ended: there is no model to keep.", 1
+    return (
+        f"\nInterrupted. The best model so far, of epoch {best.best_epoch + 1} with "
+        f"{best.best:.1%} on validation images, is {best.filepath}. "
+        "The same command with --resume goes on."
+    ), 130

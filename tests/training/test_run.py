@@ -1,0 +1,66 @@
+import signal
+
+import pytest
+
+from cin_keras.training import open_run
+from cin_keras.training import run as training_run
+
+
+class Ended(BaseException):
+    """In place of the end of the process."""
+
+
+def end(*how):
+    raise Ended(*how)
+
+
+@pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
+def test_a_mistake_ends_a_run_in_one_sentence(tmp_path, error):
+    with pytest.raises(SystemExit, match="^error: Three is none.$"):
+        with open_run(tmp_path / "run", {}):
+            raise error
+    assert not (tmp_path / "run").exists()
+
+
+def test_once_training_has_begun_such_an_error_is_a_defect(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="Three is none."):
+        with open_run(tmp_path, {}) as run:
+            run.watch.on_train_begin()
+            assert run.watch.begun and signal.getsignal(signal.SIGINT) != before
+            raise ValueError("Three is none.")
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("", "Interrupted."),
+        ("begun", "Interrupted before the first epoch ended: there is no model to keep."),
+        ("begun saved", "The best model so far, of epoch 3 with 50.0% on validation images, is "),
+        ("begun saved trained", "Interrupted. The best model is "),
+    ],
+)
+def test_what_ctrl_c_says(tmp_path, monkeypatch, when, message):
+    monkeypatch.setattr(training_run, "stop", end)
+    with pytest.raises(Ended) as ended, open_run(tmp_path, {}) as run:
+        run.watch.begun = "begun" in when
+        run.watch.trained = "trained" in when
+        if "saved" in when:
+            run.keep_best.best, run.keep_best.best_epoch = 0.5, 2
+        raise KeyboardInterrupt
+    sentence, status = ended.value.args
+    assert message in sentence and status == (1 if when == "begun" else 130)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_of_several_processes_one_may_stop_a_step_before_the_others(
+    tmp_path, monkeypatch, processes
+):
+    """Those wait for it in vain, which is an error, and not theirs."""
+    monkeypatch.setattr(training_run, "stop", end)
+    with pytest.raises(RuntimeError if processes == 1 else Ended):
+        with open_run(tmp_path, {}) as run:
+            run.devices.processes = processes
+            run.watch.begun = run.watch.pressed = True
+            raise RuntimeError("Nobody answers.")
