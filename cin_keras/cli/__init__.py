@@ -6,13 +6,13 @@ import os
 import shlex
 import sys
 
-from cin_keras.cli.parser import build_parser
+from cin_keras.cli.parser import build_parser, sentence_as_typed
 from cin_keras.cli.quiet import without_notes
+from cin_keras.training.streams import READER_GONE, one_line_warnings, open_standard_streams, stop
 
 ACCIDENT = 1
 MISTAKE = 2  # the exit status that argparse gives, too
 INTERRUPTED = 130  # what shells use for Ctrl-C
-READER_GONE = 141  # and for whoever writes to a pipe that nobody reads any more
 
 
 def main(arguments=None):
@@ -31,6 +31,25 @@ def main(arguments=None):
     cin-keras 0.1.0
     0
     """
+    open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):  # a file's name may be what a terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with one_line_warnings():
+            status = _run(arguments)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return status
+    except KeyboardInterrupt:
+        stop("\nInterrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        stop(None, READER_GONE)
+    except (OSError, FloatingPointError) as error:  # a full disk, a broken model
+        stop(f"error: {error}", ACCIDENT)
+
+
+def _run(arguments):
     parser = build_parser()
     try:
         args = parser.parse_args(arguments)
@@ -44,35 +63,15 @@ def main(arguments=None):
         # On a machine without a GPU, TensorFlow calls that an error: only 3 is silent.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         quiet = without_notes()
-    for stream in (sys.stdout, sys.stderr):  # a file's name may be what a terminal cannot show
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    with quiet:
+        command = importlib.import_module(f"cin_keras.cli.{args.subcommand}")
+    del args.subcommand
+    words = sys.argv[1:] if arguments is None else arguments
+    vars(args).setdefault("command", shlex.join(["cin-keras", *words]))
     try:
-        with quiet:
-            command = importlib.import_module(f"cin_keras.cli.{args.subcommand}")
-        del args.subcommand
-        words = sys.argv[1:] if arguments is None else arguments
-        vars(args).setdefault("command", shlex.join(["cin-keras", *words]))
-        status = command.run(args)
-        sys.stdout.flush()
-        return status
+        return command.run(args)
     except SystemExit as end:
         if not isinstance(end.code, str):
             return end.code
-        print(end.code, file=sys.stderr)
+        print(sentence_as_typed(end.code, args), file=sys.stderr)
         return MISTAKE
-    except KeyboardInterrupt:
-        _end_at_once("\nInterrupted.", INTERRUPTED)
-    except BrokenPipeError:
-        _end_at_once(None, READER_GONE)
-    except (OSError, FloatingPointError) as error:  # a full disk, a broken model
-        _end_at_once(f"error: {error}", ACCIDENT)
-
-
-def _end_at_once(message, status):
-    """Ends the process without waiting for the threads of a pipeline, which may wait for ever."""
-    with contextlib.suppress(OSError):
-        if message:
-            print(message, file=sys.stderr, flush=True)
-        sys.stdout.flush()
-    os._exit(status)

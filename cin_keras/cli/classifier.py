@@ -9,6 +9,8 @@ from cin_keras.data import image_dataset
 from cin_keras.evaluation import softmax
 from cin_keras.models import load_model
 
+LARGE = 4096  # pixels, of which every network makes something
+
 
 class Classifier:
     """A model file, with what it says of its classes and its image size.
@@ -20,7 +22,8 @@ class Classifier:
         keras_only: Bool, whether a SavedModel is refused. Defaults to `False`.
 
     Raises:
-        FileNotFoundError, ValueError: As `cin_keras.load_model`, or if nobody says which size.
+        FileNotFoundError, ValueError: As `cin_keras.load_model`, if nobody says which size, or if
+            the network makes nothing of images that small.
 
     Attributes:
         model: `CIN`, or `None` for a SavedModel.
@@ -35,20 +38,21 @@ class Classifier:
         if is_saved_model(path) and not keras_only:
             card, self._predict, count = open_saved_model(path)
             names, size, self.settings = (
-                card["class_names"],
-                card["image_size"],
-                card["settings"],
+                card[k] for k in ("class_names", "image_size", "settings")
             )
             if image_size is not None and size not in (None, [image_size] * 2):
                 raise ValueError(
                     f"`image_size` must be that of the SavedModel, {size}, or None. "
                     f"Received: image_size={image_size}"
                 )
-            size = size or (image_size and (image_size, image_size))
+            if size is None and image_size is not None:
+                size = [image_size] * 2
+                check_takes(self._predict, image_size)
         else:
             self.model = load_model(path, compile=False)
             if image_size is not None:
                 self.model.image_size = image_size
+                check_not_too_small(self.model, image_size)
             self._predict, count = self._predict_with_keras, self.model.num_classes
             names, size = self.model.class_names, self.model.image_size
             self.settings = self.model.settings
@@ -84,31 +88,91 @@ class Classifier:
         scores = np.asarray(self.model.predict_on_batch(images))
         return scores if self.model.classifier_activation == "softmax" else softmax(scores)
 
-    def classify(self, samples, batch_size):
+    def classify(self, samples, batch_size, max_pixels):
         """Reads photographs and classifies them, a batch at a time.
 
         Args:
             samples: `Samples`.
             batch_size: Int ≥ 1.
+            max_pixels: Int ≥ 1; larger photographs count as ones that cannot be decoded.
 
         Yields:
             `(index, probabilities, reason)` for every sample, in order: an array of shape
             `(classes,)` and `None`, or, for a photograph that cannot be decoded, `None` and a
             str that says why.
         """
-        data = image_dataset(samples, self.image_size, batch_size, on_error="skip")
+        data = image_dataset(
+            samples, self.image_size, batch_size, on_error="skip", max_pixels=max_pixels
+        )
         data.skipped.silence()  # whoever iterates over this says it
-        reasons = data.skipped.reasons
+        skipped = data.skipped.reasons
         index = 0
         for images, _ in data:
             for row in self.probabilities(images.numpy()):
-                while index in reasons:
-                    yield index, None, reasons[index]
+                while index in skipped:
+                    yield index, None, reason_as_typed(skipped[index])
                     index += 1
                 yield index, row, None
                 index += 1
         for bad in range(index, len(samples)):
-            yield bad, None, reasons[bad]
+            yield bad, None, reason_as_typed(skipped[bad])
+
+
+def reason_as_typed(reason):
+    """Why a photograph cannot be decoded (str), with the option as it is typed.
+
+    Example:
+
+    >>> reason_as_typed("9×9 pixels are more than max_pixels=64")
+    '9×9 pixels are more than --max-pixels=64'
+    """
+    return reason.replace("max_pixels=", "--max-pixels=")
+
+
+def check_not_too_small(model, image_size):
+    """Raises ValueError if a network makes nothing of images of a size, and says which are enough.
+
+    Args:
+        model: `CIN` that takes images of any size.
+        image_size: Int, pixels.
+
+    Example:
+
+    >>> backbone = cin_keras.models.small_backbone.small_backbone(None)
+    >>> check_not_too_small(cin_keras.CIN(3, backbone, None, (None, None, 3)), 32)
+    """
+
+    def fits(size):
+        try:
+            return min(model.compute_output_shape((1, size, size, 3))) > 0
+        except ValueError:  # a layer that Keras finds no output for
+            return False
+
+    if fits(image_size) or not fits(LARGE):
+        return
+    low, high = image_size, LARGE  # the first is too small, the second is not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    raise ValueError(
+        f"`image_size` must be at least {high} for this network. Received: image_size={image_size}"
+    )
+
+
+def check_takes(predict, image_size):
+    """Raises ValueError unless a SavedModel can do something with images of a size.
+
+    Args:
+        predict: Function from images to probabilities.
+        image_size: Int, pixels.
+    """
+    try:
+        predict(np.zeros((1, image_size, image_size, 3), "float32"))
+    except Exception as error:  # TensorFlow raises many kinds
+        raise ValueError(
+            "`image_size` must be larger for this network. "
+            f"Received: image_size={image_size} ({_first_line(error)})"
+        ) from error
 
 
 def is_saved_model(path):
@@ -134,9 +198,9 @@ def open_saved_model(path):
     try:
         served = tf.saved_model.load(path)
     except Exception as error:  # TensorFlow raises many kinds for a damaged folder
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path!r} cannot be loaded: {first_line}") from error
-    if not hasattr(served, "model_card"):
+        raise ValueError(f"{path!r} cannot be loaded: {_first_line(error)}") from error
+    card = json.loads(served.model_card().numpy()) if hasattr(served, "model_card") else None
+    if not isinstance(card, dict) or not {"class_names", "image_size", "settings"} <= card.keys():
         raise ValueError(
             f"{path!r} is a SavedModel without a model card: give one that cin_keras has exported."
         )
@@ -148,5 +212,8 @@ def open_saved_model(path):
         predict.served = served
         return describe(images=images)["probabilities"].numpy()
 
-    card = json.loads(served.model_card().numpy())
     return card, predict, describe.structured_outputs["probabilities"].shape[1]
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

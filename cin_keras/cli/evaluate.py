@@ -1,19 +1,23 @@
 """`cin-keras evaluate MODEL DATA`: how good a model is on photographs whose classes are known."""
 
+import contextlib
 import dataclasses
 import pathlib
 
 import numpy as np
 
 from cin_keras.cli.classifier import Classifier
+from cin_keras.cli.files import check_apart
 from cin_keras.cli.progress import Progress, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.find import official_splits
 from cin_keras.data.listings import first_few
-from cin_keras.evaluation.results import write_results
+from cin_keras.data.splits import SPLIT_NAMES
+from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.folder import data_name
+from cin_keras.training.streams import one_line
 from cin_keras.versions import versions
 
 RESULTS = ("metrics.json", "confusion_matrix.png", "worst_mistakes.png", "report.html")
@@ -30,15 +34,19 @@ def run(args):
     """
     with mistakes_in_one_sentence():
         classifier = Classifier(args.model, args.image_size, keras_only=True)
-        samples, part = find_samples(args, classifier.settings)
-        print(f"{part} of {args.data_dir}: {samples}")
-        samples, remarks = match_classes(samples, classifier)
-        for remark in remarks:
-            print(remark)
         folder = pathlib.Path(args.output or f"evaluation/{data_name(args.data_dir)}")
+        check_apart(folder, [args.data_dir])
+        samples, part, remarks = find_samples(args, classifier.settings)
+        print(one_line(f"{part} of {args.data_dir}: {samples}"))
+        samples, differences = match_classes(samples, classifier)
+        remarks += differences
+        for remark in remarks:
+            print(one_line(remark))
+        if not args.output:
+            check_writable(folder.parent)  # and marks it, or it would be a class of DATA "."
         check_writable(folder)
         move_aside(folder, RESULTS)
-    read, probabilities, skipped = _classify(classifier, samples, args.batch_size)
+    read, probabilities, skipped = _classify(classifier, samples, args)
     if not read:
         say("None of the photographs could be read.")
         return 1
@@ -53,12 +61,18 @@ def run(args):
         "settings": classifier.settings,
         "versions": versions(),
     }
-    size = classifier.image_size
-    metrics = write_results(folder, classifier.model, read, probabilities, about, image_size=size)
+    metrics = write_results(
+        folder,
+        classifier.model,
+        read,
+        probabilities,
+        about,
+        image_size=classifier.image_size,
+        max_pixels=args.max_pixels,
+    )
     print(
-        f"{metrics['accuracy']:.1%} of {metrics['images']} photographs right "
-        f"({metrics['top_5_accuracy']:.1%} within five)\n"
-        f"{folder}/\n"
+        f"{accuracy_in_words(metrics, 'photographs')}\n"
+        f"{one_line(folder)}/\n"
         f"  report.html            all of it on a page, for any browser\n"
         f"  metrics.json           accuracy in all and per class, settings, versions\n"
         f"  confusion_matrix.png, worst_mistakes.png"
@@ -76,7 +90,8 @@ def find_samples(args, settings):
         settings: Dict, those of the model.
 
     Returns:
-        `(samples, part)`: `Samples`, and a str that says which part of the data set they are.
+        `(samples, part, remarks)`: `Samples`, a str that says which part of the data set they are,
+        and a list of str, what else there is to know.
 
     Raises:
         FileNotFoundError, ValueError: As the loaders.
@@ -84,31 +99,74 @@ def find_samples(args, settings):
     data_dir, split = args.data_dir, args.split
     layout = find_layout(data_dir)
     divided = official_splits(layout, data_dir, {}) != {"train": None}
-    split_file = args.split_file
+    split_file, remarks = args.split_file, []
     if split_file is None and not divided:
-        split_file = _split_of_the_run(args.model, data_dir, settings)
+        split_file, remarks = split_of_the_run(args.model, data_dir, settings)
     if split_file is not None:
         if not pathlib.Path(split_file).is_file():
             raise FileNotFoundError(f"There is no file {str(split_file)!r}.")
         parts = find_splits(data_dir, split_file=split_file)
-        name = split or "test"
-        if name not in parts:
-            raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {name}")
-        return parts[name], f"the {name} part by {split_file}"
+        name = SPLIT_NAMES.get((split or "test").lower())
+        if name is None:
+            raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {split}")
+        return parts[name], f"the {name} part by {split_file}", remarks
     if divided:
         name = split or "test"
-        return find_data_set(data_dir, name), f"the {name} part"
+        return find_data_set(data_dir, name), f"the {name} part", remarks
     if split is None:
-        return find_data_set(data_dir, None), "all photographs"
-    return find_data_set(data_dir, split), f"the {split} part, a random one,"
+        return find_data_set(data_dir, None), "all photographs", remarks
+    return find_data_set(data_dir, split), f"the {split} part, a random one,", remarks
 
 
-def _split_of_the_run(model, data_dir, settings):
-    """The file beside a model that says on which photographs of `data_dir` it was not trained."""
+def split_of_the_run(model, data_dir, settings):
+    """The split of a model's own photographs, where it is to be evaluated on these.
+
+    Args:
+        model: Str, the model's file.
+        data_dir: Str, the photographs to evaluate on.
+        settings: Dict, those of the model.
+
+    Returns:
+        `(split_file, remarks)`: the path of the file beside the model that says on which
+        photographs it was not trained, or `None`, and a list of str.
+    """
     trained_on = settings.get("data_dir")
+    if not trained_on:
+        return None, []
     split_file = pathlib.Path(model).parent / "split.json"
-    same = trained_on and pathlib.Path(trained_on).resolve() == pathlib.Path(data_dir).resolve()
-    return split_file if same and split_file.is_file() else None
+    if is_data_of_the_run(trained_on, data_dir, pathlib.Path(model).resolve().parent):
+        if split_file.is_file():
+            return split_file, []
+        return None, [
+            "The model was trained on some of these photographs, and has to be better on them: no "
+            "split.json lies beside it that says which. Give it with --split-file."
+        ]
+    if split_file.is_file() and data_name(trained_on) == data_name(data_dir):
+        with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
+            find_splits(data_dir, split_file=split_file)
+            return split_file, []
+    return None, []
+
+
+def is_data_of_the_run(trained_on, data_dir, folder):
+    """Whether photographs are those that a model was trained on.
+
+    Args:
+        trained_on: Str, their place, as it was typed where the training began: in the current
+            folder, or in one that the run's is in.
+        data_dir: Str, their place now.
+        folder: `pathlib.Path`, absolute, the run's.
+
+    Returns:
+        Bool.
+
+    Example:
+
+    >>> is_data_of_the_run("pets", "/home/me/pets", pathlib.Path("/home/me/runs/pets"))
+    True
+    """
+    places = [pathlib.Path.cwd(), folder, *folder.parents]
+    return pathlib.Path(data_dir).resolve() in [(place / trained_on).resolve() for place in places]
 
 
 def match_classes(samples, classifier):
@@ -166,11 +224,13 @@ def quoted(names):
     return first_few([repr(name) for name in names])
 
 
-def _classify(classifier, samples, batch_size):
+def _classify(classifier, samples, args):
     """What could be read: `(indices, probabilities, skipped)`; `skipped` is path → what is wrong."""
     progress = Progress(len(samples))
     read, rows, skipped = [], [], {}
-    for index, probabilities, reason in classifier.classify(samples, batch_size):
+    for index, probabilities, reason in classifier.classify(
+        samples, args.batch_size, args.max_pixels
+    ):
         if reason is None:
             read.append(index)
             rows.append(probabilities)

@@ -5,9 +5,9 @@ import pathlib
 
 import numpy as np
 
-from cin_keras.cli.classifier import Classifier
-from cin_keras.cli.files import list_photographs
-from cin_keras.cli.progress import report_unreadable
+from cin_keras.cli.classifier import Classifier, reason_as_typed
+from cin_keras.cli.files import check_apart, list_photographs
+from cin_keras.cli.progress import report_unreadable, say
 from cin_keras.data import UnreadableImage, decode
 from cin_keras.data.cropping import crop
 from cin_keras.explain import (
@@ -18,8 +18,10 @@ from cin_keras.explain import (
 )
 from cin_keras.files import check_writable
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import one_line
 
 MOST_OTHERS = 5  # beside the first photograph in the contrast figure
+LONGEST_STEM = 200  # bytes, of the 255 that a name may have
 
 
 def run(args):
@@ -33,10 +35,13 @@ def run(args):
     """
     with mistakes_in_one_sentence():
         paths, problems = list_photographs(args.paths)
+        folder = pathlib.Path(args.output)
+        check_apart(folder, [path for path in args.paths if path != "-"])
+        if args.figures == ["contrast"] and len(paths) == 1:
+            raise ValueError(too_few(1))
         classifier = Classifier(args.model, args.image_size, keras_only=True)
         kinds = possible_figures(classifier.model, args.figures)
-        check_channel(classifier.model, args.channel)
-        folder = pathlib.Path(args.output)
+        check_channel(classifier.model, kinds, args.channel)
         check_writable(folder)
     for path, reason in problems:
         report_unreadable(path, reason)
@@ -44,14 +49,15 @@ def run(args):
     drawn, stems = [], set()
     for path in paths:
         try:
-            image = crop(decode(path), *classifier.image_size)
+            image = crop(decode(path, max_pixels=args.max_pixels), *classifier.image_size)
         except UnreadableImage as error:
-            report_unreadable(path, error.reason)
+            report_unreadable(path, reason_as_typed(error.reason))
             bad += 1
             continue
         stem = new_stem(path, stems)
         written = draw(classifier, image, kinds, args.channel, folder / stem)
-        print(f"{path}: {verdict(classifier, image)}", *written, sep="\n  ", flush=True)
+        lines = [f"{path}: {verdict(classifier, image)}", *written]
+        print(*map(one_line, lines), sep="\n  ", flush=True)
         if len(drawn) <= MOST_OTHERS:
             drawn.append((path, image, stem))
     if "contrast" in kinds and len(drawn) > 1:
@@ -61,10 +67,21 @@ def run(args):
             images[0],
             np.stack(images[1:]),
             folder / f"{stems[0]}-contrast.png",
-            [os.path.basename(name) for name in names],
+            [one_line(os.path.basename(name)) for name in names],
         )
-        print(f"{names[0]} against the next {len(names) - 1}:\n  {file}")
+        print(f"{one_line(names[0])} against the next {len(names) - 1}:\n  {one_line(file)}")
+    elif "contrast" in (args.figures or ()):
+        say(too_few(len(drawn)))
+        bad += 1
     return 1 if bad else 0
+
+
+def too_few(photographs):
+    """Str, why there is no contrast figure of so many photographs (int)."""
+    return (
+        "--figure contrast shows where the first photograph differs from the next ones: give at "
+        f"least two that can be read. Received: {photographs}"
+    )
 
 
 def possible_figures(model, wanted):
@@ -95,10 +112,23 @@ def possible_figures(model, wanted):
     return wanted or possible
 
 
-def check_channel(model, channel):
-    """Raises ValueError unless `channel` (int or `None`) is one of the model's."""
-    channels = model.interaction.channels if hasattr(model.interaction, "channels") else None
-    if channel is not None and channels is not None and channel >= channels:
+def check_channel(model, kinds, channel):
+    """Raises ValueError unless a channel is one of the model's and of use.
+
+    Args:
+        model: `CIN`.
+        kinds: List of str, the figures to draw.
+        channel: Int, or `None`.
+    """
+    if channel is None:
+        return
+    if not {"channels", "ranking"} & set(kinds):
+        raise ValueError(
+            "--channel is for the figures channels and ranking. "
+            f"Received: --channel {channel} for {', '.join(kinds)}"
+        )
+    channels = model.interaction.channels
+    if channel >= channels:
         raise ValueError(f"--channel must lie in 0..{channels - 1}. Received: {channel}")
 
 
@@ -140,6 +170,8 @@ def verdict(classifier, image):
 def new_stem(path, taken):
     """How the names of a photograph's figures begin: its own name, with a number if it is taken.
 
+    Of a name that leaves no room for "-decision.png", only the beginning.
+
     Args:
         path: Str.
         taken: Set of str, to which the result is added.
@@ -153,7 +185,7 @@ def new_stem(path, taken):
     >>> [new_stem(path, taken) for path in ("a/1.jpg", "b/1.jpg", "b/2.jpg")]
     ['1', '1-2', '2']
     """
-    own = stem = pathlib.Path(path).stem
+    own = stem = os.fsdecode(os.fsencode(pathlib.Path(path).stem)[:LONGEST_STEM])
     number = 1
     while stem in taken:
         number += 1

@@ -1,9 +1,11 @@
-"""Which photographs the arguments of a command mean."""
+"""Which photographs the arguments of a command mean, and where figures of them may lie."""
 
 import os
+import pathlib
 import sys
 
 from cin_keras.data.verify import list_images
+from cin_keras.files import holds_results
 
 
 def list_photographs(arguments):
@@ -39,6 +41,32 @@ def list_photographs(arguments):
     if not paths and not problems:
         raise ValueError("Standard input names no photograph: give it one path a line.")
     return paths, problems
+
+
+def check_apart(output, folders):
+    """Refuses to write figures among photographs, for which they would be taken the next time.
+
+    A new or empty folder within theirs is fine: what is written there is marked as results.
+
+    Args:
+        output: `pathlib.Path`, the folder to write to.
+        folders: List of str, folders of photographs; others are left alone.
+
+    Raises:
+        ValueError: If it is one of them, or in one, and holds something else than results.
+
+    Example:
+
+    >>> check_apart(pathlib.Path("explanations"), ["photographs"])
+    """
+    place = output.resolve()
+    for folder in map(pathlib.Path, folders):
+        inside = folder.is_dir() and place.is_relative_to(folder.resolve())
+        if inside and output.is_dir() and any(output.iterdir()) and not holds_results(output):
+            raise ValueError(
+                f"The figures would lie among the photographs of {str(folder)!r} and be taken for "
+                f"some: give a folder of their own. Received: --output {str(output)!r}"
+            )
 
 
 def _lines_of_standard_input():

@@ -9,6 +9,7 @@ import zipfile
 from cin_keras.cli.classifier import is_saved_model, open_saved_model
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import one_line
 
 NAMES_SHOWN = 10
 
@@ -39,16 +40,16 @@ def describe(model, path):
     Returns:
         Dict of what JSON can hold.
     """
-    with zipfile.ZipFile(path) as file:
-        written = json.loads(file.read("metadata.json"))
+    written = read_metadata(path)
     inference = _count([weight for layer in model.layers for weight in layer.weights])
-    settings = dict(model.settings)
-    versions = {**settings.pop("versions", {}), "keras": written["keras_version"]}
+    settings, versions = split_settings(model.settings)
+    if "keras_version" in written:
+        versions["keras"] = written["keras_version"]
     return {
         "file": path,
         "format": "keras",
         "megabytes": megabytes(path),
-        "saved": written["date_saved"].replace("@", " "),
+        "saved": written["date_saved"].replace("@", " ") if "date_saved" in written else None,
         "image_size": model.image_size,
         "backbone": model.backbone_name or model.backbone.name,
         "feature_layer": model.feature_layer,
@@ -65,6 +66,36 @@ def describe(model, path):
     }
 
 
+def split_settings(settings):
+    """How a model was trained, and with which versions of what: `(settings, versions)`, dicts.
+
+    Example:
+
+    >>> split_settings({"epochs": 3, "versions": {"python": "3.11"}})
+    ({'epochs': 3}, {'python': '3.11'})
+    """
+    settings = dict(settings)
+    versions = settings.pop("versions") if isinstance(settings.get("versions"), dict) else {}
+    return settings, dict(versions)
+
+
+def read_metadata(path):
+    """What Keras notes down of a file: when it was saved, and by which version.
+
+    Args:
+        path: Str, a `.keras` file.
+
+    Returns:
+        Dict of str to str; what the file lacks, as a repacked one may, is missing.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            noted = json.loads(file.read("metadata.json"))
+        return {name: value for name, value in noted.items() if isinstance(value, str)}
+    except (KeyError, ValueError, AttributeError):
+        return {}
+
+
 def describe_saved_model(path):
     """What a SavedModel says of itself.
 
@@ -78,13 +109,13 @@ def describe_saved_model(path):
         ValueError: As `open_saved_model`.
     """
     card, _, num_classes = open_saved_model(path)
-    settings = dict(card["settings"])
+    settings, versions = split_settings(card["settings"])
     return {
         "file": path,
         "format": "savedmodel",
         "megabytes": megabytes(path),
         "image_size": card["image_size"],
-        "versions": settings.pop("versions", {}),
+        "versions": versions,
         "settings": settings,
         "num_classes": num_classes,
         "class_names": card["class_names"],
@@ -95,7 +126,7 @@ def as_text(found):
     """What `describe` or `describe_saved_model` returned, for a person."""
     size, names = found["image_size"], found["class_names"]
     settings = [f"{key} {value}" for key, value in found["settings"].items() if value is not None]
-    saved = f", saved {found['saved']}" if "saved" in found else ""
+    saved = f", saved {found['saved']}" if found.get("saved") else ""
     rows = {"file": f"{found['file']}, {found['format']}, {found['megabytes']} MB{saved}"}
     rows["images"] = f"{size[1]} × {size[0]} pixels" if size else "any size"
     if found["format"] == "keras":
@@ -107,15 +138,16 @@ def as_text(found):
         )
         rows["precision"] = found["precision"]
     rows["settings"] = ", ".join(settings) or "none noted down"
-    rows["versions"] = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    versions = [f"{name} {version}" for name, version in found["versions"].items()]
+    rows["versions"] = ", ".join(versions) or "none noted down"
     rows["classes"] = str(found["num_classes"]) + ("" if names else ", without names")
     lines = ["A Channel Interaction Network for fine-grained recognition"]
     for key, text in rows.items():
         lines += textwrap.wrap(
-            f"{key:<12} {text}", 100, subsequent_indent=" " * 13, break_on_hyphens=False
+            one_line(f"{key:<12} {text}"), 100, subsequent_indent=" " * 13, break_on_hyphens=False
         )
     for label, name in enumerate((names or [])[:NAMES_SHOWN]):
-        lines.append(f"{label:>15}  {name}")
+        lines.append(f"{label:>15}  {one_line(name)}")
     if names and len(names) > NAMES_SHOWN:
         lines.append(f"{'…':>15}  {len(names) - NAMES_SHOWN} more; --json shows all")
     return "\n".join(lines)

@@ -4,10 +4,14 @@ import argparse
 
 from cin_keras.checks import positive
 from cin_keras.training.folder import folder_parser
+from cin_keras.training.options import as_typed, filled
 from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
+MAX_PIXELS = 178_956_970  # cin_keras.data.decoding.MAX_PIXELS, without loading that
+# What arguments without a dash are called in messages of the package, and in the usage.
+_POSITIONAL = {"data_dir": "DATA"}
 
 
 def build_parser():
@@ -71,6 +75,7 @@ def _add_predict(commands):
         "paths",
         metavar="PATH",
         nargs="+",
+        type=filled,
         help="a photograph, a folder (all images in it, at any depth, sorted), or - for a list "
         "on standard input, one path a line",
     )
@@ -93,7 +98,9 @@ def _add_predict(commands):
         action="store_true",
         help="CSV: path,rank,class,label,probability, K rows a photograph",
     )
-    parser.add_argument("--output", metavar="FILE", help="write there, not to standard output")
+    parser.add_argument(
+        "--output", metavar="FILE", type=filled, help="write there, not to standard output"
+    )
     _add_reading(parser)
     parser.add_argument(
         "--progress",
@@ -115,6 +122,7 @@ def _add_evaluate(commands):
     parser.add_argument(
         "data_dir",
         metavar="DATA",
+        type=filled,
         help="one folder a class, perhaps in train/, val/, test/; a CSV table; Stanford Cars, "
         "CUB-200-2011 or FGVC-Aircraft",
     )
@@ -126,10 +134,14 @@ def _add_evaluate(commands):
     parser.add_argument(
         "--split-file",
         metavar="FILE",
+        type=filled,
         help="split.json of a training run, for DATA that is not divided",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="folder to write (evaluation/ and the name of DATA)"
+        "--output",
+        metavar="DIR",
+        type=filled,
+        help="folder to write (evaluation/ and the name of DATA)",
     )
     _add_reading(parser)
 
@@ -146,7 +158,11 @@ def _add_explain(commands):
     )
     _add_model(parser)
     parser.add_argument(
-        "paths", metavar="IMAGE", nargs="+", help="a photograph, a folder, or - for a list"
+        "paths",
+        metavar="IMAGE",
+        nargs="+",
+        type=filled,
+        help="a photograph, a folder, or - for a list",
     )
     parser.add_argument(
         "--figure",
@@ -159,9 +175,13 @@ def _add_explain(commands):
         "--channel", metavar="N", type=channel, help="for channels and ranking (the strongest)"
     )
     parser.add_argument(
-        "--output", metavar="DIR", default="explanations", help="folder to write (%(default)s)"
+        "--output",
+        metavar="DIR",
+        type=filled,
+        default="explanations",
+        help="folder to write (%(default)s)",
     )
-    _add_image_size(parser)
+    _add_sizes(parser)
 
 
 def _add_export(commands):
@@ -172,7 +192,9 @@ def _add_export(commands):
         "Writes a model for serving without this package, class names and image size included.",
     )
     _add_model(parser)
-    parser.add_argument("path", metavar="PATH", help="folder (savedmodel) or file to write")
+    parser.add_argument(
+        "path", metavar="PATH", type=filled, help="folder (savedmodel) or file to write"
+    )
     parser.add_argument(
         "--format",
         choices=EXPORT_FORMATS,
@@ -182,7 +204,7 @@ def _add_export(commands):
         "--max-pixels",
         metavar="N",
         type=positive(int),
-        help="photographs of more pixels are refused by the SavedModel (178956970)",
+        help=f"photographs of more pixels are refused by the SavedModel ({MAX_PIXELS})",
     )
 
 
@@ -199,10 +221,31 @@ def _add_info(commands):
 
 def channel(text):
     """A type for argparse: the number of a channel, an int of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0: {text!r}")
+    return int(text)
+
+
+def sentence_as_typed(sentence, args):
+    """A sentence in which arguments are called what was typed: `image_size` is --image-size.
+
+    Args:
+        sentence: Str.
+        args: What the parser returned.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> args = build_parser().parse_args(["evaluate", "model.keras", "photographs"])
+    >>> sentence_as_typed("No data set. Received: data_dir='photographs'", args)
+    "No data set. Received: DATA='photographs'"
+    """
+    for name, shown in _POSITIONAL.items():
+        sentence = sentence.replace(f"{name}=", f"{shown}=").replace(f"`{name}`", shown)
+    options = vars(args).keys() - {"command", "model", "path", "paths", *_POSITIONAL}
+    return as_typed(sentence, dict.fromkeys(options))
 
 
 def _command(commands, name, help, description):
@@ -212,7 +255,7 @@ def _command(commands, name, help, description):
 
 
 def _add_model(parser, help="a .keras file"):
-    parser.add_argument("model", metavar="MODEL", help=help)
+    parser.add_argument("model", metavar="MODEL", type=filled, help=help)
 
 
 def _add_reading(parser):
@@ -223,15 +266,22 @@ def _add_reading(parser):
         default=32,
         help="photographs at a time (%(default)s)",
     )
-    _add_image_size(parser)
+    _add_sizes(parser)
 
 
-def _add_image_size(parser):
+def _add_sizes(parser):
     parser.add_argument(
         "--image-size",
         metavar="N",
         type=positive(int),
         help="pixels, for a network of any size (what the model file says)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=positive(int),
+        default=MAX_PIXELS,
+        help="photographs of more pixels are not decoded (%(default)s)",
     )
 
 

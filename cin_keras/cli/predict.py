@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from cin_keras.cli.progress import Progress, report_unreadable, say
 from cin_keras.data import Samples
 from cin_keras.files import whole_file
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import one_line
 
 
 def run(args):
@@ -32,12 +34,14 @@ def run(args):
     bad = len(problems)
     if not classifier.has_class_names:
         say(f"{args.model} does not name its classes: they are numbers, from 0.")
+    if args.top > len(classifier.class_names):
+        say(f"--top {args.top} is more than the model has: {len(classifier.class_names)} classes.")
     with _output(args.output) as out:
         form = Json(out) if args.json else Csv(out) if args.csv else Text(out)
         # On one terminal with the result, bar and result would write over each other.
         wanted = False if args.progress is None and out.isatty() else args.progress
         progress = Progress(len(paths), wanted)
-        for path, top, reason in _predictions(classifier, paths, args.batch_size, args.top):
+        for path, top, reason in _predictions(classifier, paths, args):
             if reason is None:
                 form.write(path, top)
             else:
@@ -50,15 +54,17 @@ def run(args):
     return 1 if bad else 0
 
 
-def _predictions(classifier, paths, batch_size, count):
+def _predictions(classifier, paths, args):
     """Yields `(path, top, reason)`: the most probable classes, or why there are none."""
     if not paths:
         return
     samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
-    for index, probabilities, reason in classifier.classify(samples, batch_size):
+    for index, probabilities, reason in classifier.classify(
+        samples, args.batch_size, args.max_pixels
+    ):
         top = None
         if reason is None:
-            order = np.argsort(-probabilities, kind="stable")[:count].tolist()
+            order = np.argsort(-probabilities, kind="stable")[: args.top].tolist()
             top = [
                 {
                     "class": classifier.class_names[label],
@@ -83,7 +89,7 @@ class Text:
     def write(self, path, top):
         """Writes the classes of a photograph, a list of dicts, the most probable first."""
         shown = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in top)
-        print(f"{path}: {shown}", file=self.out, flush=True)
+        print(one_line(f"{path}: {shown}"), file=self.out, flush=True)
 
     def write_error(self, path, reason):
         """Writes nothing: what cannot be read is reported on standard error."""
@@ -99,7 +105,10 @@ class Json(Text):
         self._line({"path": path, "error": reason})
 
     def _line(self, entry):
-        print(json.dumps(entry, ensure_ascii=False), file=self.out, flush=True)
+        # JSON escapes the end of a line, but not what Unicode takes for one, too.
+        text = json.dumps(entry, ensure_ascii=False)
+        text = re.sub("[\x7f-\x9f\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", text)
+        print(text, file=self.out, flush=True)
 
 
 class Csv(Text):

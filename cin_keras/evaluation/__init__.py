@@ -1,6 +1,11 @@
 """What a model's predictions are worth: numbers, figures, and a page that a person can read."""
 
 from cin_keras.evaluation import figures
-from cin_keras.evaluation.accuracy import evaluate_predictions, softmax, wilson_interval
+from cin_keras.evaluation.accuracy import (
+    accuracy_in_words,
+    evaluate_predictions,
+    softmax,
+    wilson_interval,
+)
 from cin_keras.evaluation.report import write_report
 from cin_keras.evaluation.results import write_results

@@ -57,6 +57,29 @@ def evaluate_predictions(labels, probabilities, class_names):
     }
 
 
+def accuracy_in_words(metrics, images):
+    """How many images were right, and how many within the first five, where five say something.
+
+    Args:
+        metrics: Dict, as from `evaluate_predictions`.
+        images: Str, what the images are called, in the plural.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> names = ["cat", "dog"]
+    >>> metrics = evaluate_predictions([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]), names)
+    >>> accuracy_in_words(metrics, "photographs")
+    '50.0% of 2 photographs right'
+    """
+    words = f"{metrics['accuracy']:.1%} of {metrics['images']} {images} right"
+    if len(metrics["per_class"]) > 5:
+        words += f" ({metrics['top_5_accuracy']:.1%} within five)"
+    return words
+
+
 def wilson_interval(right, images):
     """The 95 % confidence interval of an accuracy.
 

@@ -1,12 +1,15 @@
 """What is written of a model's predictions on photographs whose classes are known."""
 
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation import figures
 from cin_keras.evaluation.accuracy import evaluate_predictions
 from cin_keras.evaluation.report import write_report
 from cin_keras.files import write_json
 
 
-def write_results(folder, model, test, probabilities, about, train=None, **known):
+def write_results(
+    folder, model, test, probabilities, about, train=None, *, max_pixels=MAX_PIXELS, **known
+):
     """Writes `metrics.json`, a confusion matrix, a sheet of the worst mistakes and `report.html`.
 
     Args:
@@ -17,6 +20,8 @@ def write_results(folder, model, test, probabilities, about, train=None, **known
         about: Dict of what else `metrics.json` says, of what JSON can hold.
         train: `Samples` that show what the classes look like, or `None` for `test`. Defaults to
             `None`.
+        max_pixels: Int ≥ 1, the limit under which the photographs were read. Defaults to
+            178,956,970.
         **known: Other arguments of `cin_keras.evaluation.write_report`, such as `history`.
 
     Returns:
@@ -31,7 +36,12 @@ def write_results(folder, model, test, probabilities, about, train=None, **known
     write_json(folder / "metrics.json", metrics)
     figures.confusion_matrix(test.labels, predicted, names, folder / "confusion_matrix.png")
     figures.worst_mistakes(
-        test, predicted, probabilities, train or test, folder / "worst_mistakes.png"
+        test,
+        predicted,
+        probabilities,
+        train or test,
+        folder / "worst_mistakes.png",
+        max_pixels=max_pixels,
     )
     write_report(
         folder / "report.html",
@@ -40,6 +50,7 @@ def write_results(folder, model, test, probabilities, about, train=None, **known
         probabilities=probabilities,
         metrics=metrics,
         train=train,
+        max_pixels=max_pixels,
         **known,
     )
     return metrics

@@ -1,33 +1,12 @@
 """How a run that cannot go on ends: in one sentence, with nothing lost."""
 
 import contextlib
-import os
 import re
 import sys
 
 from cin_keras.callbacks import NonFiniteLoss
 from cin_keras.data import DownloadError
-
-
-def stop(message, status=130):
-    """Prints a message on standard error and ends the process at once, from within `fit`, too.
-
-    Not by `sys.exit`: Python would wait at its end for the threads of the pipeline that was
-    interrupted, and these wait for Python, sometimes for ever.
-
-    Args:
-        message: Str.
-        status: Int, the exit status. Defaults to 130, which shells use for Ctrl-C.
-
-    Example:
-
-    ```python
-    stop("Interrupted.")
-    ```
-    """
-    sys.stdout.flush()
-    print(message, file=sys.stderr, flush=True)
-    os._exit(status)
+from cin_keras.training.streams import stop
 
 
 def mistake(error):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 from cin_keras.cli import main
 from cin_keras.cli.evaluate import find_samples
 from cin_keras.cli.parser import build_parser
-from cin_keras.data import find_splits
+from cin_keras.data import Samples, find_splits
 from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
 from tests.data.small_sets import write_files
 
@@ -68,7 +69,7 @@ def test_classes_in_another_order_and_an_earlier_evaluation(models, photographs,
 def parts(*arguments, settings=None):
     """What `find_samples` finds: which part, and how many samples."""
     args = build_parser().parse_args(["evaluate", *arguments])
-    samples, part = find_samples(args, settings or {})
+    samples, part, _ = find_samples(args, settings or {})
     return part, len(samples)
 
 
@@ -118,8 +119,86 @@ def test_mistakes(models, here, capsys):
     assert main(["evaluate", str(models / "unnamed.keras"), "others"]) == 2
     assert "3 classes without names, the data 2" in capsys.readouterr().err
     assert evaluate(models, "nowhere") == 2
-    assert "error: No data set. Received: data_dir='nowhere'" in capsys.readouterr().err
+    assert "error: No data set. Received: DATA='nowhere'" in capsys.readouterr().err
     (here / "others" / "rot").mkdir()
     (here / "others" / "rot" / "1.png").touch()
     assert evaluate(models, "others") == 1
     assert "None of the photographs could be read." in capsys.readouterr().err
+
+
+def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
+    """The run says `pets`, which is a folder beside that of the runs, wherever somebody is now."""
+    write_files(here / "a" / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
+    find_splits("a/pets", split_file=here / "a" / "runs" / "pets" / "split.json")
+    trained = {"data_dir": "pets"}
+    model = "a/runs/pets/model.keras"
+    assert parts(model, "a/pets", settings=trained)[1] == 3
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert parts(f"../{model}", "../a/pets", settings=trained)[1] == 3
+    shutil.copytree(here / "a" / "pets", here / "copy" / "pets")
+    assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
+    write_files(here / "other" / "pets", *[f"{name}/x{i}.png" for name in "abc" for i in range(9)])
+    assert parts(f"../{model}", "../other/pets", settings=trained) == ("all photographs", 27)
+
+
+def test_photographs_that_a_model_was_trained_on(here):
+    write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
+    args = build_parser().parse_args(["evaluate", "m.keras", "pets"])
+    _, part, remarks = find_samples(args, {"data_dir": "pets"})
+    assert part == "all photographs" and "trained on some of these photographs" in remarks[0]
+    assert find_samples(args, {"data_dir": "others"})[2] == []
+
+
+def test_in_the_folder_of_the_photographs(models, photographs, monkeypatch, capsys):
+    """What one command writes is no class of the next."""
+    monkeypatch.chdir(photographs)
+    for _ in range(2):
+        assert evaluate(models, ".") == 0
+        out, err = capsys.readouterr()
+        assert "all photographs of .: Samples(3 classes, 3 images" in out and err == ""
+        assert "evaluation/photos/" in out
+
+
+def test_figures_never_lie_among_photographs(models, photographs, capsys):
+    for place in (photographs, photographs / "rot"):
+        assert evaluate(models, str(photographs), "--output", str(place)) == 2
+        assert "would lie among the photographs" in capsys.readouterr().err
+    assert sorted(path.name for path in (photographs / "rot").iterdir()) == ["1 ü.png"]
+
+
+def test_names_with_a_dot_keep_apart(models, here, capsys):
+    for version in (1, 2):
+        write_photograph(here / f"shop.v{version}" / "rot" / "1.png", COLOURS["rot"])
+        write_photograph(here / f"shop.v{version}" / "grün" / "1.png", COLOURS["grün"])
+        assert evaluate(models, f"shop.v{version}") == 0
+        assert "holds an earlier run" not in capsys.readouterr().out
+    assert {path.name for path in (here / "evaluation").glob("[!.]*")} == {"shop.v1", "shop.v2"}
+
+
+def test_five_of_three_classes_say_nothing(models, photographs, here, capsys):
+    assert evaluate(models, str(photographs)) == 0
+    assert "within five" not in capsys.readouterr().out
+    page = (here / "evaluation" / "photos" / "report.html").read_text("utf-8")
+    assert "first five" not in page
+
+
+def test_the_limit_of_pixels(models, photographs, here, monkeypatch, capsys):
+    """Also where the mistakes are drawn: red is called blue here."""
+    (photographs / "rot").rename(photographs / "x")
+    (photographs / "blau").rename(photographs / "rot")
+    (photographs / "x").rename(photographs / "blau")
+    command = [str(photographs), "--output", "out", "--max-pixels"]
+    assert evaluate(models, *command, "98") == 1
+    assert "11×9 pixels are more than --max-pixels=98" in capsys.readouterr().err
+    asked = []
+    read = Samples.read
+    monkeypatch.setattr(
+        Samples,
+        "read",
+        lambda self, index, max_pixels=1: (asked.append(max_pixels), read(self, index, max_pixels))[
+            1
+        ],
+    )
+    assert evaluate(models, *command, "99") == 0
+    assert set(asked) == {99}

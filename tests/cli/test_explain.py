@@ -38,3 +38,51 @@ def test_figures_and_channels_that_were_asked_for(models, tmp_path, capsys):
     command = ["explain", str(models / "cin.keras"), *common, "--figure", "channels"]
     assert main([*command, "--channel", "2"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["1-channels.png", "1-decision.png"]
+
+
+def test_a_contrast_needs_two_photographs(models, tmp_path, capsys):
+    path = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    model, out = str(models / "cin.keras"), tmp_path / "out"
+    options = ["--figure", "contrast", "--output", str(out)]
+    assert main(["explain", model, path, *options]) == 2
+    assert "give at least two that can be read. Received: 1" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["explain", model, path, "no.png", *options]) == 1
+    assert "give at least two that can be read. Received: 1" in capsys.readouterr().err
+
+
+def test_a_channel_without_its_figures(models, tmp_path, capsys):
+    path = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    common = [path, "--channel", "1", "--output", str(tmp_path / "out")]
+    assert main(["explain", str(models / "cin.keras"), *common, "--figure", "decision"]) == 2
+    assert "--channel is for the figures channels and ranking" in capsys.readouterr().err
+    assert main(["explain", str(models / "c.keras"), *common]) == 2
+    assert "Received: --channel 1 for decision" in capsys.readouterr().err
+
+
+def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
+    write_photograph(tmp_path / "in" / "a" / "1.png", (9, 200, 70))
+    command = ["explain", str(models / "c.keras"), str(tmp_path / "in"), "--output"]
+    for place in ("in", "in/a"):
+        assert main([*command, str(tmp_path / place)]) == 2
+        assert "would lie among the photographs" in capsys.readouterr().err
+    for _ in range(2):  # what was written the first time is not explained the second time
+        assert main([*command, str(tmp_path / "in" / "new")]) == 0
+        assert capsys.readouterr().out.count("decision.png") == 1
+
+
+def test_a_name_that_leaves_no_room(models, tmp_path):
+    long = write_photograph(tmp_path / f"{'ü' * 125}.png", (9, 200, 70))
+    short = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    assert (
+        main(["explain", str(models / "c.keras"), long, short, "--output", str(tmp_path / "o")])
+        == 0
+    )
+    assert len(list((tmp_path / "o").glob("*-decision.png"))) == 2
+
+
+def test_the_limit_of_pixels(models, tmp_path, capsys):
+    path = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    command = ["explain", str(models / "c.keras"), path, "--output", str(tmp_path / "out")]
+    assert main([*command, "--max-pixels", "98"]) == 1
+    assert "11×9 pixels are more than --max-pixels=98" in capsys.readouterr().err

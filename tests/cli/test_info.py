@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import keras
 import pytest
@@ -39,3 +40,19 @@ def test_for_a_person(models, capsys):
     assert "3, without names" in capsys.readouterr().out
     assert main(["info", "nothing.keras"]) == 2
     assert capsys.readouterr().err.startswith("error: There is no file 'nothing.keras'")
+
+
+@pytest.mark.parametrize("metadata", [None, "", "[]", '{"keras_version": 3}'])
+def test_a_file_without_what_keras_notes_down(models, tmp_path, capsys, metadata):
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(models / "c.keras") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            if name != "metadata.json":
+                new.writestr(name, old.read(name))
+            elif metadata is not None:
+                new.writestr(name, metadata)
+    assert main(["info", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["saved"] is None and found["versions"] == {"python": "3.x"}
+    assert main(["info", str(path)]) == 0
+    assert "saved" not in capsys.readouterr().out

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import cin_keras
-from cin_keras.cli import main
+from cin_keras.cli import main, parser
+from cin_keras.data import decoding
 
 COMMANDS = ["train", "predict", "evaluate", "explain", "export", "info"]
 
@@ -53,7 +54,10 @@ def test_the_version(capsys):
     [
         (["teach"], "invalid choice: 'teach'"),
         (["predict", "model.keras"], "required: PATH"),
-        (["explain", "m.keras", "a.jpg", "--channel", "-1"], "invalid channel value: '-1'"),
+        (
+            ["explain", "m.keras", "a.jpg", "--channel", "-1"],
+            "argument --channel: must be a whole number of at least 0: '-1'",
+        ),
     ],
 )
 def test_mistakes(arguments, message, capsys):
@@ -67,3 +71,7 @@ def test_every_public_name_is_there_without_loading_it_first():
     assert cin_keras.__getattr__("CIN") is cin_keras.CIN
     with pytest.raises(AttributeError, match="no attribute 'NIC'"):
         cin_keras.NIC  # noqa: B018
+
+
+def test_the_limit_of_pixels_is_that_of_decoding():
+    assert parser.MAX_PIXELS == decoding.MAX_PIXELS

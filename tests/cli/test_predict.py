@@ -10,6 +10,7 @@ import pytest
 
 import cin_keras
 from cin_keras.cli import main
+from cin_keras.models.small_backbone import small_backbone
 from tests.cli.conftest import COLOURS, colour_model, colour_probabilities, write_photograph
 
 
@@ -114,7 +115,11 @@ def test_probabilities_of_the_model_are_taken_as_they_are(tmp_path, photographs,
     ("paths", "message"),
     [
         (["none.keras", "a.jpg"], "error: There is no file 'none.keras'"),
-        (["{c}", "a.jpg", "--image-size", "9"], "error: `image_size` must be that of the network"),
+        (["{c}", "a.jpg", "--image-size", "9"], "error: --image-size must be that of the network"),
+        (["{c}", ""], "argument PATH: must not be empty"),
+        (["{c}", "a.jpg", "--output", ""], "argument --output: must not be empty"),
+        (["{c}", "a.jpg", "--max-pixels", "0"], "argument --max-pixels: invalid"),
+        (["{c}", "a.jpg", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["{c}", "a.jpg", "--json", "--csv"], "not allowed with argument --json"),
         (["{c}", "a.jpg", "--top", "0"], "invalid positive int value: '0'"),
     ],
@@ -194,3 +199,78 @@ def test_a_device_and_a_link_stay_what_they_are(models, photographs, tmp_path):
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
     assert (tmp_path / "link").is_symlink()
     assert len((tmp_path / "found.txt").read_text().splitlines()) == 3
+
+
+def test_names_of_any_kind(models, tmp_path, monkeypatch, capsys):
+    """One line a photograph, and what JSON says is the name; a bad one never stops the rest."""
+    monkeypatch.chdir(tmp_path)
+    names = ["two\nlines.png", "a\u2028b\x85c.png", os.fsdecode(b"caf\xe9.png"), "\x1b[31m.png"]
+    for name in names:
+        write_photograph(tmp_path / "odd" / name, COLOURS["rot"])
+    command = ["predict", str(models / "c.keras"), "odd"]
+    assert main([*command, "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(json.loads(line)["path"] for line in lines) == sorted(f"odd/{n}" for n in names)
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all(line.endswith(".png: rot 97.6%") for line in lines)
+    assert "\x1b" not in "".join(lines)
+    assert main([*command, "--csv"]) == 0
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert {"odd/two\nlines.png", "odd/\x1b[31m.png"} <= {row["path"] for row in rows}
+
+
+def test_a_list_with_bad_names(models, photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("loop.png", "loop.png")
+    os.mkfifo("pipe.png")
+    bad = [b"a\0b.png", b"x" * 5000, b"loop.png", b"pipe.png", b"/dev/null", b" ", b"no\xff.png"]
+    good = os.fsencode(photographs / "rot" / "1 ü.png")
+    listed = io.BytesIO(b"\n".join([good, *bad, good]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(listed))
+    assert main(["predict", str(models / "c.keras"), "-", "--json"]) == 1
+    out, err = capsys.readouterr()
+    entries = [json.loads(line) for line in out.splitlines()]
+    assert [os.fsencode(entry["path"]) for entry in entries] == [good, *bad, good]
+    assert [entry.get("class") for entry in entries] == ["rot", *[None] * len(bad), "rot"]
+    assert f"{len(bad)} could not be read." in err
+
+
+def test_more_classes_than_there_are(models, photographs, capsys):
+    command = ["predict", str(models / "c.keras"), str(photographs), "--csv", "--top", "9"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + 3 * 3
+    assert err == "--top 9 is more than the model has: 3 classes.\n"
+
+
+def test_the_limit_of_pixels(models, photographs, capsys):
+    command = ["predict", str(models / "c.keras"), str(photographs), "--json", "--max-pixels"]
+    assert main([*command, "98"]) == 1  # the photographs have 11 × 9
+    out, err = capsys.readouterr()
+    assert err.count("11×9 pixels are more than --max-pixels=98") == 3
+    assert all("--max-pixels=98" in json.loads(line)["error"] for line in out.splitlines())
+    assert main([*command, "99"]) == 0
+
+
+def test_a_size_that_leaves_nothing(tmp_path, photographs, capsys):
+    network = small_backbone(None, dtype="float32")
+    cin_keras.CIN(3, network, None, (None, None, 3)).save(tmp_path / "any.keras")
+    command = ["predict", str(tmp_path / "any.keras"), str(photographs), "--image-size"]
+    assert main([*command, "3"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --image-size must be at least 16 for this network. Received: --image-size=3\n"
+    )
+    assert main([*command, "16"]) == 0
+
+
+def test_closed_streams(models, photographs, tmp_path, monkeypatch):
+    """As after `<&- >&- 2>&-`, which cron may do."""
+    command = ["predict", str(models / "c.keras"), str(photographs), "no.png"]
+    with monkeypatch.context() as patch:
+        for name in ("stdin", "stdout", "stderr"):
+            patch.setattr(sys, name, None)
+        statuses = [main(command), main([*command, "--progress", "--output", str(tmp_path / "o")])]
+        statuses.append(main(["predict", str(models / "c.keras"), "-"]))
+    assert statuses == [1, 1, 2]
+    assert len((tmp_path / "o").read_text("utf-8").splitlines()) == 3

@@ -8,13 +8,23 @@ from matplotlib.patches import Rectangle
 
 from cin_keras.checks import check_labels
 from cin_keras.data import UnreadableImage
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation.accuracy import checked_probabilities
 from cin_keras.evaluation.confusions import order_of_mistakes
 from cin_keras.evaluation.text import plural, shorten
 from cin_keras.files import save_figure
 
 
-def worst_mistakes(samples, predicted_labels, probabilities, reference, path, count=12):
+def worst_mistakes(
+    samples,
+    predicted_labels,
+    probabilities,
+    reference,
+    path,
+    count=12,
+    *,
+    max_pixels=MAX_PIXELS,
+):
     """Draws the images a model got most wrong, each beside the class it was taken for.
 
     The mistakes come in the order of the probability of the predicted class minus that of the
@@ -28,6 +38,8 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
         reference: `cin_keras.data.Samples` of the same classes, usually the training set.
         path: Str or path, the PNG file to write; its folder is created.
         count: Int, at least 1, the most mistakes to draw. Defaults to 12.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
+            178,956,970.
 
     Returns:
         The `pathlib.Path` of the file.
@@ -78,15 +90,15 @@ def worst_mistakes(samples, predicted_labels, probabilities, reference, path, co
         members = np.flatnonzero(reference.labels == labels[1])
         pairs.append(
             (
-                samples.read(index),
-                first_readable(reference, members)[1],
+                samples.read(index, max_pixels),
+                first_readable(reference, members, max_pixels)[1],
                 [(samples.class_names[label], probabilities[index, label]) for label in labels],
             )
         )
     return save_figure(pair_sheet(pairs, title), path)
 
 
-def first_readable(samples, indices):
+def first_readable(samples, indices, max_pixels):
     """The first of these `samples` that can be decoded.
 
     Returns:
@@ -94,7 +106,7 @@ def first_readable(samples, indices):
     """
     for index in indices:
         with contextlib.suppress(UnreadableImage):
-            return int(index), samples.read(index)
+            return int(index), samples.read(index, max_pixels)
     return None, None
 
 

@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 
 from cin_keras.checks import check_size
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation.accuracy import (
     checked_probabilities,
     evaluate_predictions,
@@ -51,6 +52,7 @@ def write_report(
     validation=None,
     history=None,
     image_size=None,
+    max_pixels=MAX_PIXELS,
 ):
     """Writes a page that a person can read, with everything it shows in the one file.
 
@@ -77,6 +79,8 @@ def write_report(
         history: As for `cin_keras.evaluation.figures.learning_curves`, or `None`. Defaults to `None`.
         image_size: Int or `(height, width)` in pixels, as the model sees images. Defaults to
             `None`, the model's own; one that takes any size needs it.
+        max_pixels: Int ≥ 1, the limit under which the photographs were read. Defaults to
+            178,956,970.
 
     Returns:
         The `pathlib.Path` of the file.
@@ -111,7 +115,14 @@ def write_report(
     pairs = most_confused_pairs(counts, MOST_PAIRS)
     explained = isinstance(model, CIN)
     photographs = photographs_of(
-        pairs, model if explained else None, image_size, test, predicted, probabilities, train
+        pairs,
+        model if explained else None,
+        image_size,
+        test,
+        predicted,
+        probabilities,
+        train,
+        max_pixels,
     )
     splits = {"train": train, "validation": validation, "test": test}
     skipped = {

@@ -1,6 +1,7 @@
 """The pictures of two classes that are confused: photographs, and where the classes differ."""
 
 import base64
+import functools
 import io
 import pathlib
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from cin_keras.data.cropping import crop
+from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation.confusions import order_of_mistakes
 from cin_keras.evaluation.figures.mistakes import first_readable
 from cin_keras.explain import class_contrast_map, overlay
@@ -34,7 +36,16 @@ class Photograph(NamedTuple):
     contrast: np.ndarray | None
 
 
-def photographs_of(pairs, model, image_size, test, predicted, probabilities, train=None):
+def photographs_of(
+    pairs,
+    model,
+    image_size,
+    test,
+    predicted,
+    probabilities,
+    train=None,
+    max_pixels=MAX_PIXELS,
+):
     """For each confused pair of classes, a confused photograph and one of the other class.
 
     The confused one is the test photograph that the model got most wrong. The other is the first
@@ -52,17 +63,24 @@ def photographs_of(pairs, model, image_size, test, predicted, probabilities, tra
         predicted: Ints `(images,)`, the classes that test images were taken for.
         probabilities: Floats `(images, classes)`.
         train: `Samples`, or `None`. Defaults to `None`.
+        max_pixels: Int ≥ 1; larger images cannot be read. Defaults to 178,956,970.
 
     Returns:
         List with one `(confused, other)` a pair, each a `Photograph` or, where none can be read,
         `None`.
     """
+    first = functools.partial(first_photograph, image_size=image_size, max_pixels=max_pixels)
     wrong = order_of_mistakes(test.labels, predicted, probabilities)
     found = []
-    for pair in pairs:
-        confused = wrong[(test.labels[wrong] == pair.true) & (predicted[wrong] == pair.taken_for)]
-        found.append(first_photograph(test, confused, image_size))
-        found.append(photograph_of_class(pair.taken_for, image_size, test, probabilities, train))
+    for true, taken_for, *_ in pairs:
+        confused = wrong[(test.labels[wrong] == true) & (predicted[wrong] == taken_for)]
+        found.append(first(test, confused))
+        if train is not None:
+            found.append(first(train, np.flatnonzero(train.labels == taken_for)))
+        else:
+            members = np.flatnonzero(test.labels == taken_for)
+            surest = np.argsort(-probabilities[members, taken_for], kind="stable")
+            found.append(first(test, members[surest]))
     if model is None:
         shown = [photograph and photograph[0] for photograph in found]
     else:
@@ -70,23 +88,14 @@ def photographs_of(pairs, model, image_size, test, predicted, probabilities, tra
     return list(zip(shown[::2], shown[1::2]))
 
 
-def photograph_of_class(label, image_size, test, probabilities, train):
-    """The photograph to stand for a class, as `first_photograph`."""
-    if train is not None:
-        return first_photograph(train, np.flatnonzero(train.labels == label), image_size)
-    members = np.flatnonzero(test.labels == label)
-    surest = members[np.argsort(-probabilities[members, label], kind="stable")]
-    return first_photograph(test, surest, image_size)
-
-
-def first_photograph(samples, indices, image_size):
+def first_photograph(samples, indices, image_size, max_pixels):
     """The first of these `samples` that can be decoded, `None` if none can.
 
     Returns:
         `(photograph, seen)`: a `Photograph` without a map, and the same in the size that the
         model sees, uint8 `(*image_size, 3)`.
     """
-    index, image = first_readable(samples, indices)
+    index, image = first_readable(samples, indices, max_pixels)
     if image is None:
         return None
     scale = LONGER_SIDE / max(image_size)

@@ -1,0 +1,98 @@
+"""Standard output and standard error: there, one line a message, and no trouble at the end."""
+
+import contextlib
+import os
+import sys
+import unicodedata
+import warnings
+
+READER_GONE = 141  # what shells use for whoever writes to a pipe that nobody reads any more
+
+
+def open_standard_streams():
+    """Gives a process that was started without standard streams, as by `>&-`, ones of no effect.
+
+    Without them, files that it opens would get their numbers, and what libraries write to
+    standard error would end up in a file; and Python's own streams would be `None`.
+
+    Example:
+
+    >>> open_standard_streams()
+    """
+    number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+
+
+@contextlib.contextmanager
+def one_line_warnings():
+    """Shows every warning as one line on standard error, without the line of code it comes from.
+
+    Example:
+
+    ```python
+    with one_line_warnings():
+        cin_keras.data.image_folder("photographs")
+    ```
+    """
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        print(
+            f"warning: {one_line(' '.join(str(message).split()))}",
+            file=file or sys.stderr,
+            flush=True,
+        )
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def one_line(text):
+    """A text on one line that a terminal takes as text: what controls either is escaped.
+
+    Args:
+        text: Str, or anything with a `str`: perhaps the name of a file, which may hold anything.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> one_line("two\\nlines of grün.jpg")
+    'two\\\\nlines of grün.jpg'
+    """
+
+    def escaped(character):
+        controls = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        return repr(character)[1:-1] if controls else character
+
+    return "".join(map(escaped, str(text)))
+
+
+def stop(message, status=130):
+    """Prints a message on standard error and ends the process at once, from within `fit`, too.
+
+    Not by `sys.exit`: Python would wait at its end for the threads of the pipeline that was
+    interrupted, and these wait for Python, sometimes for ever.
+
+    Args:
+        message: Str, or `None` for no message.
+        status: Int, the exit status. Defaults to 130, which shells use for Ctrl-C.
+
+    Example:
+
+    ```python
+    stop("Interrupted.")
+    ```
+    """
+    for stream, text in ((sys.stdout, None), (sys.stderr, message)):
+        with contextlib.suppress(OSError):  # nobody may read any more
+            if text:
+                print(text, file=stream)
+            stream.flush()
+    os._exit(status)
