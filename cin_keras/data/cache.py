@@ -2,7 +2,7 @@
 
 What is kept is the whole decoded photograph, before it is cropped: width × height × 3 bytes, so
 that every crop has the same pixels as without a cache, at every size of the network. A file that
-cannot be decoded, or on disk one of more than `MAX_PIXELS`, is not kept; whoever reads it meets the same error as without a cache.
+cannot be decoded, or on disk one of more pixels than the samples' limit, is not kept; whoever reads it meets the same error as without a cache.
 """
 
 import dataclasses
@@ -16,14 +16,13 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
 
 FORMAT = 1  # of the file and of the rules by which images are decoded
 IMAGES_AT_A_TIME = 64  # decoded and not yet written
 # What a sample is called and whose class it is says nothing about its pixels.
-NOT_PIXELS = ("paths", "encoded", "labels", "class_names", "parts")
+NOT_PIXELS = ("paths", "encoded", "labels", "class_names", "parts", "max_pixels")
 
 
 def with_cache(samples, cache):
@@ -81,8 +80,9 @@ class MemoryCache:
     def __getattr__(self, name):
         return getattr(self._samples, name)
 
-    def read(self, index, max_pixels=MAX_PIXELS):
+    def read(self, index, max_pixels=None):
         """As `Samples.read`."""
+        max_pixels = self._samples.max_pixels if max_pixels is None else max_pixels
         pixels = self._images[index]
         if pixels is None or pixels[..., 0].size > max_pixels:
             pixels = np.asarray(self._samples.read(index, max_pixels=max_pixels))
@@ -121,8 +121,9 @@ class DiskCache:
     def __getattr__(self, name):
         return getattr(self._samples, name)
 
-    def read(self, index, max_pixels=MAX_PIXELS):
+    def read(self, index, max_pixels=None):
         """As `Samples.read`."""
+        max_pixels = self._samples.max_pixels if max_pixels is None else max_pixels
         offset, height, width = self._index[index]
         if height == 0 or height * width > max_pixels:
             return self._samples.read(index, max_pixels=max_pixels)

@@ -193,7 +193,7 @@ def _check_size(image, name, max_pixels):
             name,
             f"{image.width}×{image.height} pixels{', each counted twice,' * (times > 1)} are more "
             f"than max_pixels={max_pixels}, the limit that keeps a file from filling the memory",
-            f"If it is what it should be, pass `max_pixels={needed}` (--max-pixels {needed}).",
+            f"If it is what it should be, pass `max_pixels={needed}`.",
         )
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from cin_keras.checks import check_bool, check_int
-from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.pipeline import EpochCounter, check_shard, read_in_batches
 from cin_keras.data.samples import check_samples
 from cin_keras.data.skipping import replacements
@@ -19,7 +18,7 @@ def image_dataset(
     seed=0,
     start_epoch=0,
     on_error="raise",
-    max_pixels=MAX_PIXELS,
+    max_pixels=None,
     cache=None,
     shard=None,
 ):
@@ -42,8 +41,8 @@ def image_dataset(
             seed, epoch and position (of another class, with that class's label, where the class
             has no good one), so that an epoch keeps its length. A bad file is read once and
             listed once; see `SkippedImages`. Defaults to `"raise"`.
-        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
-            178,956,970.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded; or `None` for the
+            limit of the samples. Defaults to `None`.
         cache: `None`, `"memory"`, or a folder on disk, to decode every image only once; see
             `cin_keras.data.with_cache`. The pixels are the same. Defaults to `None`.
         shard: `None`, or `(index, count)`, the part of one of `count` hosts, `index` from 0:

@@ -9,7 +9,6 @@ import functools
 import numpy as np
 
 from cin_keras.checks import check_bool, check_choice, check_int, check_number
-from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.pipeline import EpochCounter, check_shard, read_in_batches
 from cin_keras.data.samples import check_samples
 from cin_keras.data.skipping import replacements
@@ -27,7 +26,7 @@ def pair_dataset(
     augment="crop",
     start_epoch=0,
     on_error="raise",
-    max_pixels=MAX_PIXELS,
+    max_pixels=None,
     cache=None,
     shard=None,
     split_batches=False,
@@ -66,8 +65,8 @@ def pair_dataset(
             full, labels are those of the images shown, and an epoch remains a function of seed
             and number. A bad file is read once and listed once; see `SkippedImages`. Defaults to
             `"raise"`.
-        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded. Defaults to
-            178,956,970.
+        max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded; or `None` for the
+            limit of the samples. Defaults to `None`.
         cache: `None`, `"memory"`, or a folder on disk, to decode every image only once; see
             `cin_keras.data.with_cache`. The pixels are the same. Defaults to `None`.
         shard: `None`, or `(index, count)`, the part of one of `count` hosts, `index` from 0:

@@ -6,7 +6,7 @@ import numpy as np
 from cin_keras.checks import check_choice, check_int, check_size
 from cin_keras.data.cache import with_cache
 from cin_keras.data.cropping import crop
-from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage
+from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.rand_augment import rand_augment
 from cin_keras.data.skipping import SkippedImages
 
@@ -96,7 +96,8 @@ class Reader:
     Args:
         samples: `Samples`.
         on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
-        max_pixels: As for `cin_keras.data.decode`. Defaults to 178,956,970.
+        max_pixels: As for `cin_keras.data.decode`, or `None` for the limit of the samples. Defaults
+            to `None`.
         replacements: With `"skip"`, a function from epoch, position and index to the indices
             that may stand in for that image, the best first; or `None` to leave it out. Defaults
             to `None`.
@@ -109,10 +110,12 @@ class Reader:
         ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
     """
 
-    def __init__(self, samples, on_error="raise", max_pixels=MAX_PIXELS, replacements=None):
+    def __init__(self, samples, on_error="raise", max_pixels=None, replacements=None):
         self.samples = samples
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
-        self.max_pixels = check_int("max_pixels", max_pixels, least=1)
+        if max_pixels is not None:
+            max_pixels = check_int("max_pixels", max_pixels, least=1)
+        self.max_pixels = max_pixels
         self.replacements = replacements
         self.skipped = SkippedImages(samples)
         self.shortens = on_error == "skip" and replacements is None

@@ -40,6 +40,9 @@ class Samples:
             upright and without its bottom strip, that `read` returns; what of it lies outside the
             image is left out. `boxes` and `parts` count from its corner. See `crop_to_boxes`.
             Defaults to `None`.
+        max_pixels: Int ≥ 1; `read` refuses an image of more pixels, as `cin_keras.data.decode`
+            does. For another limit, `dataclasses.replace(samples, max_pixels=...)`. Defaults to
+            178,956,970.
 
     Raises:
         ValueError: If the lengths differ, there is no sample, a label is no class, a class name
@@ -62,6 +65,7 @@ class Samples:
     parts: tuple | None = None
     bottom_strips: np.ndarray | None = None
     crops: np.ndarray | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
         paths = check_list("paths", self.paths)
@@ -98,6 +102,7 @@ class Samples:
                     f"Received: bottom_strips={short(self.bottom_strips)}"
                 )
             values["bottom_strips"] = strips.astype("int32")
+        values["max_pixels"] = check_int("max_pixels", self.max_pixels, least=1)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -130,6 +135,7 @@ class Samples:
             paths=pick(self.paths),
             labels=self.labels[indices],
             class_names=self.class_names,
+            max_pixels=self.max_pixels,
             **{name: pick(getattr(self, name)) for name in _OPTIONAL},
         )
 
@@ -244,6 +250,7 @@ class Samples:
                 [np.array([number[n] for n in item.class_names])[item.labels] for item in together]
             ),
             class_names=class_names,
+            max_pixels=max(item.max_pixels for item in together),
             **{name: gather(name) for name in _OPTIONAL},
         )
 
@@ -352,12 +359,13 @@ class Samples:
             ordered, np.searchsorted(self.labels[ordered], np.arange(1, self.num_classes))
         )
 
-    def read(self, index, max_pixels=MAX_PIXELS):
+    def read(self, index, max_pixels=None):
         """Decodes one sample, by the rules of `cin_keras.data.decode`.
 
         Args:
             index: Int, which sample.
-            max_pixels: Int ≥ 1; an image of more pixels is refused. Defaults to 178,956,970.
+            max_pixels: Int ≥ 1; an image of more pixels is refused; or `None` for the limit of these
+                samples. Defaults to `None`.
 
         Returns:
             A `PIL.Image.Image` in mode RGB, upright as its EXIF orientation says, transparent
@@ -368,6 +376,7 @@ class Samples:
                 decoded, or nothing of it is left to see; it names the file.
         """
         source = self.paths[index] if self.encoded is None else self.encoded[index]
+        max_pixels = self.max_pixels if max_pixels is None else max_pixels
         return self._cut(decode(source, name=self.paths[index], max_pixels=max_pixels), index)
 
     def encoded_bytes(self, index):

@@ -133,6 +133,13 @@ def main(arguments=None):
         return 130
     if not len(verification.readable) and not verification.problems:
         parser.error(f"There is no image in {args.folder!r}.")
+    verification = dataclasses.replace(
+        verification,
+        problems=tuple(
+            dataclasses.replace(f, message=f.message.replace("max_pixels=", "--max-pixels "))
+            for f in verification.problems
+        ),
+    )
     if args.json:
         print(json.dumps(as_dict(args.folder, verification, others), indent=2))
     else:

@@ -1,7 +1,9 @@
 """Training on somebody's own photographs: the options, and which photograph is where."""
 
+import dataclasses
 import pathlib
 
+from cin_keras.checks import positive
 from cin_keras.training.options import filled, recipe_parser, settle
 
 
@@ -29,7 +31,52 @@ def folder_parser(command, settings):
     parser.add_argument(
         "--split-file", metavar="FILE", type=filled, help="split.json of a run, to split as it did"
     )
+    add_table_options(parser)
+    add_max_pixels(parser)
     return parser
+
+
+def add_table_options(parser):
+    """Adds to a parser the options that say how a CSV table is to be read."""
+    for name, metavar, help in (
+        ("--path-column", "NAME", "of a table: column of the photographs (path)"),
+        ("--label-column", "NAME", "of a table: column of the classes (label)"),
+        ("--split-column", "NAME", "of a table: column of train, val and test (split)"),
+        ("--delimiter", "C", "of a table: what parts its cells (, ; | or a tab, as it has)"),
+        ("--class-names", "FILE", "of a table: its classes in their order, a line each"),
+    ):
+        parser.add_argument(name, metavar=metavar, type=filled, help=help)
+
+
+def add_max_pixels(parser):
+    """Adds to a parser the option that says how large a photograph may be."""
+    parser.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=positive(int),
+        help="larger photographs cannot be read (178956970)",
+    )
+
+
+def table_options(args):
+    """What `add_table_options` has read, as arguments of `cin_keras.data.find_splits`.
+
+    Raises:
+        ValueError: If the file of class names is no text.
+        FileNotFoundError: If it is not there.
+    """
+    options = {
+        name: getattr(args, name)
+        for name in ("path_column", "label_column", "split_column", "delimiter")
+        if getattr(args, name) is not None
+    }
+    if options.get("delimiter") == "\\t":  # as a shell passes on what is typed
+        options["delimiter"] = "\t"
+    if args.class_names is not None:
+        from cin_keras.data.listings import read_lines
+
+        options["class_names"] = read_lines(args.class_names)
+    return options
 
 
 def settle_folder(args, settings):
@@ -93,7 +140,8 @@ def folder_samples(args, run):
     if split_file and not pathlib.Path(split_file).is_file():
         raise FileNotFoundError(f"There is no such file. Received: split_file={str(split_file)!r}")
     try:
-        parts = find_splits(args.data_dir, seed=args.seed, split_file=split_file)
+        options = table_options(args)
+        parts = find_splits(args.data_dir, seed=args.seed, split_file=split_file, **options)
     except (FileNotFoundError, ValueError) as error:
         if not goes_on:
             raise
@@ -107,4 +155,6 @@ def folder_samples(args, run):
     root = root.parent if root.is_file() else root
     about = {"data": args.data_dir, "seed": args.seed}
     run.when_begun(lambda: save_split(own_file, parts, root, about))
-    return tuple(parts.values())
+    if args.max_pixels is None:
+        return tuple(parts.values())
+    return tuple(dataclasses.replace(part, max_pixels=args.max_pixels) for part in parts.values())

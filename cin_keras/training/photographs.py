@@ -6,10 +6,9 @@ import hashlib
 import os
 import re
 
-import keras
-
 from cin_keras.data import UnreadableImage
 from cin_keras.data.listings import first_few
+from cin_keras.progress import progress_bar
 from cin_keras.training.command import decisive
 
 _SHOW_PROGRESS_ABOVE = 1000  # photographs to read
@@ -36,14 +35,15 @@ def find_unreadable(samples):
         except UnreadableImage as error:
             return error
 
-    bar = keras.utils.Progbar(len(samples), unit_name="image")
     found = {}
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    with (
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
+        progress_bar(len(samples), "image", len(samples) > _SHOW_PROGRESS_ABOVE) as bar,
+    ):
         for index, error in enumerate(threads.map(error_of, range(len(samples)))):
             if error is not None:
                 found[index] = error
-            if len(samples) > _SHOW_PROGRESS_ABOVE:
-                bar.add(1)
+            bar.update()
     return found
 
 

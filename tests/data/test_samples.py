@@ -359,3 +359,17 @@ def test_wrong_crops_and_strips(arguments, message):
 
 def test_one_class_and_one_image_in_words():
     assert repr(Samples(["a"], [0], ["cat"])) == "Samples(1 class, 1 image, 1–1 a class)"
+
+
+def test_the_limit_of_pixels_stays_with_the_samples():
+    limited = make([0, 1, 0, 1], encoded=[WHOLE] * 4, max_pixels=255)
+    assert {part.max_pixels for part in (limited.subset([1]), *limited.split(0.5))} == {255}
+    with pytest.raises(ValueError, match="'0.jpg' .16×16 pixels are more than max_pixels=255"):
+        limited.read(0)
+    assert limited.read(0, max_pixels=256).size == (16, 16)
+    data = image_dataset(limited, 8, on_error="skip")
+    assert list(data) == [] and len(data.skipped) == 4
+    assert len(list(image_dataset(limited, 8, max_pixels=256))) == 1
+    assert limited.join(make()).max_pixels == make().max_pixels
+    with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1"):
+        make(max_pixels=0)

@@ -131,7 +131,7 @@ def test_wrong_arguments(folder, capsys, monkeypatch, arguments, message):
 
 def test_the_limit_of_pixels(folder, capsys):
     status, output = run(capsys, folder, "--max-pixels", 255)
-    assert status == 1 and output.count("16×16 pixels are more than max_pixels=255") == 3
+    assert status == 1 and output.count("16×16 pixels are more than --max-pixels 255") == 3
 
 
 def test_an_interrupt_is_said(folder, capsys, monkeypatch):

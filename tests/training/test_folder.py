@@ -228,3 +228,26 @@ def test_nothing_is_no_folder_and_no_number(capsys, arguments):
     assert main(["train", *arguments]) == 2
     err = capsys.readouterr().err
     assert "must not be empty" in err or "must be a whole number from 0" in err
+
+
+def test_the_columns_of_a_table(tmp_path, train, capsys):
+    write_pets(tmp_path / "photos", "a", "b", count=8)
+    rows = [f"photos/{c}/{i}.png;{k}" for k, c in enumerate("ab") for i in range(8)]
+    (tmp_path / "t.csv").write_text("\n".join(["file;kind", *rows]), "utf-8-sig")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    assert "has no column 'path'; its columns are file, kind. --path-column" in refuse(
+        capsys, "t.csv"
+    )
+    columns = ["--path-column", "file", "--label-column", "kind", "--class-names", "names.txt"]
+    for delimiter in ([], ["--delimiter", ";"]):
+        run = train("t.csv", *columns, *delimiter, "--output", f"run{len(delimiter)}")
+        assert run.class_names == ["cat", "dog"] and len(run.train) == 12
+    assert train("t.csv", *columns, "--output", "run0", "--resume").train
+    assert "--label-column is for a CSV table" in refuse(capsys, "photos", "--label-column", "x")
+
+
+def test_photographs_of_many_pixels(tmp_path, train, capsys):
+    write_pets(tmp_path / "photos", "a", "b")
+    message = refuse(capsys, "photos", "--max-pixels", "15")
+    assert "4×4 pixels are more than --max-pixels=15" in message
+    assert train("photos", "--max-pixels", "16").train
