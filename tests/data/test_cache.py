@@ -8,8 +8,6 @@ from PIL import Image
 from cin_keras.data import Samples, image_dataset, pair_dataset, with_cache
 from tests.data.small_sets import encode
 
-pytestmark = pytest.mark.one_backend
-
 
 def noise(seed, width=20, height=16):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), "uint8")

@@ -6,8 +6,6 @@ import pytest
 from cin_keras.data import cub_200_2011
 from tests.data.small_sets import CUB_FILES, write_cub_200_2011
 
-pytestmark = pytest.mark.one_backend
-
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
 
 

@@ -13,8 +13,6 @@ from cin_keras.data import Samples, UnreadableImage, decode, image_dataset, pair
 from cin_keras.data.decoding import FORMATS, MAX_PIXELS
 from tests.data.small_sets import encode
 
-pytestmark = pytest.mark.one_backend
-
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), "uint8")
 

@@ -13,8 +13,6 @@ from cin_keras.data.drawn_cars import (
     drawn_cars,
 )
 
-pytestmark = pytest.mark.one_backend
-
 PARTS = {"front wheel", "rear wheel", "lamp", "grille", "roof", "spoiler"}
 
 

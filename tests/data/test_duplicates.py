@@ -5,8 +5,6 @@ import pytest
 from cin_keras.data import Samples, find_duplicates
 from tests.data.small_sets import write_files
 
-pytestmark = pytest.mark.one_backend
-
 
 def samples_of(root, contents, labels=None):
     for name, content in contents.items():

@@ -5,8 +5,6 @@ from PIL import Image
 from cin_keras.data import fgvc_aircraft, image_dataset, pair_dataset
 from tests.data.small_sets import AIRCRAFT, FAMILIES, MANUFACTURERS, encode, write_fgvc_aircraft
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.fixture
 def folder(tmp_path):

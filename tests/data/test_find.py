@@ -18,8 +18,6 @@ from tests.data.small_sets import (
     write_stanford_cars,
 )
 
-pytestmark = pytest.mark.one_backend
-
 
 def write_table(root, lines):
     (root / "table.csv").write_text("path,label,split\n" + "\n".join(lines) + "\n")

@@ -8,8 +8,6 @@ import pytest
 from cin_keras.data import image_folder
 from tests.data.small_sets import write_files
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.fixture
 def folder(tmp_path):

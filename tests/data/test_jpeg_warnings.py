@@ -7,8 +7,6 @@ import pytest
 from cin_keras.data.jpeg_warnings import jpeg_warnings
 from tests.data.small_sets import encode
 
-pytestmark = pytest.mark.one_backend
-
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
 WHOLE = encode(NOISE, "JPEG")
 HALF = WHOLE[: len(WHOLE) // 2] + b"\xff\xd9"

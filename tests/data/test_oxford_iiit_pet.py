@@ -3,8 +3,6 @@ import pytest
 from cin_keras.data import find_data_set, find_layout, find_splits, oxford_iiit_pet
 from tests.data.small_sets import write_files, write_oxford_iiit_pet
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.fixture
 def folder(tmp_path):

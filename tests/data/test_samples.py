@@ -7,8 +7,6 @@ from PIL import Image
 from cin_keras.data import Samples, find_duplicates, image_dataset, pair_dataset
 from tests.data.small_sets import encode
 
-pytestmark = pytest.mark.one_backend
-
 
 def make(labels=(0, 0, 0, 1, 1, 2), **kwargs):
     arguments = {

@@ -7,8 +7,6 @@ import pytest
 from cin_keras.data import Samples, load_split, random_splits, save_split
 from cin_keras.data.splits import split_name
 
-pytestmark = pytest.mark.one_backend
-
 
 def make(counts, root="data", names=None):
     names = names or [f"class {k}" for k in range(len(counts))]

@@ -11,8 +11,6 @@ from tests.data.small_sets import (
     write_combined_stanford_cars,
 )
 
-pytestmark = pytest.mark.one_backend
-
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "stanford_cars"
 
 

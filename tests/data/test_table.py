@@ -4,8 +4,6 @@ from cin_keras.data import from_table
 from cin_keras.data.table import table_splits
 from tests.data.small_sets import write_files
 
-pytestmark = pytest.mark.one_backend
-
 
 @pytest.fixture
 def folder(tmp_path):

@@ -8,8 +8,6 @@ from PIL import Image
 from cin_keras.data import Samples, verification, verify_images
 from tests.data.small_sets import coloured_samples, encode, from_arrays
 
-pytestmark = pytest.mark.one_backend
-
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (32, 32, 3), "uint8")
 JPEG = encode(np.kron(RNG.integers(0, 256, (8, 8, 3)), np.ones((32, 32, 1))), "JPEG")

@@ -14,8 +14,6 @@ from tests.data.small_sets import (
     write_fgvc_aircraft,
 )
 
-pytestmark = pytest.mark.one_backend
-
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), "uint8")
 
 
