@@ -3,8 +3,9 @@
 import argparse
 
 from cin_keras.checks import positive
+from cin_keras.training.command import as_typed
 from cin_keras.training.folder import folder_parser
-from cin_keras.training.options import as_typed, filled
+from cin_keras.training.options import filled
 from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
