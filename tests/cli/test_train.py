@@ -31,7 +31,7 @@ def test_a_folder_from_photographs_to_a_model_that_knows_them(tmp_path, monkeypa
     assert main(["evaluate", "runs/colours/model.keras", "colours"]) == 0
     assert "the test part by runs/colours/split.json" in capsys.readouterr().out
     metrics = json.loads(pathlib.Path("evaluation", "colours", "metrics.json").read_text("utf-8"))
-    assert metrics["images"] == 3 and metrics["settings"]["seed"] == 3
+    assert metrics["images"] == 2 and metrics["settings"]["seed"] == 3
 
 
 def test_mistakes(tmp_path, monkeypatch, capsys):
