@@ -1,7 +1,6 @@
 """What Keras has no public name for: the private names of Keras that this package uses, all here.
 
-Tried with Keras 3.11, 3.12, 3.13, 3.14 and 3.15; `tests/test_keras_internals.py` fails where Keras
-has changed one of them.
+Tried with Keras 3.15.1; `tests/test_keras_internals.py` fails where Keras has changed one of them.
 """
 
 
