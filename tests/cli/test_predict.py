@@ -53,7 +53,9 @@ def test_a_folder_of_photographs_with_bad_ones_among_them(models, tmp_path, capf
     for path in bad:
         assert errors.count(f"cannot read {path!r}: the file is empty\n") == 1
     assert "cannot read 'gone.jpg': there is no such file" in errors
-    assert errors.rstrip().endswith("4 could not be read.") and len(errors.splitlines()) == 5
+    assert errors.rstrip().endswith("4 could not be read.")
+    # TensorFlow may have had something to say of the machine, too.
+    assert sum(line.startswith("cannot read ") for line in errors.splitlines()) == 4
 
 
 def test_text_and_csv(models, photographs, capsys):
