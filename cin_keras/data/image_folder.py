@@ -348,8 +348,8 @@ class _Listing:
             )
         if self.results:
             warn(
-                f"{len(self.results)} folders in {self.root} hold results of cin_keras, no "
-                f"photographs, and are left out: {relative(self.results)}."
+                f"What is in {self.root} and holds results of cin_keras, no photographs, is left "
+                f"out: {relative(self.results)}."
             )
         if self.twice:
             warn(
