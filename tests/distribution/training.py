@@ -27,7 +27,7 @@ from cin_keras.optimizers import LayerwiseAdamW
 from tests.data.small_sets import encode
 from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone, tiny_cin
 
-PAIRS = 4
+PAIRS = 6
 TEST_IMAGES = 13
 
 
