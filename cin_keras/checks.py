@@ -17,7 +17,7 @@ def check_number(name, value, above=None, least=None, below=math.inf, most=None)
         most: Number that `value` must not exceed, or `None`; with `least`. Defaults to `None`.
 
     Returns:
-        `value`.
+        `value`, as an int or float of Python.
 
     Example:
 
@@ -42,7 +42,8 @@ def check_number(name, value, above=None, least=None, below=math.inf, most=None)
     if not fits:
         words = " and ".join(bounds) or "that is finite"
         raise ValueError(f"`{name}` must be a number {words}. Received: {name}={short(value)}")
-    return value
+    # JSON holds no other kinds of numbers.
+    return value if isinstance(value, (int, float)) else float(value)
 
 
 def check_int(name, value, least, most=None):

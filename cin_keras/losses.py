@@ -7,7 +7,7 @@ section 3.3: the total loss is `L_soft + α L_cont`.
 import keras
 from keras import ops
 
-from cin_keras.checks import check_number
+from cin_keras.checks import check_bool, check_number
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -113,7 +113,7 @@ class SoftmaxCrossentropy(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
-        self.from_logits = from_logits
+        self.from_logits = check_bool("from_logits", from_logits)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, least=0, below=1)
 
     def call(self, y_true, y_pred):

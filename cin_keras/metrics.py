@@ -1,4 +1,4 @@
-"""Accuracy for both kinds of labels."""
+"""Accuracy for both kinds of labels, and which way a logged number is better."""
 
 import keras
 from keras import ops
@@ -37,3 +37,22 @@ def accuracy(y_true, y_pred):
         numbers = ops.cast(ops.argmax(y_true, axis=-1), "int32")
     predicted = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
     return ops.cast(ops.equal(numbers, predicted), "float32")
+
+
+def better_way(name):
+    """Which way a number that a CIN logs gets better.
+
+    Args:
+        name: Str, a key of the logs, such as `"val_accuracy"` or `"contrastive_loss"`.
+
+    Returns:
+        `"min"` for losses, `"max"` for accuracies, `None` for other names.
+
+    Example:
+
+    >>> better_way("val_loss"), better_way("val_accuracy"), better_way("seconds")
+    ('min', 'max', None)
+    """
+    if name.endswith("loss"):
+        return "min"
+    return "max" if name.endswith("accuracy") else None

@@ -5,12 +5,15 @@ suits the classifier is far too large for φ. `cin_keras.models.TRAINING_RATES` 
 to suit `CIN`.
 """
 
+import difflib
 import math
+import warnings
 
 import keras
 
-from cin_keras.checks import check_number
+from cin_keras.checks import check_number, short
 from cin_keras.keras_internals import variable_index
+from cin_keras.layers.roles import ROLES, role_of
 
 
 class _Layerwise:
@@ -18,16 +21,23 @@ class _Layerwise:
 
     def __init__(self, learning_rate, rates=None, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.rates = dict(rates or {})
-        for name, factor in self.rates.items():
-            check_number(f"rates[{name!r}]", factor, least=0)
+        if rates is not None and not isinstance(rates, dict):
+            raise ValueError(
+                f"`rates` must be a dict from names to factors. Received: rates={short(rates)}"
+            )
+        self.rates = {
+            name: check_number(f"rates[{name!r}]", factor, least=0)
+            for name, factor in (rates or {}).items()
+        }
 
     def build(self, variables):
         super().build(variables)
         self.factors = [
-            math.prod(self.rates.get(part, 1.0) for part in variable.path.split("/"))
+            math.prod(factor for name, factor in self.rates.items() if name in _names_of(variable))
             for variable in variables
         ]
+        for name in self.rates:
+            _warn_unless_used(name, variables)
 
     def update_step(self, gradient, variable, learning_rate):
         factor = self.factors[variable_index(self, variable)]
@@ -35,6 +45,32 @@ class _Layerwise:
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
+
+
+def _names_of(variable):
+    """The names by which `rates` can mean a variable."""
+    parts = set(variable.path.split("/")) - set(ROLES)
+    return parts | {role_of(variable)} - {None}
+
+
+def _warn_unless_used(name, variables):
+    names = {found for variable in variables for found in _names_of(variable)}
+    if name in names:
+        return
+    if name not in ROLES:
+        close = difflib.get_close_matches(str(name), [*names, *ROLES], n=1)
+        advice = f", did you mean {close[0]!r}?" if close else "."
+        warnings.warn(
+            f"rates[{name!r}] changes nothing: no layer or weight that is trained has that "
+            f"name{advice}",
+            stacklevel=4,
+        )
+    elif any(name in variable.path.split("/") for variable in variables):
+        warnings.warn(
+            f"rates[{name!r}] changes nothing: it is for the layers of cin_keras, not for a layer "
+            f"of your own with the name {name!r}. Give that another name.",
+            stacklevel=4,
+        )
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -47,9 +83,11 @@ class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
     Args:
         learning_rate: Float or schedule. Defaults to 0.01.
         rates: Dict from the name of a layer or weight to the factor, a float ≥ 0, by which its
-            learning rate is multiplied. A name matches where it is a whole part of a variable's
-            path: `"phi"` matches `self_channel_interaction/phi/kernel`. Where several match,
-            their factors multiply. Defaults to `None`, no factors.
+            learning rate is multiplied. `"phi"` and `"psi"` are the φ and ψ of this package's
+            layers, wherever these stand, and nothing else. Any other name matches where it is a
+            whole part of a variable's path: `"classifier"` matches `classifier/kernel`. Where
+            several match, their factors multiply; one that matches nothing gives a warning when
+            the optimizer is built. Defaults to `None`, no factors.
         **kwargs: As for `keras.optimizers.SGD`.
 
     Raises:
@@ -59,7 +97,7 @@ class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
 
     >>> optimizer = cin_keras.optimizers.LayerwiseSGD(0.02, rates={"phi": 0.05}, momentum=0.9)
     >>> model = cin_keras.CIN(5, "mobilenet", weights=None, input_shape=(64, 64, 3))
-    >>> model.compile(optimizer, loss="sparse_categorical_crossentropy")
+    >>> model.compile(optimizer, loss=cin_keras.losses.SoftmaxCrossentropy())
     """
 
     def __init__(self, learning_rate=0.01, rates=None, **kwargs):

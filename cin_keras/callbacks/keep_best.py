@@ -5,7 +5,9 @@ import pathlib
 import keras
 import numpy as np
 
+from cin_keras.checks import short
 from cin_keras.files import remove_partial, whole_file
+from cin_keras.metrics import better_way
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -17,8 +19,8 @@ class KeepBest(keras.callbacks.Callback):
 
     Args:
         filepath: Path ending in `.keras`; its folder must exist.
-        monitor: Str, a key of the logs of an epoch, the larger the better. Defaults to
-            `"val_accuracy"`.
+        monitor: Str, a key of the logs of an epoch: a loss (`"val_loss"`) is the better the
+            smaller, any other number the larger. Defaults to `"val_accuracy"`.
 
     Attributes:
         best: Float, the best number so far, or `None`.
@@ -43,6 +45,10 @@ class KeepBest(keras.callbacks.Callback):
             raise ValueError(
                 f"`filepath` must end in '.keras'. Received: filepath={str(filepath)!r}"
             )
+        if not isinstance(monitor, str):
+            raise ValueError(
+                f"`monitor` must be a key of the logs, a str. Received: monitor={short(monitor)}"
+            )
         self.monitor = monitor
         self.best = None
         self.best_epoch = None
@@ -65,7 +71,8 @@ class KeepBest(keras.callbacks.Callback):
             # With weights that are not numbers, accuracy still is one.
             losses = [logs.get(name, 0.0) for name in ("loss", "val_loss")]
             good = np.isfinite(losses).all() and not np.isnan(value)
-            if good and (self.best is None or value > self.best):
+            sign = -1 if better_way(self.monitor) == "min" else 1
+            if good and (self.best is None or sign * value > sign * self.best):
                 return {"best": value, "best_epoch": epoch}
         return {"best": self.best, "best_epoch": self.best_epoch}
 

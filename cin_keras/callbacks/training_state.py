@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from cin_keras.callbacks.stop_on_non_finite import NonFiniteLoss
+from cin_keras.checks import check_list
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.keras_internals import global_seed_generator
 
@@ -75,7 +76,7 @@ class SaveTrainingState(keras.callbacks.Callback):
                 f"`settings` must be a dict that JSON can hold ({error}). "
                 f"Received: settings={settings!r}"
             ) from error
-        self.callbacks = list(callbacks)
+        self.callbacks = list(check_list("callbacks", callbacks))
         for callback in self.callbacks:
             if not (hasattr(callback, "get_state") and hasattr(callback, "set_state")):
                 raise TypeError(

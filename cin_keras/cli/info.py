@@ -41,7 +41,7 @@ def describe(model, path):
         Dict of what JSON can hold.
     """
     written = read_metadata(path)
-    inference = _count([weight for layer in model.layers for weight in layer.weights])
+    inference = _count([weight for layer in model.inference_layers for weight in layer.weights])
     settings, versions = split_settings(model.settings)
     if "keras_version" in written:
         versions["keras"] = written["keras_version"]
@@ -53,7 +53,9 @@ def describe(model, path):
         "image_size": model.image_size,
         "backbone": model.backbone_name or model.backbone.name,
         "feature_layer": model.feature_layer,
-        "feature_channels": model.backbone.output_shape[-1],
+        "feature_channels": model.backbone.output_shape[
+            -1 if model.data_format == "channels_last" else 1
+        ],
         "interaction": model.interaction_name,
         "contrast": model.contrast_name,
         "parameters": inference,

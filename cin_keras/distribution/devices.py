@@ -8,6 +8,7 @@ import os
 import keras
 import numpy as np
 
+from cin_keras.checks import check_int, check_list
 from cin_keras.distribution import processes
 from cin_keras.distribution.padding import batch_size, count_images, pad_batches
 from cin_keras.distribution.replicas import MirroredReplicas, Replicas
@@ -43,10 +44,10 @@ class Devices:
     """
 
     def __init__(self, names, rank=0, processes=1, replicas=None):
-        self.names = list(names)
+        self.names = list(check_list("names", names))
         self.count = len(self.names)
-        self.rank = rank
-        self.processes = processes
+        self.processes = check_int("processes", processes, least=1)
+        self.rank = check_int("rank", rank, least=0, most=self.processes - 1)
         self.is_chief = rank == 0
         self.shard = (rank, processes) if processes > 1 else None
         self.replicas = replicas or _ONE_DEVICE
@@ -67,7 +68,8 @@ class Devices:
         Raises:
             ValueError: If the devices cannot share the batch evenly.
         """
-        if global_batch % self.count or global_batch < 1:
+        global_batch = check_int("global_batch", global_batch, least=1)
+        if global_batch % self.count:
             raise ValueError(
                 f"A batch must divide by the number of devices, {self.count} "
                 f"({', '.join(self.names)}). Received: {global_batch}"
@@ -268,7 +270,7 @@ def _mirrored():
         yield Devices(names)
         return
     with tf.distribute.MirroredStrategy(names).scope():
-        yield Devices(names, replicas=MirroredReplicas(len(names)))
+        yield Devices(names, replicas=MirroredReplicas())
 
 
 @contextlib.contextmanager

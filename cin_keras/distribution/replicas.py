@@ -7,6 +7,8 @@ batch, and sum what belongs together.
 
 import contextlib
 
+import keras
+
 from cin_keras.distribution.batch_normalization import synchronize_batch_normalization
 from cin_keras.keras_internals import leave_gradients_unsummed
 
@@ -15,17 +17,27 @@ class Replicas:
     """One device, or several that behave as one.
 
     Attributes:
-        loss_divisor: Int, by which Keras' losses divide the mean over a replica's share.
         pads: Bool, whether evaluation fills batches up with rows that must not count.
         lockstep: Bool, whether there are several processes, which must come to the same decision
             at the same step.
     """
 
-    loss_divisor = 1
     lockstep = False
 
     def __init__(self, pads=False):
         self.pads = pads
+
+    @property
+    def loss_divisor(self):
+        """Int, by which Keras' losses divide the mean over a replica's share of the batch.
+
+        Also in a `tf.distribute` strategy of the user's own, without `distribute()`.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return 1
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
 
     def prepare_training(self, model):
         """Called as `fit` begins, with model and optimizer built."""
@@ -65,14 +77,10 @@ class MirroredReplicas(Replicas):
     """The replicas of a `tf.distribute.MirroredStrategy`.
 
     Keras sums the gradients, but clips each replica's own before: here they are summed first.
-
-    Args:
-        count: Int, the number of replicas.
     """
 
-    def __init__(self, count):
+    def __init__(self):
         super().__init__(pads=True)
-        self.loss_divisor = count
 
     def prepare_training(self, model):
         check_training(model)

@@ -11,6 +11,7 @@ from cin_keras.checks import check_choice
 from cin_keras.layers.feature_map import check_feature_map, check_pooling
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.layers.memory import image_by_image, in_row_blocks
+from cin_keras.layers.roles import give_role
 from cin_keras.layers.self_channel_interaction import SelfChannelInteraction, apply_rows
 
 
@@ -100,6 +101,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
                 )
             features = shape[1] * shape[2] * shape[3]
         self.psi.build((None, 2 * features))
+        give_role(self.psi, "psi")
 
     def call(self, inputs, return_self_interaction=False):
         self._check_pair(_shapes(inputs))

@@ -17,6 +17,7 @@ from cin_keras.layers.feature_map import (
     check_pooling,
     positions_by_channels,
 )
+from cin_keras.layers.roles import give_role
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -101,6 +102,7 @@ class ResidualConvolution(keras.layers.Layer):
             name="phi",
         )
         self.phi.build(input_shape)
+        give_role(self.phi, "phi")
         self.channels = channels
 
     def call(self, inputs):

@@ -114,7 +114,7 @@ class SelfChannelInteraction(ResidualConvolution):
             **kwargs,
         )
         self.scale = check_number("scale", scale, above=0)
-        self.positive = positive
+        self.positive = check_bool("positive", positive)
         self.block_rows = block_rows
         if block_rows is not None:
             self.block_rows = check_int("block_rows", block_rows, least=1)
@@ -128,6 +128,8 @@ class SelfChannelInteraction(ResidualConvolution):
                 shape=(),
                 initializer=keras.initializers.Constant(math.log(self.scale)),
                 dtype="float32",
+                # Whatever the compute dtype: it multiplies the logits.
+                autocast=False,
                 name="log_scale",
             )
 

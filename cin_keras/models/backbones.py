@@ -161,25 +161,49 @@ def _supplied_backbone(backbone, images, weights, feature_layer):
     if isinstance(backbone, keras.Sequential) and not backbone.built:
         backbone.build(images.shape)
     whole = backbone
-    if feature_layer is not None:
-        inputs = getattr(backbone, "inputs", None)
-        if not inputs:
-            raise ValueError(
-                "`feature_layer` needs a backbone that is a functional or sequential model. "
-                f"Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
-            )
-        features = _get_layer(backbone, feature_layer).output
-        backbone = keras.Model(inputs[0], features, name=backbone.name)
     expected = getattr(backbone, "input_shape", None) if backbone.built else None
     if isinstance(expected, tuple) and not _fits(images.shape, expected):
         raise ValueError(
             f"The backbone {backbone.name!r} takes images of shape {expected[1:]}; pass "
             f"`input_shape={expected[1:]}`. Received: input_shape={tuple(images.shape[1:])}"
         )
+    if feature_layer is not None:
+        backbone = _cut(backbone, images, feature_layer)
     features = backbone(images)
     _check_features(features, f"backbone {backbone.name!r}")
     _load_weights_file(weights, backbone.name, whole, backbone)
     return backbone, features
+
+
+def _cut(backbone, images, feature_layer):
+    """The supplied backbone up to one of the levels that it returns, or else to a layer."""
+    images = keras.Input(images.shape[1:], dtype="float32")
+    # A graph is cut open; of any other model the call is a layer of the new one.
+    inputs, outputs = getattr(backbone, "inputs", None), None
+    if inputs:
+        images, outputs = inputs[0], backbone.output
+    else:
+        outputs = backbone(images)
+    levels = outputs if isinstance(outputs, dict) else {}
+    for name, features in levels.items():
+        if str(name) == str(feature_layer):
+            return keras.Model(images, features, name=f"{backbone.name}_{name}")
+    if not inputs and not levels:
+        raise ValueError(
+            "`feature_layer` needs a backbone that is a functional or sequential model, or returns "
+            "a dict of levels. "
+            f"Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
+        )
+    if not inputs:
+        raise ValueError(
+            f"`feature_layer` must name a level of the backbone: {_list(levels)}. "
+            f"Received: feature_layer={feature_layer!r}"
+        )
+    return keras.Model(images, _get_layer(backbone, feature_layer).output, name=backbone.name)
+
+
+def _list(levels):
+    return ", ".join(repr(str(name)) for name in levels)
 
 
 def _fits(shape, expected):
@@ -201,9 +225,22 @@ def _get_layer(model, name):
 
 def _check_features(features, what):
     if not isinstance(features, keras.KerasTensor) or len(features.shape) != 4:
-        received = getattr(features, "shape", None) or type(features).__name__
+        received, advice = getattr(features, "shape", None) or type(features).__name__, ""
+        if isinstance(features, dict):
+            received = f"the levels {_list(features)}"
+            advice = ": choose one by `feature_layer`"
+        elif isinstance(features, (list, tuple)):
+            received = f"{len(features)} outputs"
+            advice = ": choose the layer of one by `feature_layer`"
+        elif isinstance(features, keras.KerasTensor) and len(features.shape) == 3:
+            advice = (
+                ": tokens, as of a Vision Transformer, must be put in rows and columns first, by "
+                "keras.layers.Reshape without the class token, say"
+            )
+        elif isinstance(features, keras.KerasTensor) and len(features.shape) == 2:
+            advice = ": take the backbone without its pooling and classifier"
         raise ValueError(
-            "The features must be one 4-D map, (batch, height, width, channels). "
+            f"The features must be one 4-D map, (batch, height, width, channels){advice}. "
             f"Received: {received} from {what}"
         )
 

@@ -9,13 +9,15 @@ comparisons. Defaults are what measured best, or as well as anything else, on ph
 nothing was better.
 """
 
+import contextlib
 import inspect
 import math
+import warnings
 
 import keras
 from keras import ops
 
-from cin_keras.checks import check_int, check_number
+from cin_keras.checks import check_bool, check_int, check_number, short
 from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
@@ -27,8 +29,11 @@ from cin_keras.models.backbones import (
     check_names_differ,
     dtype_policy_scope,
 )
+from cin_keras.models.checked_data import checked_evaluation, checked_fit, settle_modes
+from cin_keras.models.embedding import Embedding
 from cin_keras.models.interactions import build_interaction, check_contrast, check_interaction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
+from cin_keras.models.logits import logits_mistake
 from cin_keras.models.pair_batch import (
     check_single_images,
     holds_pairs,
@@ -151,6 +156,10 @@ class CIN(keras.Model):
             travel inside the `.keras` file and what `export` writes.
         image_size: `(height, width)`, or `None` if the network takes any size and nobody said.
         settings: Dict.
+        data_format: `"channels_last"` or `"channels_first"`.
+        layers: List of all layers: those of the graph from images to scores, and before the last of
+            them, the classifier, those of training alone, ψ with its contrast and the embedding.
+        inference_layers: List of those of the graph alone, which `export` writes.
 
     Example:
 
@@ -199,16 +208,21 @@ class CIN(keras.Model):
     ):
         num_classes = check_int("num_classes", num_classes, least=2)
         embedding_dim = check_int("embedding_dim", embedding_dim, least=1)
-        check_number("alpha", alpha, least=0)
-        check_number("dropout", dropout, least=0, below=1)
+        alpha = check_number("alpha", alpha, least=0)
+        margin = check_number("margin", margin, above=0)
+        scale = check_number("scale", scale, above=0)
+        dropout = check_number("dropout", dropout, least=0, below=1)
+        pooled = check_bool("pooled", pooled)
+        learnable_scale = check_bool("learnable_scale", learnable_scale)
         if classifier_activation not in (None, "softmax"):
             raise ValueError(
                 "`classifier_activation` must be None (logits) or 'softmax'. "
                 f"Received: classifier_activation={classifier_activation!r}"
             )
-        _check_input_shape(input_shape)
+        input_shape = _check_input_shape(input_shape)
         check_class_names(class_names, num_classes)
-        choose_image_size(image_size, _height_and_width(input_shape))
+        data_format = keras.config.image_data_format()
+        choose_image_size(image_size, _height_and_width(input_shape, data_format))
         check_settings(settings)
         check_interaction(
             interaction,
@@ -270,10 +284,7 @@ class CIN(keras.Model):
                 )
                 contrast_layer.build([features.shape, features.shape])
             if contrast is not None:
-                # Without a bias: it would move all embeddings alike.
-                embedding = keras.layers.Dense(
-                    embedding_dim, use_bias=False, dtype="float32", name="embedding"
-                )
+                embedding = Embedding(embedding_dim, dtype="float32", name="embedding")
                 seen = features if contrast == "cci" else z
                 described = seen.shape[1:] if descriptor == "flatten" else z_pooled.shape[1:]
                 _check_fixed_size(described)
@@ -312,6 +323,30 @@ class CIN(keras.Model):
             weighted_metrics=[accuracy],
         )
 
+    # === Layers ===
+
+    @property
+    def data_format(self):
+        """Keras' image data format as the model was first made; a loaded model keeps it."""
+        return self.pooling.data_format
+
+    @property
+    def inference_layers(self):
+        """The layers of the graph from images to scores, as of every functional model."""
+        return super().layers
+
+    @property
+    def training_layers(self):
+        """The layers that only training runs, ψ with its contrast and the embedding, if any."""
+        layers = (getattr(self, "contrast", None), getattr(self, "embedding", None))
+        return [layer for layer in layers if layer is not None]
+
+    @property
+    def layers(self):
+        """All layers; the classifier is the last, as people expect who freeze all others."""
+        *layers, last = self.inference_layers
+        return [*layers, *self.training_layers, last]
+
     # === What the model file says of itself ===
 
     @property
@@ -328,7 +363,7 @@ class CIN(keras.Model):
 
     @image_size.setter
     def image_size(self, image_size):
-        network_size = _height_and_width(self.input_shape[1:])
+        network_size = _height_and_width(self.input_shape[1:], self.data_format)
         self._image_size = choose_image_size(image_size, network_size)
 
     @property
@@ -381,10 +416,7 @@ class CIN(keras.Model):
     def _embed(self, z):
         """`h(Z')`, `(pairs, embedding_dim)`, of length 1."""
         described = self._pool(z) if self.descriptor == "average" else z
-        embedding = self.embedding(ops.reshape(described, (-1, self.embedding.kernel.shape[0])))
-        # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
-        squared = ops.sum(ops.square(embedding), axis=-1, keepdims=True)
-        return embedding * ops.rsqrt(ops.maximum(squared, 1e-12))
+        return self.embedding(ops.reshape(described, (-1, self.embedding.kernel.shape[0])))
 
     # === Training: the pair mathematics ===
 
@@ -425,6 +457,73 @@ class CIN(keras.Model):
             return ops.cast(ops.reshape(labels, (-1,)), "int32")
         return ops.argmax(labels, axis=-1)
 
+    # === Training: what it is given ===
+
+    def compile(self, *args, **kwargs):
+        """As `keras.Model.compile`, but refuses what would read the model's output wrongly.
+
+        Raises:
+            ValueError: For a loss or metric that takes the model's logits for probabilities, as
+                the string `"sparse_categorical_crossentropy"` does, or probabilities for logits.
+        """
+        given = inspect.signature(super().compile).bind(*args, **kwargs)
+        if mistake := self._logits_mistake(given.arguments):
+            raise ValueError(mistake)
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """As `keras.Model.compile_from_config`; of a file's loss, too, but with a warning."""
+        config = keras.saving.deserialize_keras_object(config)
+        if mistake := self._logits_mistake(config):
+            warnings.warn(mistake, stacklevel=2)
+        super().compile(**config)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def _logits_mistake(self, given):
+        names = ("loss", "metrics", "weighted_metrics")
+        return logits_mistake(
+            self.classifier_activation is None, **{name: given.get(name) for name in names}
+        )
+
+    def fit(self, *args, **kwargs):
+        """As `keras.Model.fit`, on pairs.
+
+        What cannot be trained on is refused before the first step: pairs for validation, and
+        labels that are no class (of a data set, before the step on their batch). `class_weight`
+        weighs every image by its class, and the contrastive loss of a pair by the mean of its two.
+        Callbacks with `mode="auto"` know that losses are to fall and accuracies to rise.
+
+        Raises:
+            ValueError: For data that a CIN cannot be trained or validated on.
+        """
+        given = inspect.signature(super().fit).bind(*args, **kwargs)
+        settle_modes(given.arguments.get("callbacks"))
+        with checked_fit(given.arguments, self.num_classes, self.embedding is not None):
+            return super().fit(*given.args, **given.kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, on single images; refuses labels that are no class."""
+        given = inspect.signature(super().evaluate).bind(*args, **kwargs)
+        self._evaluates = True
+        try:
+            with checked_evaluation(given.arguments, self.num_classes):
+                return super().evaluate(*given.args, **given.kwargs)
+        finally:
+            self._evaluates = False
+
+    def train_on_batch(self, *args, **kwargs):
+        """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""
+        given = inspect.signature(super().train_on_batch).bind(*args, **kwargs)
+        with checked_fit(given.arguments, self.num_classes, self.embedding is not None):
+            return super().train_on_batch(*given.args, **given.kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """As `keras.Model.test_on_batch`, on single images; refuses labels that are no class."""
+        given = inspect.signature(super().test_on_batch).bind(*args, **kwargs)
+        with checked_evaluation(given.arguments, self.num_classes):
+            return super().test_on_batch(*given.args, **given.kwargs)
+
     # === Training: the steps, in which JAX passes its state before the data ===
 
     def train_step(self, *args):
@@ -439,20 +538,13 @@ class CIN(keras.Model):
             return super().train_step(*state, data)
 
     def test_step(self, *args):
-        check_single_images(args[-1], "evaluate")
+        check_single_images(args[-1], "evaluate()")
         with self.replicas.evaluation_step():
             return super().test_step(*args)
 
     def predict_step(self, *args):
-        check_single_images(args[-1], "predict")
+        check_single_images(args[-1], "predict()")
         return super().predict_step(*args)
-
-    def evaluate(self, *args, **kwargs):
-        self._evaluates = True
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            self._evaluates = False
 
     def get_metrics_result(self):
         results = self.replicas.metrics_result(self.metrics, super().get_metrics_result)
@@ -549,10 +641,13 @@ class CIN(keras.Model):
             "settings": check_settings(self.settings),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
-            "frozen_layers": _frozen_layers(self),
+            "frozen_layers": [
+                *_frozen_layers(self.inference_layers),
+                *(layer.name for layer in self.training_layers if not layer.trainable),
+            ],
             # A model that is stored as a name says nothing of its layers itself.
             "second_frozen_layers": (
-                _frozen_layers(self.second_backbone) if self.second_backbone_name else []
+                _frozen_layers(self.second_backbone.layers) if self.second_backbone_name else []
             ),
         }
 
@@ -567,13 +662,20 @@ class CIN(keras.Model):
                 config[key] = keras.saving.deserialize_keras_object(
                     config[key], custom_objects=custom_objects
                 )
-        model = cls(**config)
+        with _data_format_scope(config.get("input_shape", (448, 448, 3))):
+            model = cls(**config)
         if not trainable:
             model.trainable = False
-        for index in frozen:
-            # To what it already is, TensorFlow does not pass the setting on to the sublayers.
-            model.layers[index].trainable = True
-            model.layers[index].trainable = False
+        for layer in model.training_layers:
+            if layer.name in frozen:
+                layer.trainable = False
+                if model.interaction is not None:  # which the contrast shares
+                    model.interaction.trainable = True
+        for index, layer in enumerate(model.inference_layers):
+            if index in frozen:
+                # To what it already is, TensorFlow does not pass the setting on to the sublayers.
+                layer.trainable = True
+                layer.trainable = False
         for index in second_frozen:
             model.second_backbone.layers[index].trainable = False
         return model
@@ -589,9 +691,9 @@ def _attributes():
     return [a for a in inspect.signature(CIN.__init__).parameters if a not in layers | of_keras]
 
 
-def _frozen_layers(model):
+def _frozen_layers(layers):
     """The numbers of the layers that are frozen whole."""
-    return [i for i, layer in enumerate(model.layers) if _is_frozen(layer)]
+    return [i for i, layer in enumerate(layers) if _is_frozen(layer)]
 
 
 def _is_frozen(layer):
@@ -617,14 +719,36 @@ def _check_fixed_size(described):
         )
 
 
-def _height_and_width(input_shape):
-    channels_last = keras.config.image_data_format() == "channels_last"
-    return input_shape[:2] if channels_last else input_shape[1:]
+def _height_and_width(input_shape, data_format):
+    return input_shape[:2] if data_format == "channels_last" else input_shape[1:]
+
+
+@contextlib.contextmanager
+def _data_format_scope(input_shape):
+    """Layers made inside have the image data format that a saved input shape tells.
+
+    It may have been another one than this program's.
+    """
+    before = keras.config.image_data_format()
+    first, last = (input_shape[axis] == 3 for axis in (0, -1))
+    if first != last:
+        keras.config.set_image_data_format("channels_first" if first else "channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def _check_input_shape(input_shape):
+    """Returns it as ints or `None`; ValueError unless it is the shape of an RGB image."""
     channels_last = keras.config.image_data_format() == "channels_last"
     expected = "(height, width, 3)" if channels_last else "(3, height, width)"
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
     if len(shape) != 3 or shape[2 if channels_last else 0] != 3:
-        raise ValueError(f"`input_shape` must be {expected}. Received: input_shape={input_shape}")
+        raise ValueError(
+            f"`input_shape` must be {expected}. Received: input_shape={short(input_shape)}"
+        )
+    return tuple(
+        None if size is None else check_int("height and width in input_shape", size, least=1)
+        for size in shape
+    )

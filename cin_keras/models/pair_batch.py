@@ -79,11 +79,11 @@ def unpack_pair_batch(data):
 
 
 def check_single_images(data, method):
-    """Raises ValueError if a batch given to `evaluate` or `predict` holds pairs of images."""
+    """Raises ValueError if a batch given to `evaluate`, say, holds pairs of images."""
     x = data[0] if isinstance(data, (tuple, list)) else data
     if is_pair(x):
         raise ValueError(
-            f"{method}() of a CIN takes single images, batches (images, labels) such as "
+            f"{method} of a CIN takes single images, batches (images, labels) such as "
             f"cin_keras.data.image_dataset(...) makes. Received: a pair, images of {_shapes(x)}"
         )
 

@@ -56,7 +56,8 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
 
     archive = keras.export.ExportArchive()
     network = keras.Model(model.input, [model.output, model.dropout.output], name=model.name)
-    forward = _as_tensorflow(network, archive, jax2tf_kwargs)
+    channels_first = model.data_format == "channels_first"
+    forward = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
     text = card(model)
     shape = model.input.shape
     names = model.class_names or [str(number) for number in range(model.num_classes)]
@@ -90,7 +91,6 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
                 fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8),
             )
         images = tf.cast(tf.ensure_shape(images, (None, height, width, 3)), tf.float32)
-        channels_first = keras.config.image_data_format() == "channels_first"
         return tf.transpose(images, (0, 3, 1, 2)) if channels_first else images
 
     def spec(dtype):
@@ -123,7 +123,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     (extra / "model_card.json").write_text(text)
 
 
-def _as_tensorflow(network, archive, jax2tf_kwargs):
+def _as_tensorflow(network, archive, jax2tf_kwargs, channels_first):
     """The network as a function of TensorFlow, its variables in the archive, each once."""
     import tensorflow as tf
 
@@ -147,7 +147,7 @@ def _as_tensorflow(network, archive, jax2tf_kwargs):
         return outputs
 
     sizes = ("batch", "height", "width", "channels")
-    if keras.config.image_data_format() == "channels_first":
+    if channels_first:
         sizes = ("batch", "channels", "height", "width")
     sizes = [name if size is None else str(size) for name, size in zip(sizes, network.input.shape)]
     converted = jax2tf.convert(

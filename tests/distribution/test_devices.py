@@ -32,11 +32,27 @@ def test_processes_share_the_global_batch():
     assert Devices(TWO).local_batch(6) == 6
 
 
-@pytest.mark.parametrize("batch", [0, 3])
+@pytest.mark.parametrize("batch", [1, 3])
 def test_a_batch_must_divide_by_the_devices(batch):
     message = rf"must divide by the number of devices, 2 \(cpu:0, cpu:1\). Received: {batch}"
     with pytest.raises(ValueError, match=message):
         Devices(TWO).local_batch(batch)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Devices("GPU:0"), "names='GPU:0'"),
+        (lambda: Devices(TWO, rank=1), "rank=1"),
+        (lambda: Devices(TWO, processes=True), "processes=True"),
+        (lambda: Devices(TWO).local_batch(0), "global_batch=0"),
+        (lambda: Devices(TWO).local_batch(True), "global_batch=True"),
+        (lambda: Devices(TWO).local_batch("8"), "global_batch='8'"),
+    ],
+)
+def test_wrong_arguments_are_named(make, named):
+    with pytest.raises(ValueError, match=f"Received: {named}"):
+        make()
 
 
 def test_a_process_refuses_the_images_of_all():
@@ -74,26 +90,26 @@ def test_a_model_belongs_to_the_devices_it_was_made_for():
 @pytest.mark.every_backend
 def test_metrics_that_would_count_the_filling_are_refused():
     model = tiny_cin()
-    model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("sgd", loss=model.loss, metrics=["accuracy"])
     with pytest.raises(
         ValueError, match=r"use compile\(weighted_metrics=...\). Received: metrics="
     ):
         Replicas(pads=True).prepare_evaluation(model)
     Replicas().prepare_evaluation(model)
-    model.compile("sgd", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    model.compile("sgd", loss=model.loss, weighted_metrics=["accuracy"])
     Replicas(pads=True).prepare_evaluation(model)
 
 
 @pytest.mark.every_backend
 def test_what_replicas_cannot_do_is_refused():
     model = tiny_cin()
-    loss = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
     model.compile("sgd", loss=loss)
     with pytest.raises(ValueError, match="a loss must be the mean.*Received: reduction='sum'"):
-        MirroredReplicas(2).prepare_training(model)
-    model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), loss=model.loss.name)
+        MirroredReplicas().prepare_training(model)
+    model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), loss="mse")
     with pytest.raises(ValueError, match="cannot accumulate gradients.*steps=2"):
-        MirroredReplicas(2).prepare_training(model)
+        MirroredReplicas().prepare_training(model)
 
 
 @pytest.mark.every_backend

@@ -33,7 +33,7 @@ def assert_refused(path, match, error=ValueError):
 @pytest.mark.every_backend
 def test_a_model_comes_back(tmp_path):
     model = tiny_cin()
-    model.compile(keras.optimizers.Adam(), loss="sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.Adam(), loss=cin_keras.losses.SoftmaxCrossentropy())
     model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
     for path in (tmp_path / "model.keras", str(tmp_path / "model.keras")):

@@ -1,0 +1,305 @@
+"""What `fit` and `evaluate` are given: labels and class weights, looked at before the first step.
+
+Keras' backends differ in what a label that is no class does: an error, a loss of NaN, or nothing.
+"""
+
+import contextlib
+import copy
+import itertools
+import sys
+import types
+
+import keras
+import numpy as np
+
+from cin_keras.checks import check_number, short
+from cin_keras.metrics import better_way
+from cin_keras.models.pair_batch import check_single_images, holds_pairs, is_pair
+
+
+def settle_modes(callbacks):
+    """Tells callbacks with `mode="auto"` which way losses and accuracies get better.
+
+    Keras knows it of its own metrics and of `loss` alone, and raises an error for others.
+
+    Args:
+        callbacks: What `fit` was given: one, a list, a `keras.callbacks.CallbackList`, or `None`.
+    """
+    for callback in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)):
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and getattr(callback, "mode", None) == "auto":
+            callback.mode = better_way(monitor) or "auto"
+
+
+@contextlib.contextmanager
+def checked_fit(given, num_classes, pairs_only):
+    """A context for `fit` or `train_on_batch` whose data are checked.
+
+    Args:
+        given: Dict of the method's arguments, in which the data are replaced.
+        num_classes: Int.
+        pairs_only: Bool, whether the model can be trained on nothing but pairs.
+
+    Raises:
+        ValueError: At once for arrays, and before the step on it for a batch.
+    """
+    x, y = given.get("x"), given.get("y")
+    if given.get("validation_split") and is_pair(x):
+        raise ValueError(
+            "`validation_split` would validate on pairs, and a CIN is validated on single images: "
+            "pass validation_data=(images, labels). "
+            f"Received: validation_split={given['validation_split']}"
+        )
+    validation = CheckedData(num_classes)
+    if given.get("validation_data") is not None:
+        given["validation_data"] = _checked_validation(given["validation_data"], validation)
+    weighs_pairs = pairs_only or is_pair(x)
+    if given.get("class_weight") is not None and y is None and not pairs_only:
+        batch, x = first_batch(x)
+        weighs_pairs = batch is not None and holds_pairs(batch)
+    training = CheckedData(num_classes, given.pop("class_weight", None) if weighs_pairs else None)
+    if y is None:
+        given["x"] = training.dataset(x)
+    else:
+        given["y"], given["sample_weight"] = training.arrays(y, given.get("sample_weight"))
+    with training.own_error(), validation.own_error():
+        yield
+
+
+@contextlib.contextmanager
+def checked_evaluation(given, num_classes):
+    """A context for `evaluate` or `test_on_batch` whose data are checked, as for `checked_fit`."""
+    checked = CheckedData(num_classes)
+    if given.get("y") is None:
+        given["x"] = checked.dataset(given.get("x"))
+    else:
+        checked.arrays(given["y"])
+    with checked.own_error():
+        yield
+
+
+def _checked_validation(data, checked):
+    if isinstance(data, (tuple, list)):
+        check_single_images(data, "The `validation_data`")
+        checked.arrays(data[1] if len(data) > 1 else None)
+        return data
+    batch, data = first_batch(data)
+    check_single_images(batch, "The `validation_data`")
+    return checked.dataset(data)
+
+
+class CheckedData:
+    """Checks the labels of every batch on the way to a model, and weighs pairs by class.
+
+    Arrays are checked at once; a `tf.data.Dataset`, a `keras.utils.PyDataset`, a generator and
+    PyTorch's `DataLoader` batch by batch, before the step that would use it.
+
+    Args:
+        num_classes: Int.
+        class_weight: Dict from class number to weight, or `None`. Defaults to `None`. Of single
+            images Keras takes care itself.
+
+    Attributes:
+        error: The ValueError that a batch has raised, or `None`. TensorFlow's data sets raise
+            another one in its place, with a page of text.
+
+    Raises:
+        ValueError: If `class_weight` is no such dict.
+    """
+
+    def __init__(self, num_classes, class_weight=None):
+        self.num_classes = num_classes
+        self.weights = None if class_weight is None else _class_weights(class_weight, num_classes)
+        self.error = None
+
+    @contextlib.contextmanager
+    def own_error(self):
+        """A context out of which the `error` comes as it was, whatever has become of it."""
+        try:
+            yield
+        except Exception:
+            if self.error is not None:
+                raise self.error from None
+            raise
+
+    def arrays(self, y, sample_weight=None):
+        """Labels and weights as Keras is to get them, from those of arrays or of one batch."""
+        for part in keras.tree.flatten(y):
+            self._check(part)
+        if self.weights is None or not is_pair(y):
+            return y, sample_weight
+        weights = tuple(self._weigh(part) for part in y)
+        if sample_weight is not None:
+            weights = tuple(_array(a) * b for a, b in zip(sample_weight, weights, strict=True))
+        return y, weights
+
+    def batch(self, data):
+        """A batch `(x, y)` or `(x, y, sample_weight)` with checked labels and its weights."""
+        if not isinstance(data, (tuple, list)) or not 2 <= len(data) <= 3:
+            return data
+        x, y, weights = (*data, None)[:3]
+        y, weights = self.arrays(y, weights)
+        return (x, y) if weights is None else (x, y, weights)
+
+    def dataset(self, x):
+        """A data set of any kind that `fit` takes, whose batches are checked as they come."""
+        if isinstance(x, keras.utils.PyDataset):
+            return _CheckedPyDataset(x, self)
+        if isinstance(x, types.GeneratorType):
+            return (self.batch(data) for data in x)
+        if _is_from("tensorflow", x, "element_spec"):
+            return self._tf_dataset(x)
+        if _is_from("torch", x, "collate_fn"):
+            loader = copy.copy(x)
+            loader.collate_fn = _Collate(x.collate_fn, self)
+            return loader
+        return x
+
+    def _tf_dataset(self, dataset):
+        import tensorflow as tf
+
+        spec = dataset.element_spec
+        is_one = isinstance(dataset, tf.data.Dataset)
+        if not is_one or not isinstance(spec, tuple) or not 2 <= len(spec) <= 3:
+            return dataset
+
+        def check(labels):
+            is_number = isinstance(labels, tf.Tensor) and (
+                labels.dtype.is_integer or labels.dtype.is_floating
+            )
+            if not is_number or labels.shape.rank == 2 and (labels.shape[1] or 1) > 1:
+                return labels
+
+            def on_host(array):
+                self._check(array)
+                return array
+
+            return tf.ensure_shape(tf.numpy_function(on_host, [labels], labels.dtype), labels.shape)
+
+        def weigh(labels):
+            return tf.ensure_shape(
+                tf.numpy_function(self._weigh, [labels], tf.float32), labels.shape[:1]
+            )
+
+        def change(x, y, weights=None):
+            y = tf.nest.map_structure(check, y)
+            if self.weights is not None and is_pair(y):
+                by_class = tuple(weigh(part) for part in y)
+                if weights is not None:
+                    by_class = tuple(tf.cast(a, b.dtype) * b for a, b in zip(weights, by_class))
+                weights = by_class
+            return (x, y) if weights is None else (x, y, weights)
+
+        return dataset.map(change)
+
+    def _check(self, labels):
+        try:
+            _check_labels(_array(labels), self.num_classes)
+        except ValueError as error:
+            self.error = error
+            raise
+
+    def _weigh(self, labels):
+        labels = _array(labels)
+        is_one_hot = labels.ndim == 2 and labels.shape[1] == self.num_classes
+        numbers = labels.argmax(axis=1) if is_one_hot else labels.reshape(-1).astype("int64")
+        return self.weights[numbers]
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    def __init__(self, dataset, checked):
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self.dataset = dataset
+        self.checked = checked
+
+    def __getitem__(self, index):
+        return self.checked.batch(self.dataset[index])
+
+    @property
+    def num_batches(self):
+        return self.dataset.num_batches
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def on_epoch_begin(self):
+        self.dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.dataset.on_epoch_end()
+
+
+class _Collate:
+    """What makes a batch of a `DataLoader`; a class, for worker processes that are spawned."""
+
+    def __init__(self, collate, checked):
+        self.collate = collate
+        self.checked = checked
+
+    def __call__(self, items):
+        return self.checked.batch(self.collate(items))
+
+
+def first_batch(dataset):
+    """The structure of a data set's batches, and the data set with that batch still in it.
+
+    Args:
+        dataset: What `fit` takes as `validation_data` but for arrays.
+
+    Returns:
+        `(batch, dataset)`; the batch is `None` where looking would cost something.
+    """
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset[0], dataset
+    if isinstance(dataset, types.GeneratorType):
+        batch = next(dataset, None)
+        return batch, (data for data in itertools.chain([batch], dataset))
+    return getattr(dataset, "element_spec", None), dataset
+
+
+def _is_from(package, x, attribute):
+    """Whether `x` is of a class of that package, found without importing it."""
+    if package not in sys.modules or not hasattr(x, attribute):
+        return False
+    return any(kind.__module__.startswith(f"{package}.") for kind in type(x).__mro__)
+
+
+def _array(x):
+    return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
+
+
+def _check_labels(labels, num_classes):
+    """ValueError for class numbers out of range; other labels are looked at elsewhere."""
+    is_number = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.floating)
+    if not is_number or labels.ndim > 2 or labels.ndim == 2 and labels.shape[1] != 1:
+        return
+    wrong = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
+    if wrong.any():
+        label = labels[wrong].reshape(-1)[0]
+        advice = ": subtract 1 if yours begin at 1" if label == num_classes else ""
+        raise ValueError(
+            f"Labels must be class numbers from 0 to {num_classes - 1}, as num_classes="
+            f"{num_classes}{advice}. Received: the label {label}"
+        )
+
+
+def _class_weights(class_weight, num_classes):
+    """An array of the weight of every class; those that are not named weigh 1."""
+    if not isinstance(class_weight, dict):
+        raise ValueError(
+            "`class_weight` must be a dict from class numbers to weights. "
+            f"Received: class_weight={short(class_weight)}"
+        )
+    weights = np.ones(num_classes, "float32")
+    for number, weight in class_weight.items():
+        if number not in range(num_classes):
+            raise ValueError(
+                f"`class_weight` must name classes from 0 to {num_classes - 1}. "
+                f"Received: class_weight={short(class_weight)}"
+            )
+        weights[int(number)] = check_number(f"class_weight[{number!r}]", weight, least=0)
+    return weights

@@ -1,0 +1,30 @@
+"""`h`: what the contrastive loss compares of an image."""
+
+import keras
+from keras import ops
+
+
+class Embedding(keras.layers.Dense):
+    """A fully connected layer to vectors of length 1, without a bias, which would move all alike.
+
+    A class of its own, for then a file of weights holds it under a name of its own.
+
+    Args:
+        embedding_dim: Int, the length of the vectors.
+        **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
+
+    Example:
+
+    >>> embeddings = Embedding(4)(np.ones((2, 8)))
+    >>> bool(np.allclose(np.linalg.norm(embeddings, axis=1), 1))
+    True
+    """
+
+    def __init__(self, embedding_dim, **kwargs):
+        super().__init__(embedding_dim, use_bias=False, **kwargs)
+
+    def call(self, inputs):
+        embedding = super().call(inputs)
+        # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
+        squared = ops.sum(ops.square(embedding), axis=-1, keepdims=True)
+        return embedding * ops.rsqrt(ops.maximum(squared, 1e-12))

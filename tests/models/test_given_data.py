@@ -1,0 +1,219 @@
+"""What people give to `fit`, `evaluate` and `compile` by habit: it works, or a sentence says why."""
+
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from tests.models.networks import pair_batch, tiny_backbone, tiny_cin, uncompiled
+
+pytestmark = pytest.mark.every_backend
+BACKEND = keras.backend.backend()
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def as_tf_data(batches):
+    import tensorflow as tf
+
+    def nested(x):
+        return tuple(map(nested, x)) if isinstance(x, tuple) else tf.TensorSpec(x.shape, x.dtype)
+
+    return tf.data.Dataset.from_generator(lambda: batches, output_signature=nested(batches[0]))
+
+
+def as_loader(batches):
+    import torch
+
+    class Items(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(batches)
+
+        def __getitem__(self, index):
+            return batches[index]
+
+    return torch.utils.data.DataLoader(Items(), batch_size=None, collate_fn=to_torch)
+
+
+def to_torch(batch):
+    import torch
+
+    return keras.tree.map_structure(torch.as_tensor, batch)
+
+
+FORMS = {
+    "arrays": lambda batches: batches[0],
+    "tf.data": as_tf_data,
+    "PyDataset": Batches,
+    "generator": lambda batches: (batch for batch in batches),
+}
+if BACKEND == "torch":
+    FORMS["DataLoader"] = as_loader
+
+
+def call(method, data, **kwargs):
+    """A method of the model on arrays or on a data set."""
+    if isinstance(data, tuple):
+        x, y, *weights = data
+        return method(x, y, sample_weight=weights[0] if weights else None, verbose=0, **kwargs)
+    return method(data, verbose=0, **kwargs)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_label_that_is_no_class_is_named_before_its_step(form):
+    images, labels = pair_batch()
+    wrong = (labels[0], labels[1] + 3)
+    model = uncompiled(tiny_cin())
+    named = r"class numbers from 0 to 2, as num_classes=3.* Received: the label [345]$"
+    with pytest.raises(ValueError, match=named):
+        call(model.fit, FORMS[form]([(images, wrong)]))
+    with pytest.raises(ValueError, match=named):
+        call(model.evaluate, FORMS[form]([(images[1], wrong[1])]))
+    assert np.isfinite(model.predict(images[0], verbose=0)).all()
+
+
+def test_labels_from_one_are_told_to_begin_at_zero():
+    images, labels = pair_batch()
+    model = tiny_cin()
+    ones = tuple(part + 1 for part in labels)
+    with pytest.raises(ValueError, match="subtract 1 if yours begin at 1. Received: the label 3"):
+        model.fit(images, ones, verbose=0)
+    with pytest.raises(ValueError, match="the label 3"):
+        model.train_on_batch(images, ones)
+    with pytest.raises(ValueError, match="the label 3"):
+        model.test_on_batch(images[0], np.array([[0], [3], [1], [2]]))
+    for label in (-1, 0.5, float("nan")):
+        with pytest.raises(ValueError, match=f"the label {label}"):
+            model.evaluate(images[0], np.array([0, 1, 2, label]), verbose=0)
+
+
+def test_later_batches_are_checked_too():
+    images, labels = pair_batch()
+    wrong = (images, (labels[0], labels[1] * 0 + 7))
+    steps = []
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps.append(batch)
+
+    model = tiny_cin()
+    with pytest.raises(ValueError, match="the label 7"):
+        data = as_tf_data([(images, labels), (images, labels), wrong])
+        model.fit(data, verbose=0, callbacks=[Count()])
+    assert steps == [0, 1]
+    assert np.isfinite(model.predict(images[0], verbose=0)).all()
+
+
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"DataLoader"}))
+def test_pairs_to_validate_on_are_refused_before_training(form):
+    images, labels = pair_batch()
+    model = tiny_cin()
+    before = model.predict(images[0], verbose=0)
+    with pytest.raises(ValueError, match="`validation_data` of a CIN takes single images"):
+        model.fit(images, labels, validation_data=FORMS[form]([(images, labels)]), verbose=0)
+    np.testing.assert_array_equal(model.predict(images[0], verbose=0), before)
+
+
+def test_validation_is_looked_at_before_training():
+    images, labels = pair_batch()
+    model = tiny_cin()
+    with pytest.raises(ValueError, match="the label 9"):
+        wrong = (images[0], labels[0] * 0 + 9)
+        model.fit(images, labels, validation_data=wrong, verbose=0)
+    with pytest.raises(ValueError, match=r"validation_data=\(images, labels\).*split=0.5"):
+        model.fit(images, labels, validation_split=0.5, verbose=0)
+    assert int(model.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_class_weights_weigh_the_images_of_pairs(form):
+    images, labels = pair_batch()
+    by_class = {0: 2.0, 2: 0.5}
+    weights = tuple(np.array([by_class.get(int(c), 1.0) for c in part]) for part in labels)
+    data = (images, labels)
+    model, expected = (uncompiled(tiny_cin()) for _ in range(2))
+    expected.set_weights(model.get_weights())
+    logs = call(model.fit, FORMS[form]([data]), class_weight=by_class).history
+    wanted = expected.fit(images, labels, sample_weight=weights, verbose=0).history
+    for name, values in wanted.items():
+        np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
+    assert wanted["loss"] != uncompiled(tiny_cin()).fit(images, labels, verbose=0).history["loss"]
+
+
+def test_class_weights_go_with_weights_and_one_hot_labels():
+    images, labels = pair_batch()
+    by_class = {0: 2.0, 2: 0.5}
+    given = tuple(np.arange(4.0) + side for side in (1, 2))
+    both = tuple(
+        w * np.array([by_class.get(int(c), 1.0) for c in part]) for w, part in zip(given, labels)
+    )
+    one_hot = tuple(np.eye(3, dtype="float32")[part] for part in labels)
+    first, second = (uncompiled(tiny_cin()) for _ in range(2))
+    second.set_weights(first.get_weights())
+    a = first.train_on_batch(images, one_hot, sample_weight=given, class_weight=by_class)
+    b = second.train_on_batch(images, labels, sample_weight=both)
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_class_weights_of_single_images_are_those_of_keras():
+    images, labels = pair_batch()
+    options = {"backbone": tiny_backbone(), "input_shape": (8, 8, 3), "contrast": None}
+    model = uncompiled(cin_keras.CIN(3, **options))
+    loss = model.evaluate(images[0], labels[0], verbose=0)[0]
+    assert model.fit(images[0], labels[0], class_weight={0: 0, 1: 0, 2: 0}, verbose=0).history[
+        "loss"
+    ] == [0]
+    assert loss > 0
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0, 3.0], {3: 1.0}, {0: -1.0}, {"a": 1.0}])
+def test_wrong_class_weights_are_named(weights):
+    images, labels = pair_batch()
+    with pytest.raises(ValueError, match="class_weight.*Received: class_weight"):
+        tiny_cin().fit(images, labels, class_weight=weights, verbose=0)
+
+
+MONITORS = ("val_accuracy", "accuracy", "val_loss", "loss", "classification_loss")
+
+
+def test_stock_callbacks_know_which_way_is_better(tmp_path):
+    images, labels = pair_batch()
+    validation = (images[0], labels[0])
+    model = tiny_cin()
+    modes = {}
+    callbacks = [keras.callbacks.TerminateOnNaN(), keras.callbacks.BackupAndRestore(tmp_path / "b")]
+    callbacks.append(keras.callbacks.CSVLogger(tmp_path / "log.csv"))
+    callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate))
+    for monitor in (*MONITORS, "contrastive_loss"):
+        modes[monitor] = [
+            keras.callbacks.EarlyStopping(monitor, patience=9, restore_best_weights=True),
+            keras.callbacks.ReduceLROnPlateau(monitor, patience=9),
+            keras.callbacks.ModelCheckpoint(
+                tmp_path / f"{monitor}.weights.h5", monitor, save_best_only=True,
+                save_weights_only=True,
+            ),
+        ]  # fmt: skip
+        callbacks += modes[monitor]
+    model.fit(images, labels, validation_data=validation, epochs=2, verbose=0, callbacks=callbacks)
+    for monitor, found in modes.items():
+        is_up = "accuracy" in monitor
+        assert {callback.mode for callback in found} == {"max" if is_up else "min"}
+        better, worse = (1.0, 0.0) if is_up else (0.0, 1.0)
+        assert found[0].monitor_op(better, worse) and (tmp_path / f"{monitor}.weights.h5").exists()
+
+
+def test_a_mode_that_was_given_stays():
+    images, labels = pair_batch()
+    stopping = keras.callbacks.EarlyStopping("accuracy", mode="min")
+    uncompiled(tiny_cin()).fit(images, labels, verbose=0, callbacks=stopping)
+    assert stopping.mode == "min"
