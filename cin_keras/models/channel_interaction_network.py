@@ -41,6 +41,12 @@ from cin_keras.models.pair_batch import (
     is_pair,
     unpack_pair_batch,
 )
+from cin_keras.models.save import (
+    check_saveable,
+    check_weights_file,
+    quantize_layers,
+    quantized_layers,
+)
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.serving.export import export_inference
 from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
@@ -567,6 +573,16 @@ class CIN(keras.Model):
 
     # === Saving ===
 
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`; ValueError for what could not be loaded again, such as HDF5."""
+        check_saveable(self, filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """As `keras.Model.load_weights`; ValueError for a file without ψ and the embedding."""
+        check_weights_file(self, filepath)
+        super().load_weights(filepath, *args, **kwargs)
+
     def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
         """Writes the inference path (no ψ, no embedding) for serving without this package.
 
@@ -641,6 +657,7 @@ class CIN(keras.Model):
             "settings": check_settings(self.settings),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
+            "quantized_layers": quantized_layers(self),
             "frozen_layers": [
                 *_frozen_layers(self.inference_layers),
                 *(layer.name for layer in self.training_layers if not layer.trainable),
@@ -657,6 +674,7 @@ class CIN(keras.Model):
         trainable = config.pop("trainable", True)
         frozen = config.pop("frozen_layers", [])
         second_frozen = config.pop("second_frozen_layers", [])
+        quantized = config.pop("quantized_layers", {})
         for key in ("backbone", "second_backbone", "dtype"):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(
@@ -664,6 +682,7 @@ class CIN(keras.Model):
                 )
         with _data_format_scope(config.get("input_shape", (448, 448, 3))):
             model = cls(**config)
+        quantize_layers(model, quantized)
         if not trainable:
             model.trainable = False
         for layer in model.training_layers:
@@ -676,7 +695,7 @@ class CIN(keras.Model):
                 # To what it already is, TensorFlow does not pass the setting on to the sublayers.
                 layer.trainable = True
                 layer.trainable = False
-        for index in second_frozen:
+        for index in set(second_frozen):
             model.second_backbone.layers[index].trainable = False
         return model
 

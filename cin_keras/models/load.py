@@ -1,5 +1,6 @@
 """Loading a saved CIN: never runs code from the file, and says what is wrong with another file."""
 
+import itertools
 import json
 import pathlib
 import warnings
@@ -9,7 +10,15 @@ import keras
 
 CLASS_NAME = "cin_keras>CIN"
 CONFIG = "config.json"
+METADATA = "metadata.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz")
+# Beyond these a file is refused before anything of it is unpacked: 8 MiB describe a network of
+# thousands of layers, and Keras does not compress.
+MAX_CONFIG = 8 * 2**20  # bytes of the description
+MAX_PARTS = 100_000  # lists and objects in it; EfficientNetB7 has 15,000
+MAX_RATIO = 20  # of all that is in the archive to the archive itself
+# What layers and a CIN call the numbers of their units.
+SIZES = ("num_classes", "embedding_dim", "projection_dim", "units", "filters", "input_dim")
 
 
 def load_model(filepath, custom_objects=None, compile=True):
@@ -30,7 +39,9 @@ def load_model(filepath, custom_objects=None, compile=True):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, holds something else or holds code (a lambda).
+        ValueError: If the file is damaged, holds something else or holds code (a lambda); if it
+            unfolds to more than 20 times its size, or has a description of more than 8 MiB or
+            100,000 parts, or of a network that has more units than its weights have bytes.
 
     Example:
 
@@ -91,6 +102,7 @@ def _read_config(path):
                     f"{name!r} is an archive that holds no Keras model: give the file that "
                     "model.save has written."
                 )
+            _check_sizes(name, file)
             if file.testzip() is not None:
                 raise zipfile.BadZipFile
             text = file.read(CONFIG)
@@ -100,6 +112,25 @@ def _read_config(path):
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name!r} is damaged: its description cannot be read.") from error
+
+
+def _check_sizes(name, file):
+    """ValueError for an archive that unfolds to what nobody would save."""
+    for member in file.infolist():
+        if member.filename in (CONFIG, METADATA) and member.file_size > MAX_CONFIG:
+            raise ValueError(
+                f"{name!r} is not loaded: its {member.filename} has {member.file_size:,} bytes, "
+                f"and the most that are read are {MAX_CONFIG:,}."
+            )
+    unfolded, packed = (
+        sum(getattr(member, size) for member in file.infolist())
+        for size in ("file_size", "compress_size")
+    )
+    if unfolded > MAX_RATIO * packed + MAX_CONFIG:
+        raise ValueError(
+            f"{name!r} is not loaded: its {packed:,} bytes unfold to {unfolded:,}, and the most "
+            f"that is unpacked is {MAX_RATIO} times as much."
+        )
 
 
 def _check_config(path, config):
@@ -112,26 +143,42 @@ def _check_config(path, config):
             f"{name!r} holds a model of the class {found}, not a CIN: use "
             "keras.saving.load_model for it."
         )
-    if _holds_code(config):
+    parts = list(itertools.islice(_parts(config), MAX_PARTS + 1))
+    if len(parts) > MAX_PARTS:
+        raise ValueError(
+            f"{name!r} is not loaded: its description has more than {MAX_PARTS:,} parts, the most "
+            "that are read."
+        )
+    objects = [part for part in parts if isinstance(part, dict)]
+    # A lambda, which Keras would refuse only in its safe mode. The second is how a Lambda layer
+    # was written of old.
+    if any(
+        part.get("class_name") == "__lambda__" or part.get("function_type") == "lambda"
+        for part in objects
+    ):
         raise ValueError(
             f"{name!r} holds Python code (a lambda) and is not loaded, because loading it would "
             "run that code. Give the backbone a registered function or layer instead."
         )
+    # Every unit has a weight of its own: more would only fill the memory.
+    most = max(path.stat().st_size, 2**20) * MAX_RATIO
+    for part in objects:
+        for size in SIZES:
+            if isinstance(part.get(size), int) and part[size] > most:
+                raise ValueError(
+                    f"{name!r} is not loaded: it describes a network of {size}={part[size]:,}, for "
+                    "which it has no weights."
+                )
 
 
-def _holds_code(config):
-    """Whether a lambda is anywhere in it, which Keras would refuse only in its safe mode."""
+def _parts(config):
+    """Yields the lists and dicts in a description, itself included."""
     waiting = [config]
     while waiting:
         part = waiting.pop()
-        if isinstance(part, dict):
-            # The second is how a Lambda layer was written of old.
-            if part.get("class_name") == "__lambda__" or part.get("function_type") == "lambda":
-                return True
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
-    return False
+        if isinstance(part, (dict, list)):
+            yield part
+            waiting.extend(part.values() if isinstance(part, dict) else part)
 
 
 def _is_text(begin):

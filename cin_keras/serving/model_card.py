@@ -1,9 +1,13 @@
 """What a model file says of itself, so that it is all a person needs: names, size, settings."""
 
+import collections
+import itertools
 import json
 import math
 
 from cin_keras.checks import check_size, short
+
+MAX_SETTINGS = 10_000  # values; Keras looks at every one when it saves and loads
 
 
 def check_class_names(class_names, num_classes):
@@ -34,9 +38,9 @@ def check_class_names(class_names, num_classes):
             f"`class_names` must hold one name for each of the {num_classes} classes. "
             f"Received: {len(names)} names, {short(class_names)}"
         )
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"`class_names` must differ from each other. Received: {twice!r} twice")
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"`class_names` must differ from each other. Received: {twice[0]!r} twice")
     return [str(name) for name in names]
 
 
@@ -71,6 +75,7 @@ def check_settings(settings):
 
     Raises:
         ValueError: For what is no dict, or holds what JSON has no form for; the message says where.
+            For more than 10,000 values, which are no settings any more.
 
     Example:
 
@@ -81,7 +86,8 @@ def check_settings(settings):
         return {}
     if not isinstance(settings, dict):
         raise ValueError(f"`settings` must be a dict or None. Received: settings={short(settings)}")
-    return _plain(settings, "settings")
+    counter = itertools.count(1)
+    return _plain(settings, "settings", lambda: next(counter))
 
 
 def card(model):
@@ -110,17 +116,22 @@ def card(model):
     )
 
 
-def _plain(value, place):
-    """A copy in JSON's types; ValueError, naming the place, if there is none."""
+def _plain(value, place, count):
+    """A copy in JSON's types; ValueError, naming the place, if there is none or `count()` is high."""
+    if count() > MAX_SETTINGS:
+        raise ValueError(
+            f"`settings` must not hold more than {MAX_SETTINGS:,} values: keep tables and lists of "
+            f"files beside the model. Received: more, at {place}"
+        )
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(
                     f"The keys of `{place}` must be str. Received: the key {short(key)}"
                 )
-        return {key: _plain(item, f"{place}[{key!r}]") for key, item in value.items()}
+        return {key: _plain(item, f"{place}[{key!r}]", count) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, f"{place}[{i}]", count) for i, item in enumerate(value)]
     finite = not isinstance(value, float) or math.isfinite(value)
     if not finite or not isinstance(value, (str, int, float, bool, type(None))):
         raise ValueError(

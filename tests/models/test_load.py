@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cin_keras
+from cin_keras.serving.model_card import check_class_names
 from tests.models.networks import tiny_backbone, tiny_cin
 
 
@@ -178,3 +179,64 @@ def test_a_function_of_the_own_program_is_found(tmp_path):
 
 def twice(x):
     return 2 * x
+
+
+# === Files that unfold ===
+
+
+def padded(path, pad, **more):
+    """A saved CIN whose description `pad` has changed, in a compressed archive."""
+    tiny_cin().save(path)
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    config = json.loads(members["config.json"])
+    members["config.json"] = (pad(config) or json.dumps(config)).encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in {**members, **more}.items():
+            file.writestr(name, content)
+
+
+def put(place, value):
+    return lambda config: config[place].update(value)
+
+
+@pytest.mark.parametrize(
+    ("pad", "match"),
+    [
+        (lambda config: json.dumps(config) + " " * 2**23, "config.json has .* bytes, and the most"),
+        (put("config", {"settings": {"a": "x" * 2**23}}), "config.json has .* bytes, and the most"),
+        (put("config", {"settings": {"a": [[]] * 100_000}}), "more than 100,000 parts"),
+        (put("build_config", {"a": [{}] * 100_000}), "more than 100,000 parts"),
+        (put("config", {"settings": {"a": [1] * 10_000}}), "must not hold more than 10,000 values"),
+        (put("config", {"num_classes": 10**9}), "num_classes=1,000,000,000, for which it has no"),
+        (put("config", {"embedding_dim": 10**9}), "embedding_dim=1,000,000,000, for which it has"),
+    ],
+)
+def test_a_description_that_is_too_large_is_refused(tmp_path, pad, match):
+    path = tmp_path / "model.keras"
+    padded(path, pad)
+    assert path.stat().st_size < 100_000
+    assert_refused(path, match)
+
+
+def test_an_archive_that_unfolds_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
+    padded(path, lambda config: None, **{"assets/zeros": bytes(2**25)})
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda file: pytest.fail("was unpacked"))
+    assert_refused(path, "bytes unfold to .*, and the most that is unpacked is 20 times as much")
+    padded(path, lambda config: None, **{"metadata.json": " " * 2**24})
+    assert_refused(path, "metadata.json has 16,777,216 bytes")
+
+
+def test_very_many_class_names_are_checked_quickly(tmp_path):
+    """By counting: to look for each among all the others would take minutes."""
+    with pytest.raises(ValueError, match="must differ from each other. Received: '199999' twice"):
+        check_class_names([*map(str, range(200_000)), "199999"], 200_001)
+
+
+def test_compression_and_a_file_without_metadata_do_no_harm(tmp_path):
+    path = tmp_path / "model.keras"
+    padded(path, lambda config: None)
+    assert isinstance(cin_keras.load_model(path), cin_keras.CIN)
+    change(path, metadata_json=None)
+    assert isinstance(cin_keras.load_model(path), cin_keras.CIN)

@@ -1,0 +1,97 @@
+"""What can be saved of a CIN, and loaded again: refused when saving, not when loading."""
+
+import json
+import pathlib
+
+import keras
+
+from cin_keras.models.load import MAX_CONFIG
+
+LEGACY = (".h5", ".hdf5")
+QUANTIZATIONS = ("int8",)
+
+
+def check_saveable(model, filepath):
+    """ValueError for a name or a model that could be written but not be loaded.
+
+    Args:
+        model: `CIN`.
+        filepath: Path that `model.save` was given.
+
+    Example:
+
+    ```python
+    check_saveable(model, "model.h5")  # ValueError: ... save it as '.keras' ...
+    ```
+    """
+    if pathlib.Path(filepath).suffix.lower() in LEGACY:
+        raise ValueError(
+            "A CIN is not saved as HDF5, which would leave out ψ and the embedding: save it as "
+            "'.keras', or its weights alone by model.save_weights('model.weights.h5'). "
+            f"Received: filepath={str(filepath)!r}"
+        )
+    size = len(json.dumps(keras.saving.serialize_keras_object(model)))
+    if size > MAX_CONFIG:
+        raise ValueError(
+            f"The description of a model must not have more than {MAX_CONFIG:,} bytes, or it would "
+            "not be loaded again: shorten `class_names`, `settings` or the backbone. "
+            f"Received: {size:,} bytes"
+        )
+
+
+def check_weights_file(model, filepath):
+    """ValueError for a file of old that has no place for ψ and the embedding of this model.
+
+    Args:
+        model: `CIN`.
+        filepath: Path that `model.load_weights` was given.
+    """
+    path = pathlib.Path(filepath)
+    is_legacy = path.suffix.lower() in LEGACY and not path.name.endswith(".weights.h5")
+    if is_legacy and model.embedding is not None:
+        raise ValueError(
+            "HDF5 files of whole models hold neither ψ nor the embedding: give a '.keras' or a "
+            f"'.weights.h5' file. Received: filepath={str(filepath)!r}"
+        )
+
+
+def quantized_layers(model):
+    """The layers made by `CIN` that `model.quantize` has changed, a dict from names to modes.
+
+    The layers of a supplied backbone say so in their own configuration.
+
+    Args:
+        model: `CIN`.
+
+    Raises:
+        ValueError: For a mode that a file does not bring back.
+    """
+    modes = {name: layer.quantization_mode for name, layer in _own_layers(model).items()}
+    modes = {name: mode for name, mode in modes.items() if mode is not None}
+    unknown = sorted({mode for mode in modes.values() if mode not in QUANTIZATIONS})
+    if unknown:
+        raise ValueError(
+            f"A CIN that was quantized can be saved after model.quantize({QUANTIZATIONS[0]!r}) "
+            f"alone; quantize one that was not yet. Received: {', '.join(map(repr, unknown))}"
+        )
+    return modes
+
+
+def quantize_layers(model, modes):
+    """Changes a new model as `model.quantize` has changed another; `modes` as returned above."""
+    layers = _own_layers(model)
+    for name, mode in modes.items():
+        layers[name].quantize(mode)
+
+
+def _own_layers(model):
+    """The layers that a `CIN` makes, a dict from names, with the part they belong to."""
+    layers = {layer.name: layer for layer in model.layers}
+    if model.second_backbone_name:
+        second = model.second_backbone
+        layers |= {f"{second.name}/{layer.name}": layer for layer in second.layers}
+    if model.embedding is not None:
+        layers["embedding"] = model.embedding
+    if model.contrast is not None:
+        layers["psi"] = model.contrast.psi
+    return layers

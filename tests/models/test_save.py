@@ -1,0 +1,83 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from cin_keras.models import load
+from tests.models.networks import pair_batch, tiny_cin
+
+pytestmark = pytest.mark.every_backend
+
+
+def quantize(model, mode="int8"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers that have nothing to quantize
+        model.quantize(mode)
+    return model
+
+
+def dense_backbone():
+    """With a Dense layer, which is quantized, too."""
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    return keras.Model(images, keras.layers.Dense(4, activation="relu")(x), name="dense")
+
+
+@pytest.mark.parametrize("form", [{}, {"backbone": "dense"}, {"contrast": "embedding"}])
+def test_a_quantized_model_comes_back(tmp_path, form):
+    form = {**form, "randomize": "contrast" not in form}
+    if "backbone" in form:
+        form["backbone"] = dense_backbone()
+    model = quantize(tiny_cin(**form))
+    images = pair_batch()[0][0]
+    model.save(tmp_path / "model.keras")
+    loaded = cin_keras.load_model(tmp_path / "model.keras")
+    for found in (loaded, keras.saving.load_model(tmp_path / "model.keras")):
+        for a, b in zip(found.weights, model.weights, strict=True):
+            assert a.path == b.path and a.dtype == b.dtype
+            np.testing.assert_array_equal(
+                keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+            )
+        expected = model.predict(images, verbose=0)
+        np.testing.assert_allclose(found.predict(images, verbose=0), expected, rtol=1e-5)
+    assert loaded.classifier.quantization_mode == "int8"
+    loaded.save(tmp_path / "again.keras")
+    cin_keras.load_model(tmp_path / "again.keras")
+
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = cin_keras.CIN.from_config(model.get_config())
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(other.predict(images, verbose=0), expected, rtol=1e-5)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
+    model = tiny_cin()
+    for name in ("model.h5", "model.hdf5", "model.H5"):
+        with pytest.raises(ValueError, match="not saved as HDF5.*ψ.*'.keras'.*model.weights.h5"):
+            model.save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"after model.quantize\('int8'\) alone.*'int4'"):
+        quantize(tiny_cin(), "int4").save(tmp_path / "model.keras")
+    monkeypatch.setattr("cin_keras.models.save.MAX_CONFIG", 1000)
+    with pytest.raises(ValueError, match="must not have more than 1,000 bytes.*Received: "):
+        model.save(tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir()) and load.MAX_CONFIG == 2**23
+
+
+def test_weights_without_the_contrast_are_refused(tmp_path):
+    """A file of old has the layers from images to scores alone, and Keras does not say so."""
+    plain = tiny_cin(contrast=None, randomize=False)
+    keras.saving.save_model(plain, tmp_path / "plain.h5")
+    with pytest.raises(ValueError, match="neither ψ nor the embedding: give a '.keras'.*plain.h5"):
+        tiny_cin().load_weights(tmp_path / "plain.h5")
+    plain.load_weights(tmp_path / "plain.h5")
+    for name in ("model.weights.h5", "model.keras"):
+        model = tiny_cin()
+        (model.save_weights if "weights" in name else model.save)(tmp_path / name)
+        other = tiny_cin()
+        for weight in other.weights:
+            weight.assign(keras.ops.zeros_like(weight))
+        other.load_weights(tmp_path / name)
+        for a, b in zip(other.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
