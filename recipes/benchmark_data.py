@@ -16,6 +16,7 @@ from cin_keras.checks import positive
 from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import feeding
+from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
 
 BARE = "bare loop: decode and resize"
@@ -41,7 +42,7 @@ def parse_arguments(arguments=None):
     add("--rounds", "N", "every variant once in each (%(default)s)", type=number, default=7)
     add("--seed", "N", "of labels, photographs, order (%(default)s)", type=int, default=0)
     args = parser.parse_args(arguments)
-    args.threads = args.threads or measuring.available_cores()
+    args.threads = args.threads or available_cores()
     return args
 
 

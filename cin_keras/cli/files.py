@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from cin_keras.data.verify import list_images
+from cin_keras.data.folders import list_images
 from cin_keras.files import holds_results
 
 
@@ -33,10 +33,10 @@ def list_photographs(arguments):
             if not os.path.isdir(path):
                 paths.append(path)
                 continue
-            images, _, findings = list_images(path)
+            images, _, unlisted = list_images(path)
             paths += images
-            problems += [(finding.path, finding.message) for finding in findings]
-            if not images and not findings:
+            problems += unlisted
+            if not images and not unlisted:
                 problems.append((path, "the folder holds no image"))
     if not paths and not problems:
         raise ValueError("Standard input names no photograph: give it one path a line.")

@@ -5,7 +5,6 @@ from cin_keras.data.cub_200_2011 import cub_200_2011
 from cin_keras.data.decoding import UnreadableImage, decode
 from cin_keras.data.download import download
 from cin_keras.data.drawn_cars import differing_parts, drawn_cars
-from cin_keras.data.duplicates import Duplicates, find_duplicates
 from cin_keras.data.fetch import DownloadError
 from cin_keras.data.fgvc_aircraft import fgvc_aircraft
 from cin_keras.data.find import find_data_set, find_layout, find_splits
@@ -19,4 +18,10 @@ from cin_keras.data.skipping import ReportSkipped, SkippedImages
 from cin_keras.data.splits import load_split, random_splits, save_split
 from cin_keras.data.stanford_cars import stanford_cars
 from cin_keras.data.table import from_table
-from cin_keras.data.verification import Finding, Verification, verify_images
+from cin_keras.data.verify import (
+    Duplicates,
+    Finding,
+    Verification,
+    find_duplicates,
+    verify_images,
+)

@@ -96,6 +96,37 @@ def walk(folder, above=()):
         yield from walk(inner, (*above, real))
 
 
+def list_images(folder):
+    """The files of a folder, at any depth, that are images by their names.
+
+    Links to folders are followed; hidden files and what systems leave in folders are left alone,
+    and so are folders in it in which this package has written results.
+
+    Args:
+        folder: Path.
+
+    Returns:
+        `(images, others, problems)`: sorted paths (str) of what has the name of an image (a folder
+        or a broken link among them, which no image is), sorted paths of all other files and of
+        what begins with a dot, and for each folder that cannot be listed its path and why.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> open(os.path.join(folder, "labels.csv"), "w").close()
+    >>> [os.path.basename(path) for path in list_images(folder)[1]]
+    ['labels.csv']
+    """
+    images, others, problems = [], [], []
+    for found in walk(folder):
+        images += [*found.images, *(inner for inner in found.folders if is_image(inner))]
+        others += [*found.others, *found.hidden]
+        if found.problem and not found.is_loop:
+            problems.append((str(found.path), found.problem))
+    return sorted(map(os.path.normpath, images)), sorted(map(os.path.normpath, others)), problems
+
+
 def is_image(path):
     """Whether a file (str or path) is an image by its name."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES

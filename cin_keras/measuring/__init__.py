@@ -1,6 +1,6 @@
 """What the measuring recipes share: rounds by turns, results that last, tables and pictures."""
 
-from cin_keras.measuring.machine import available_cores, describe_machine
+from cin_keras.measuring.machine import describe_machine
 from cin_keras.measuring.memory import (
     bytes_of_python,
     measure_memory,

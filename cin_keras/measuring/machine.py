@@ -1,11 +1,11 @@
 """What a measurement was made on: backend, device and versions."""
 
-import os
 import pathlib
 import platform
 
 import keras
 
+from cin_keras.threads import available_cores
 from cin_keras.versions import versions
 
 
@@ -42,11 +42,6 @@ def accelerator():
 
     devices = tf.config.list_physical_devices("GPU")
     return tf.config.experimental.get_device_details(devices[0])["device_name"] if devices else None
-
-
-def available_cores():
-    """Int, the CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def processor():

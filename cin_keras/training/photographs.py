@@ -9,6 +9,7 @@ import re
 from cin_keras.data import UnreadableImage
 from cin_keras.data.listings import first_few
 from cin_keras.progress import progress_bar
+from cin_keras.threads import available_cores
 from cin_keras.training.command import decisive
 
 _SHOW_PROGRESS_ABOVE = 1000  # photographs to read
@@ -37,7 +38,7 @@ def find_unreadable(samples):
 
     found = {}
     with (
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
+        concurrent.futures.ThreadPoolExecutor(available_cores()) as threads,
         progress_bar(len(samples), "image", len(samples) > _SHOW_PROGRESS_ABOVE) as bar,
     ):
         for index, error in enumerate(threads.map(error_of, range(len(samples)))):

@@ -4,7 +4,8 @@ import os
 import keras
 import pytest
 
-from cin_keras.measuring import available_cores, describe_machine, machine
+from cin_keras.measuring import describe_machine, machine
+from cin_keras.threads import available_cores
 
 
 @pytest.mark.every_backend

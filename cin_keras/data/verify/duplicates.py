@@ -43,19 +43,14 @@ class Duplicates:
     def __repr__(self):
         if not self.pairs:
             return "No image of the one set is in the other."
-        shown = "; ".join(
-            f"{self.train.paths[i]!r} = {self.test.paths[j]!r}" for i, j in self.pairs[:5]
+        train, test = self.train, self.test
+        shown = "; ".join(f"{train.paths[i]!r} = {test.paths[j]!r}" for i, j in self.pairs[:5])
+        other = sum(
+            train.class_names[train.labels[i]] != test.class_names[test.labels[j]]
+            for i, j in self.pairs
         )
-        names = [
-            [
-                of_set.class_names[of_set.labels[i]]
-                for of_set, i in zip((self.train, self.test), pair)
-            ]
-            for pair in self.pairs
-        ]
-        other = sum(a != b for a, b in names)
         return (
-            f"{len(self)} of the {len(self.test)} images of the one set are in the other, too"
+            f"{len(self)} of the {len(test)} images of the one set are in the other, too"
             + (f", {other} of them under another class" if other else "")
             + f": {shown}{'; …' if len(self) > 5 else ''}"
         )

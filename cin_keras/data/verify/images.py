@@ -15,10 +15,11 @@ from cin_keras.data.decoding import (
     open_image,
     to_rgb,
 )
-from cin_keras.data.duplicates import digest
-from cin_keras.data.jpeg_warnings import jpeg_warnings
 from cin_keras.data.samples import Samples
+from cin_keras.data.verify.duplicates import digest
+from cin_keras.data.verify.jpeg_warnings import jpeg_warnings
 from cin_keras.progress import progress_bar
+from cin_keras.threads import available_cores
 
 _SMALL = 8  # pixels, below which nothing can be recognised
 
@@ -100,6 +101,7 @@ def verify_images(samples, *, max_pixels=MAX_PIXELS, verbose=1):
     samples = samples.subset(verification.readable)
     ```
     """
+    check_int("max_pixels", max_pixels, least=1)
     labelled = isinstance(samples, Samples)
     if not labelled:
         if isinstance(samples, (str, os.PathLike)):
@@ -111,37 +113,30 @@ def verify_images(samples, *, max_pixels=MAX_PIXELS, verbose=1):
         if not paths:
             return Verification(np.zeros(0, bool), (), ())
         samples = Samples(paths, np.zeros(len(paths), int), ["image"])
-    check_int("max_pixels", max_pixels, least=1)
-    inspected = []
+    inspected, at_once = [], 16 * available_cores()
     # Threads, not processes: Pillow and TensorFlow decode without holding Python's lock, and
     # nothing need be started, copied or forked beside a running TensorFlow.
     with (
-        concurrent.futures.ThreadPoolExecutor(_cores()) as threads,
+        concurrent.futures.ThreadPoolExecutor(available_cores()) as threads,
         progress_bar(len(samples), "image", verbose) as bar,
     ):
         # A slice at a time, so that not all files are in memory at once.
-        size = 16 * _cores()
-        for start in range(0, len(samples), size):
-            indices = range(start, min(start + size, len(samples)))
+        for start in range(0, len(samples), at_once):
+            indices = range(start, min(start + at_once, len(samples)))
             results = list(threads.map(lambda i: _inspect(samples, i, max_pixels), indices))
             _listen_to_libjpeg(results, threads)
             inspected += results
             bar.update(len(results))
-    problems = [
-        Finding(path, result.problem)
-        for path, result in zip(samples.paths, inspected)
-        if result.problem
-    ]
-    notes = [
-        Finding(path, note)
-        for path, result in zip(samples.paths, inspected)
-        for note in result.notes
-    ]
-    notes += _duplicates(samples, inspected, labelled)
+    found = list(zip(samples.paths, inspected, strict=True))
+    notes = [Finding(path, note) for path, result in found for note in result.notes]
+    notes += _repeated(samples, inspected, labelled)
     if labelled:
         notes += _class_notes(samples)
-    readable = np.array([result.problem is None for result in inspected])
-    return Verification(readable, tuple(problems), tuple(notes))
+    return Verification(
+        readable=np.array([result.problem is None for result in inspected]),
+        problems=tuple(Finding(path, result.problem) for path, result in found if result.problem),
+        notes=tuple(notes),
+    )
 
 
 @dataclasses.dataclass
@@ -154,20 +149,17 @@ class _Inspected:
 
 def _inspect(samples, index, max_pixels):
     """Decodes one image and looks at it."""
-    path = samples.paths[index]
-    result = _Inspected()
+    path, result = samples.paths[index], _Inspected()
     try:
         data = samples.encoded_bytes(index)
         with open_image(data, name=path, max_pixels=max_pixels) as image:
             image.load()
-            exif = image.info.get("exif")
+            exif = image.info.get("exif")  # which `to_rgb` may remove
             rgb = to_rgb(image)
             result.notes = _notes(image, rgb, path, exif)
-        with open_image(data, name=path, max_pixels=max_pixels) as image:
-            if image.format == "PNG":
+        if image.format == "PNG":
+            with open_image(data, name=path, max_pixels=max_pixels) as image:
                 image.verify()  # the checksums, which decoding does not look at
-            if image.format in ("JPEG", "MPO"):
-                result.jpeg = data
     except UnreadableImage as error:
         result.problem = error.reason
         return result
@@ -175,14 +167,15 @@ def _inspect(samples, index, max_pixels):
         result.problem = "decoding it takes more memory than there is"
         return result
     result.digest = digest(data)
+    result.jpeg = data if image.format in ("JPEG", "MPO") else None
     if samples.boxes is not None:
         left, top, right, bottom = samples.boxes[index].tolist()
-        inside = f"its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
+        box = f"its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
         size = f"its {rgb.width}×{rgb.height} pixels"
         if right <= 0 or bottom <= 0 or left >= rgb.width or top >= rgb.height:
-            result.problem = result.problem or f"{inside} lies outside of {size}"
+            result.problem = f"{box} lies outside of {size}"
         elif min(left, top) < -1 or right > rgb.width + 1 or bottom > rgb.height + 1:
-            result.notes.append(f"{inside} reaches beyond {size}")
+            result.notes.append(f"{box} reaches beyond {size}")
     return result
 
 
@@ -240,7 +233,7 @@ def _exif_is_broken(exif):
     return False
 
 
-def _duplicates(samples, inspected, labelled):
+def _repeated(samples, inspected, labelled):
     """A note for each image that is the same, byte for byte, as an earlier one."""
     first, notes = {}, []
     for index, result in enumerate(inspected):
@@ -276,13 +269,6 @@ def _class_notes(samples):
         name = samples.class_names[samples.labels[0]]
         notes.append(Finding(name, "all images are of this class: there is nothing to tell apart"))
     return notes
-
-
-def _cores():
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _plural(number, noun):

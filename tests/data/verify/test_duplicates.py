@@ -71,7 +71,7 @@ def test_a_bar_for_many_files(monkeypatch, capsys, tmp_path):
     train = samples_of(tmp_path, {"a": b"1", "b": b"2"})
     find_duplicates(train, train)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("cin_keras.data.duplicates._SHOW_PROGRESS_ABOVE", 3)
+    monkeypatch.setattr("cin_keras.data.verify.duplicates._SHOW_PROGRESS_ABOVE", 3)
     find_duplicates(train, train, verbose=0)
     assert capsys.readouterr().err == ""
     find_duplicates(train, train)

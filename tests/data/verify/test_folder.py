@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from cin_keras.data.verify import list_images, main, verify_folder
+from cin_keras.data.folders import list_images
+from cin_keras.data.verify import verify_folder
+from cin_keras.data.verify.__main__ import main
 from tests.data.small_sets import (
     encode,
     write_annotations,
@@ -136,7 +138,7 @@ def test_an_interrupt_is_said(folder, capsys, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cin_keras.data.verify.verify_images", interrupt)
+    monkeypatch.setattr("cin_keras.data.verify.folder.verify_images", interrupt)
     assert main([str(folder)]) == 130
     assert "Interrupted" in capsys.readouterr().err
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cin_keras.data import Samples, verification, verify_images
+from cin_keras.data import Samples, verify_images
+from cin_keras.data.verify import images
 from tests.data.small_sets import coloured_samples, encode, from_arrays
 
 RNG = np.random.default_rng(0)
@@ -148,7 +149,7 @@ def test_memory_that_runs_out_is_a_problem(monkeypatch):
     def fail(image):
         raise MemoryError
 
-    monkeypatch.setattr(verification, "to_rgb", fail)
+    monkeypatch.setattr(images, "to_rgb", fail)
     (problem,) = verify(JPEG)[0].problems
     assert "more memory than there is" in problem.message
 
@@ -242,7 +243,7 @@ def test_classes_with_few_images():
 
 
 def test_progress_and_order_over_many_images(capsys, monkeypatch):
-    monkeypatch.setattr(verification, "_cores", lambda: 4)
+    monkeypatch.setattr(images, "available_cores", lambda: 4)
     count = 1300  # more than a slice
     good = encode(NOISE)
     bad = set(range(7, count, 97))
@@ -263,10 +264,10 @@ def test_an_interrupt_ends_the_pass(monkeypatch):
         done.append(index)
         if index == 20:
             raise KeyboardInterrupt
-        return verification._Inspected()
+        return images._Inspected()
 
-    monkeypatch.setattr(verification, "_cores", lambda: 2)
-    monkeypatch.setattr(verification, "_inspect", inspect)
+    monkeypatch.setattr(images, "available_cores", lambda: 2)
+    monkeypatch.setattr(images, "_inspect", inspect)
     with pytest.raises(KeyboardInterrupt):
         verify_images(coloured_samples([0] * 250 + [1] * 2), verbose=0)
     assert 20 in done and len(done) < 50

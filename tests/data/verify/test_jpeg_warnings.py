@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from cin_keras.data.jpeg_warnings import jpeg_warnings
+from cin_keras.data.verify.jpeg_warnings import jpeg_warnings
 from tests.data.small_sets import encode
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")

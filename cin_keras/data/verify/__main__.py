@@ -1,0 +1,75 @@
+"""`python -m cin_keras.data.verify DIR`: finds the images of a folder that will not decode.
+
+Exit status: 0 if all is well, 1 if there are problems, 2 if there is nothing to check.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+
+from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.data.listings import first_few
+from cin_keras.data.verify import verify_folder
+
+
+def main(arguments=None):
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cin_keras.data.verify",
+        description="Finds the images of a folder that will not decode, or will decode wrongly.",
+        epilog="Exit status: 0 all is well, 1 problems, 2 nothing to check.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="images at any depth, or a known data set")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="larger images are a problem (%(default)s)",
+    )
+    args = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a file's name may be what a terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if args.max_pixels < 1:
+        parser.error(f"--max-pixels must be at least 1. Received: {args.max_pixels}")
+    if not os.path.isdir(args.folder):
+        parser.error(f"There is no folder {args.folder!r}.")
+    try:
+        verification, others = verify_folder(args.folder, max_pixels=args.max_pixels)
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing is reported.", file=sys.stderr)
+        return 130
+    if not len(verification.readable) and not verification.problems:
+        parser.error(f"There is no image in {args.folder!r}.")
+    problems = [
+        dataclasses.replace(found, message=found.message.replace("max_pixels=", "--max-pixels "))
+        for found in verification.problems
+    ]
+    verification = dataclasses.replace(verification, problems=tuple(problems))
+    if args.json:
+        print(json.dumps(as_dict(args.folder, verification, others), indent=2))
+        return 1 if problems else 0
+    print(verification)
+    if others:
+        names = first_few([repr(os.path.relpath(path, args.folder)) for path in others], 3)
+        print(f"{len(others)} other files, not looked at: {names}")
+    return 1 if problems else 0
+
+
+def as_dict(folder, verification, others):
+    """What `--json` prints: a dict of plain types."""
+    return {
+        "folder": folder,
+        "images": len(verification.readable),
+        "problems": [dataclasses.asdict(finding) for finding in verification.problems],
+        "notes": [dataclasses.asdict(finding) for finding in verification.notes],
+        "other_files": len(others),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""A whole folder: all its images, and its lists where it is a published data set."""
+
+import contextlib
+import os
+
+import numpy as np
+
+from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.data.find import LOADERS, find_layout, official_splits
+from cin_keras.data.folders import list_images
+from cin_keras.data.verify.images import Finding, Verification, verify_images
+
+# The layouts whose lists are checked, too: labels, boxes, and whether every photograph is there.
+LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft", "oxford_iiit_pet")
+
+
+def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
+    """Checks all images of a folder, and its lists where it has one of the known layouts.
+
+    Args:
+        folder: Path of a folder of images at any depth, or of Stanford Cars, CUB-200-2011,
+            FGVC-Aircraft or Oxford-IIIT Pet.
+        max_pixels: As for `verify_images`. Defaults to 178,956,970.
+        verbose: As for `verify_images`. Defaults to 1.
+
+    Returns:
+        `(verification, others)`: a `Verification` of all images and the paths of the files that
+        are no images by their names.
+
+    Example:
+
+    ```python
+    verification, _ = verify_folder("data/stanford_cars")
+    ```
+    """
+    images, others, problems = list_images(folder)
+    problems = [Finding(*problem) for problem in problems]
+    listed = []
+    with contextlib.suppress(ValueError):  # a folder without folders has no layout
+        layout = find_layout(folder)
+        for split in official_splits(layout, folder, {}).values() if layout in LISTED else ():
+            try:
+                listed.append(LOADERS[layout](folder, split))
+            except (OSError, ValueError) as error:
+                problems.append(Finding(str(folder), f"its {split} list is wrong: {error}"))
+    samples = listed[0].join(*listed[1:]) if listed else None
+    known = {os.path.normpath(path) for path in samples.paths} if listed else ()
+    parts = [
+        verify_images(part, max_pixels=max_pixels, verbose=verbose)
+        for part in (samples, [path for path in images if path not in known])
+        if part
+    ]
+    verification = Verification(
+        readable=np.concatenate([np.zeros(0, bool), *(part.readable for part in parts)]),
+        problems=sum((part.problems for part in parts), tuple(problems)),
+        notes=sum((part.notes for part in parts), ()),
+    )
+    return verification, others
