@@ -35,10 +35,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 # The formats that are ever opened, by their names in Pillow. Others may run a program (EPS runs
-# Ghostscript) or are rarely tried by anybody but attackers.
+# Ghostscript) or are rarely tried by anybody but attackers. TGA is last: it has no mark of its
+# own, and other files may look like one.
 FORMATS = (
-    "JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA",
-    "ICO", "HEIF",
+    "JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO",
+    "HEIF", "TGA",
 )  # fmt: skip
 
 _UPRIGHT = {
@@ -54,8 +55,8 @@ _UPRIGHT = {
 _SIDEWAYS = {_UPRIGHT[5], _UPRIGHT[6], _UPRIGHT[7], _UPRIGHT[8]}
 _FROM_THE_END = {_UPRIGHT[3], _UPRIGHT[4], _UPRIGHT[6], _UPRIGHT[7]}
 _PIXELS_AT_A_TIME = 1_000_000
-# Their decoders take twice the memory that those of the others take.
-_COSTLY = {"WEBP", "JPEG2000"}
+# Their decoders take twice the memory that those of the others take, or more.
+_COSTLY = {"WEBP", "AVIF", "JPEG2000"}
 _ORIENTATION = 0x0112
 _PHOTOMETRIC_INTERPRETATION, _BITS_PER_SAMPLE = 262, 258
 
@@ -136,8 +137,9 @@ def decode(source, *, name=None, max_pixels=MAX_PIXELS):
         source: Path of a file, or the encoded image as bytes.
         name: Str that errors name, or `None` for the path. Defaults to `None`.
         max_pixels: Int ≥ 1; an image of more pixels (width × height) is refused before it takes
-            any memory, WebP and JPEG 2000, which take twice as much, at half of it. It is the limit of this call; `PIL.Image.MAX_IMAGE_PIXELS` is neither
-            read nor written. Defaults to 178,956,970.
+            any memory, WebP, AVIF and JPEG 2000, which take twice as much, at half of it. It is
+            the limit of this call; `PIL.Image.MAX_IMAGE_PIXELS` is neither read nor written.
+            Defaults to 178,956,970.
 
     Returns:
         A `PIL.Image.Image` in mode RGB, upright: pixels alone, without metadata.
@@ -179,22 +181,36 @@ def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
         if not in_memory:
             _check_is_file(source, name)
         with io.BytesIO(source) if in_memory else open(source, "rb") as file:
-            image = _identify(file, name)
-            _check_size(image, name, max_pixels)
-            yield image
+            yield _identify(file, name, max_pixels)
 
 
-def _check_size(image, name, max_pixels):
+def _check_size(kind, width, height, name, max_pixels):
     """Raises UnreadableImage for more pixels than may be unfolded."""
-    times = 2 if image.format in _COSTLY else 1
-    needed = times * image.width * image.height
+    times = 2 if kind in _COSTLY else 1
+    needed = times * width * height
     if needed > max_pixels:
         raise UnreadableImage(
             name,
-            f"{image.width}×{image.height} pixels{', each counted twice,' * (times > 1)} are more "
-            f"than max_pixels={max_pixels}, the limit that keeps a file from filling the memory",
+            f"{width}×{height} pixels{', each counted twice,' * (times > 1)} are more than "
+            f"max_pixels={max_pixels}, the limit that keeps a file from filling the memory",
             f"If it is what it should be, pass `max_pixels={needed}`.",
         )
+
+
+def _sizes_in_icon(file):
+    """Yields width and height of each picture in an icon, as its own header has them.
+
+    The icon's list of pictures may say otherwise; and Pillow unfolds one when it opens the file.
+    """
+    (count,) = struct.unpack("<4xH", file.read(6))
+    for _, offset in list(struct.iter_unpack("<8xII", file.read(16 * count))):
+        file.seek(offset)
+        start = file.read(24)
+        if start.startswith(b"\x89PNG"):
+            yield struct.unpack(">16xII", start)
+        else:  # twice as high as it is seen: a mask lies below it
+            width, height = struct.unpack("<4xii12x", start)
+            yield abs(width), abs(height) // 2
 
 
 def to_rgb(image):
@@ -293,8 +309,8 @@ def _check_is_file(path, name):
         raise UnreadableImage(name, "the file is empty")
 
 
-def _identify(file, name):
-    """`PIL.Image.open`, without its check of the process-wide `PIL.Image.MAX_IMAGE_PIXELS`."""
+def _identify(file, name, max_pixels):
+    """`PIL.Image.open` with a limit of its own, not the process-wide `PIL.Image.MAX_IMAGE_PIXELS`."""
     start = file.read(1024)
     if not start:
         raise UnreadableImage(name, "the file is empty")
@@ -311,9 +327,14 @@ def _identify(file, name):
                 damaged.append(accepted)
             elif accepted:
                 file.seek(0)
+                if kind == "ICO":
+                    for size in _sizes_in_icon(file):
+                        _check_size(kind, *size, name, max_pixels)
+                    file.seek(0)
                 image = factory(file, "")
                 if image.width < 1 or image.height < 1:
                     raise UnreadableImage(name, f"it has {image.width}×{image.height} pixels")
+                _check_size(kind, image.width, image.height, name, max_pixels)
                 return image
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
             # So says a plugin that the file is not of its format after all.

@@ -1,13 +1,14 @@
 import errno
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from cin_keras.data import Samples, UnreadableImage, decode, image_dataset, pair_dataset
 from cin_keras.data.decoding import FORMATS, MAX_PIXELS
@@ -247,12 +248,34 @@ def test_the_limit_is_the_calls_and_nobody_elses(monkeypatch):
         next(iter(image_dataset(samples, 8, max_pixels=9)))
 
 
-@pytest.mark.parametrize("format", ["WEBP", "JPEG2000"])
+@pytest.mark.parametrize("format", ["WEBP", "AVIF", "JPEG2000"])
 def test_what_takes_twice_the_memory_counts_twice(format):
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
     encoded = encode(NOISE, format)
     assert decode(encoded, max_pixels=2 * 24 * 24).size == (24, 24)
     with pytest.raises(UnreadableImage, match="24×24 pixels, each counted twice, are more than"):
         decode(encoded, max_pixels=2 * 24 * 24 - 1)
+
+
+@pytest.mark.parametrize("format", ["png", "bmp"])
+def test_an_icon_that_understates_its_size(format, monkeypatch):
+    encoded = bytearray(encode(NOISE, "ICO", sizes=[(24, 24)], bitmap_format=format))
+    assert decode(encoded, max_pixels=24 * 24).size == (24, 24)
+    encoded[6:8] = 1, 1  # 1×1, it says
+    monkeypatch.setattr("PIL.IcoImagePlugin.IcoImageFile.load", lambda self: pytest.fail("unfolds"))
+    with pytest.raises(UnreadableImage, match="24×24 pixels are more than max_pixels=575"):
+        decode(encoded, max_pixels=24 * 24 - 1)
+    with pytest.raises(UnreadableImage, match="it begins like ICO but is damaged"):
+        decode(encoded[:30])
+
+
+def test_an_icon_is_not_taken_for_a_targa_image():
+    picture = encode(Image.effect_noise((200, 100), 99), "PNG")
+    length = 2**16 + 9  # whose third byte is where TGA says how many bits a pixel has
+    entry = struct.pack("<BBBBHHII", 200, 100, 0, 0, 1, 8, length, 22)
+    icon = struct.pack("<HHH", 0, 1, 1) + entry + picture
+    assert decode(icon.ljust(22 + length, b"\0")).size == (200, 100)
 
 
 MODES = {
@@ -282,23 +305,30 @@ def test_a_large_image_in_strips_is_the_same(monkeypatch, mode, orientation):
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux counts it")
-def test_decoding_takes_three_times_the_decoded_picture(tmp_path):
-    size = (8000, 7000)
-    path = tmp_path / "large.png"
-    Image.new("RGBA", size, (1, 2, 3, 99)).save(path)
+def test_decoding_takes_three_times_the_decoded_picture_whatever_follows_it(tmp_path):
+    frames = [Image.new("RGB", (1000, 700), (9 * i, i, 9)) for i in range(20)]
+    animations = ["GIF", "PNG", "WEBP", "TIFF", "AVIF"][: 5 if features.check("avif") else 4]
+    for format in animations:
+        frames[0].save(tmp_path / format, format, save_all=True, append_images=frames[1:])
+    Image.new("RGBA", (8000, 7000), (1, 2, 3, 99)).save(tmp_path / "large", "PNG")
     code = (
+        "import sys\n"
         "from cin_keras.data import decode\n"
         "def memory(kind):\n"
         "    lines = open('/proc/self/status').read().splitlines()\n"
         "    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))\n"
-        "open('/proc/self/clear_refs', 'w').write('5')\n"  # so that the peak is a new one
-        "before = memory('VmRSS')\n"
-        f"image = decode({str(path)!r})\n"
-        f"print((memory('VmHWM') - before) / (3 * {size[0] * size[1]}))"
+        "for path in sys.argv[1:]:\n"
+        "    open('/proc/self/clear_refs', 'w').write('5')\n"  # so that the peak is a new one
+        "    before = memory('VmRSS')\n"
+        "    image = decode(path)\n"
+        "    print((memory('VmHWM') - before) / (3 * image.width * image.height))"
     )
-    command = [sys.executable, "-c", code]
+    paths = [tmp_path / name for name in (*animations, "large")]
+    command = [sys.executable, "-c", code, *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert 1 < float(done.stdout) < 3.1
+    *animated, large = map(float, done.stdout.split())
+    assert 1 < large < 3.1
+    assert max(animated) < 10 < len(frames), animated  # the buffers of a decoder, not all frames
 
 
 # === What is never opened ===
