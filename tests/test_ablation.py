@@ -78,7 +78,7 @@ def test_rows_are_trained_once_and_the_table_grows(untrained, tmp_path, capsys):
     options = [*TINY, "--trial-epochs", "2", "--learning-rates", "0.001", "0.004", "0.002"]
     folder = tmp_path / "runs" / "ablation"
     recipe.main([*options, "--rows", "plain", "--seeds", "1"])
-    assert calls == [("plain", 12, rate, 2, 0) for rate in (0.001, 0.004, 0.002)] + [
+    assert calls == [("plain", 18, rate, 2, 0) for rate in (0.001, 0.004, 0.002)] + [
         ("plain", 36, 0.004, 1, 0)
     ], "trials on a part of the images, then a run at the best rate on all"
     first = records(folder)
@@ -105,7 +105,7 @@ def test_the_best_of_several_rates_is_that_of_the_options(untrained):
     recipe.main([*TINY, "--learning-rates", "0.001", "0.009", "--rows", "plain", "--seeds", "1"])
     calls.clear()
     recipe.main([*TINY, "--learning-rates", "0.001", "0.002", "--rows", "plain", "--seeds", "1"])
-    assert calls == [("plain", 12, 0.002, 1, 0), ("plain", 36, 0.002, 1, 0)]
+    assert calls == [("plain", 18, 0.002, 1, 0), ("plain", 36, 0.002, 1, 0)]
 
 
 def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):

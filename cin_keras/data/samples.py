@@ -302,7 +302,8 @@ class Samples:
         """Holds out a share of the samples, class by class.
 
         Args:
-            fraction: Float in (0, 1), the share to hold out: of every class its share, rounded.
+            fraction: Float in (0, 1), the share to hold out, of all samples as of every class as
+                nearly as it divides: a class of 15 gives one or two at 0.1, ten of them 15.
                 The classes of which less than one sample is due share what is due to them
                 together, one sample each, drawn by `seed`, those of three and more before those
                 of two. No class is held out wholly, and one sample is held out at least.
@@ -315,23 +316,14 @@ class Samples:
             ValueError: If `fraction` is not in (0, 1) or no class has two samples.
         """
         check_number("fraction", fraction, above=0, below=1)
-        rng = np.random.default_rng(check_int("seed", seed, least=0))
+        seed = check_int("seed", seed, least=0)
         sizes = np.bincount(self.labels, minlength=self.num_classes)
-        due = fraction * sizes
-        counts = np.where(due >= 1, np.round(due), 0).astype(int)
-        together = round(due[due < 1].sum())
-        if not counts.any():
-            together = max(together, 1)
-        small = np.flatnonzero((due < 1) & (sizes > 1))
-        small = small[np.random.default_rng([seed, 1]).permutation(len(small))]
-        small = small[np.argsort(sizes[small] < 3, kind="stable")]
-        counts[small[:together]] = 1
-        counts = np.minimum(counts, np.maximum(sizes - 1, 0))
+        counts = _shares(sizes, fraction, np.random.default_rng([seed, 1]))
         if not counts.any():
             raise ValueError(
                 f"Nothing can be held out: no class has two samples. Received: {self!r}"
             )
-        held_out = np.zeros(len(self), bool)
+        rng, held_out = np.random.default_rng(seed), np.zeros(len(self), bool)
         for members, count in zip(self._by_class(np.arange(len(self))), counts):
             if len(members) > 1:
                 held_out[rng.permutation(members)[:count]] = True
@@ -415,6 +407,32 @@ class Samples:
                 )
         box = tuple(int(edge) for edge in (left, top, right, bottom))
         return image if box == (0, 0, *image.size) else image.crop(box)
+
+
+def _shares(sizes, fraction, rng):
+    """How many samples of each class to hold out, for `Samples.split`.
+
+    Args:
+        sizes: Integers of shape `(classes,)`, the samples of each class.
+        fraction: Float in (0, 1).
+        rng: `numpy.random.Generator`, for what does not divide.
+
+    Returns:
+        Integers of shape `(classes,)`.
+    """
+    due = fraction * sizes
+    many = due >= 1
+    counts = np.minimum(np.where(many, due + 1e-9, 0).astype(int), np.maximum(sizes - 1, 0))
+
+    def one_more(number, among, key):
+        """Of so many classes one more sample, of those with the lowest key first."""
+        classes = rng.permutation(np.flatnonzero(among & (counts < sizes - 1)))
+        counts[classes[np.argsort(key[classes], kind="stable")][:number]] += 1
+
+    one_more(max(round(due[~many].sum()), not many.any()), among=~many, key=sizes < 3)
+    missing = round(due[many].sum()) - counts[many].sum()
+    one_more(missing, among=many, key=np.round(counts - due, 9))
+    return counts
 
 
 def _check_boxes(name, boxes, paths):

@@ -74,6 +74,21 @@ def test_small_classes_give_the_share_of_the_whole(size):
     assert np.bincount(held_out.labels).max() <= 1
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("sizes", [[15] * 20, [15, 14, 16, 25, 33, 7], [5] * 30 + [95], [14] * 9])
+def test_the_share_is_that_of_the_whole(sizes, fraction):
+    rest, held_out = sample_sizes(*sizes).split(fraction)
+    assert len(held_out) == pytest.approx(fraction * sum(sizes), abs=1)
+    assert len(rest) + len(held_out) == sum(sizes)
+    counts = np.bincount(held_out.labels, minlength=len(sizes))
+    assert np.abs(counts - fraction * np.array(sizes)).max() <= 1
+
+
+def test_what_does_not_divide_goes_where_the_remainder_is_largest():
+    held_out = sample_sizes(14, 16, 18, 12).split(0.1)[1]
+    assert np.bincount(held_out.labels).tolist() == [1, 2, 2, 1]
+
+
 def test_classes_of_three_give_before_those_of_two():
     held_out = sample_sizes(*[2] * 20, *[3] * 20).split(0.1)[1]
     assert len(held_out) == 10 and held_out.labels.min() >= 20

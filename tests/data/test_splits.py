@@ -28,6 +28,15 @@ def test_random_splits(fractions):
             assert counts.tolist() == expected
 
 
+def test_fractions_are_those_of_the_whole_data_set():
+    splits = random_splits(make([15] * 10))
+    assert {name: len(part) for name, part in splits.items()} == {
+        "train": 120,
+        "test": 15,
+        "val": 15,
+    }
+
+
 def test_random_splits_depend_on_the_seed():
     samples = make([30, 30])
     first, same, other = (random_splits(samples, seed=seed)["test"].paths for seed in (1, 1, 2))
