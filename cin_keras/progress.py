@@ -11,7 +11,8 @@ def progress_bar(count, unit, wanted=True):
     Args:
         count: Int, how many there are.
         unit: Str, what is counted, such as `"image"`.
-        wanted: Bool; `False` for a bar that shows nothing. Defaults to `True`.
+        wanted: Bool, or `None` for a bar if standard error is a terminal; without it, nothing is
+            shown. Defaults to `True`.
 
     Example:
 
@@ -19,6 +20,8 @@ def progress_bar(count, unit, wanted=True):
     ...     bar.update()
     """
     closed = sys.stderr is None or sys.stderr.closed
+    on_terminal = not closed and sys.stderr.isatty()
     # In a log file every update is a line of its own: few will do.
-    interval = 0.1 if not closed and sys.stderr.isatty() else 30
-    return tqdm(total=count, unit=f" {unit}s", mininterval=interval, disable=closed or not wanted)
+    interval = 0.1 if on_terminal else 30
+    shown = count and not closed and (on_terminal if wanted is None else wanted)
+    return tqdm(total=count, unit=f" {unit}s", mininterval=interval, disable=not shown)

@@ -8,13 +8,14 @@ import numpy as np
 
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_apart
-from cin_keras.cli.progress import Progress, say
+from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.find import official_splits
 from cin_keras.data.listings import first_few
 from cin_keras.data.splits import SPLIT_NAMES
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
+from cin_keras.progress import progress_bar
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.folder import data_name
 from cin_keras.training.streams import one_line
@@ -226,16 +227,15 @@ def quoted(names):
 
 def _classify(classifier, samples, args):
     """What could be read: `(indices, probabilities, skipped)`; `skipped` is path → what is wrong."""
-    progress = Progress(len(samples))
     read, rows, skipped = [], [], {}
-    for index, probabilities, reason in classifier.classify(
-        samples, args.batch_size, args.max_pixels
-    ):
-        if reason is None:
-            read.append(index)
-            rows.append(probabilities)
-        else:
-            skipped[samples.paths[index]] = reason
-            progress.cannot_read(samples.paths[index], reason)
-        progress.advance()
+    classified = classifier.classify(samples, args.batch_size, args.max_pixels)
+    with progress_bar(len(samples), "image", wanted=None) as bar:
+        for index, probabilities, reason in classified:
+            if reason is None:
+                read.append(index)
+                rows.append(probabilities)
+            else:
+                skipped[samples.paths[index]] = reason
+                report_unreadable(samples.paths[index], reason)
+            bar.update()
     return read, np.array(rows), skipped

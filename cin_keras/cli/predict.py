@@ -10,9 +10,10 @@ import numpy as np
 
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import list_photographs
-from cin_keras.cli.progress import Progress, report_unreadable, say
+from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import Samples
 from cin_keras.files import whole_file
+from cin_keras.progress import progress_bar
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
 
@@ -40,15 +41,15 @@ def run(args):
         form = Json(out) if args.json else Csv(out) if args.csv else Text(out)
         # On one terminal with the result, bar and result would write over each other.
         wanted = False if args.progress is None and out.isatty() else args.progress
-        progress = Progress(len(paths), wanted)
-        for path, top, reason in _predictions(classifier, paths, args):
-            if reason is None:
-                form.write(path, top)
-            else:
-                bad += 1
-                progress.cannot_read(path, reason)
-                form.write_error(path, reason)
-            progress.advance()
+        with progress_bar(len(paths), "image", wanted) as bar:
+            for path, top, reason in _predictions(classifier, paths, args):
+                if reason is None:
+                    form.write(path, top)
+                else:
+                    bad += 1
+                    report_unreadable(path, reason)
+                    form.write_error(path, reason)
+                bar.update()
     if bad > 1:
         say(f"{bad} could not be read.")
     return 1 if bad else 0
