@@ -1,6 +1,6 @@
-"""What Keras has no public name for: the private names of Keras that this package uses, all here.
+"""What Keras and KerasCV have no public name for: the private names in use, all here.
 
-Tried with Keras 3.15.1; `tests/test_keras_internals.py` fails where Keras has changed one of them.
+Tried with Keras 3.15.1 and KerasCV 0.9.0; `tests/test_keras_internals.py` fails where Keras has changed one of them.
 """
 
 
@@ -71,3 +71,21 @@ def global_seed_generator(make):
     if make:
         return seed_generator.global_seed_generator()
     return global_state.get_global_attribute("global_seed_generator")
+
+
+def replace_random_numbers(layer, generator, factor):
+    """Lets KerasCV's RandAugment, and all layers in it, draw random numbers from elsewhere.
+
+    Args:
+        layer: `keras_cv.layers.RandAugment`.
+        generator: Object with the methods `uniform` and `normal` of a `tf.random.Generator`.
+        factor: Function from a `keras_cv.core.FactorSampler`, which draws the strength of an
+            operation, to one that takes its place.
+    """
+    import keras_cv
+
+    for part in (layer, layer._random_choice, *layer.layers):
+        part._random_generator = generator
+        for name, value in list(vars(part).items()):
+            if isinstance(value, keras_cv.core.FactorSampler):
+                setattr(part, name, factor(value))

@@ -1,5 +1,5 @@
-"""Every private name of Keras in use does what it is used for. Where one of these fails, Keras has
-changed, and `cin_keras/keras_internals.py` must follow."""
+"""Every private name of Keras in use does what it is used for. Where one of these fails, Keras (or
+KerasCV) has changed, and `cin_keras/keras_internals.py` must follow."""
 
 import keras
 import numpy as np
@@ -117,3 +117,49 @@ def test_the_global_generator_is_behind_random_numbers_without_a_seed():
     generator.state.assign(state)
     np.testing.assert_array_equal(ops.convert_to_numpy(keras.random.uniform((4,))), first)
     assert np.abs(second - first).max() > 0
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="`tf.data` runs it, whatever the backend")
+def test_all_random_numbers_of_randaugment_come_from_elsewhere():
+    import keras_cv
+    import tensorflow as tf
+
+    class Generator:
+        """Counts up, and keeps what was asked for."""
+
+        def __init__(self):
+            self.asked = []
+
+        def uniform(self, shape, minval=0, maxval=1, dtype="float32"):
+            self.asked.append("uniform")
+            seed = (len(self.asked), self.start)
+            return tf.random.stateless_uniform(shape, seed, minval, maxval, dtype)
+
+        def normal(self, shape, mean=0.0, stddev=1.0, dtype="float32"):
+            self.asked.append("normal")
+            seed = (len(self.asked), self.start)
+            return tf.random.stateless_normal(shape, seed, mean, stddev, dtype)
+
+    class Factor(keras_cv.core.FactorSampler):
+        def __call__(self, shape=(), dtype="float32"):
+            return generator.uniform(shape, 0.0, 0.5, dtype)
+
+    layer = keras_cv.layers.RandAugment(
+        value_range=(0, 255), augmentations_per_image=2, magnitude=0.3, seed=0
+    )
+    generator, factors = Generator(), []
+
+    def factor(sampler):
+        factors.append(sampler)
+        return Factor()
+
+    keras_internals.replace_random_numbers(layer, generator, factor)
+    assert len(layer.layers) >= 9 and len(factors) >= 9
+    image = tf.cast(np.random.default_rng(0).integers(0, 256, (32, 32, 3)), "float32")
+    outcomes = []
+    for start in (*range(8), *range(8)):  # of these operations or those, twice
+        generator.start, generator.asked = start, []
+        outcomes.append(layer(image, training=True).numpy())
+        assert len(generator.asked) >= 3
+    np.testing.assert_array_equal(outcomes[:8], outcomes[8:])
+    assert len(np.unique(np.reshape(outcomes[:8], (8, -1)), axis=0)) > 4

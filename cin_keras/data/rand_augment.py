@@ -1,10 +1,13 @@
 """KerasCV's RandAugment with random numbers that follow from seed, epoch and position alone.
 
-Not that of Keras 3.15: at the same strength it turns images by up to 108 degrees and leaves them two
-bits a colour, which hides what tells fine-grained classes apart, and it is several times slower.
+Not `keras.layers.RandAugment` of Keras 3.15: at the same strength it turns images by up to 108
+degrees and leaves them two bits a colour, which hides what tells fine-grained classes apart, and it
+is several times slower.
 """
 
 import numpy as np
+
+from cin_keras.keras_internals import replace_random_numbers
 
 
 def rand_augment(seed):
@@ -35,11 +38,7 @@ def rand_augment(seed):
         value_range=(0, 255), augmentations_per_image=2, magnitude=0.3, seed=0
     )
     draws = Draws()
-    for part in (layer, layer._random_choice, *layer.layers):
-        part._random_generator = draws
-        for name, value in list(vars(part).items()):
-            if isinstance(value, keras_cv.core.FactorSampler):
-                setattr(part, name, draws.factor(value))
+    replace_random_numbers(layer, draws, draws.factor)
     # A stream of its own (4) beside those of the order, the pairs, the crops and the stand-ins.
     stream = np.random.SeedSequence([seed, 4]).generate_state(2).view("int32")
 
@@ -53,7 +52,8 @@ def rand_augment(seed):
         return tf.cast(tf.round(tf.clip_by_value(augmented, 0, 255)), tf.uint8)
 
     def augment(images, places):
-        augmented = tf.map_fn(augment_one, (images, places), fn_output_signature=tf.uint8)
+        one = tf.TensorSpec(images.shape[1:], tf.uint8)  # which a batch of no image does not show
+        augmented = tf.map_fn(augment_one, (images, places), fn_output_signature=one)
         return tf.ensure_shape(augmented, images.shape)
 
     return augment

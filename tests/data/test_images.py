@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from cin_keras.data import Samples, SetEpoch, image_dataset
 from cin_keras.data.cropping import crop
+from cin_keras.data.rand_augment import rand_augment
 from tests.data.small_sets import coloured_samples, encode, from_arrays
 
 
@@ -197,6 +199,14 @@ def test_every_image_is_augmented_in_its_own_way():
     samples = coloured_samples([0] * 64)
     images = contents(image_dataset(samples, 14, 64, augment="randaugment", seed=1))[0]
     assert len(np.unique(images, axis=0)) > 20
+
+
+def test_a_batch_of_no_image_keeps_its_shape():
+    augment = rand_augment(seed=0)
+    images, places = np.zeros((0, 8, 6, 3), "uint8"), np.zeros((0, 3), "int64")
+    assert augment(tf.constant(images), tf.constant(places)).shape == (0, 8, 6, 3)
+    batches = tf.data.Dataset.from_tensors((images, places)).map(augment)
+    assert next(iter(batches)).shape == (0, 8, 6, 3)
 
 
 def test_the_package_comes_without_keras_cv():
