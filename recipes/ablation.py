@@ -14,6 +14,7 @@ import cin_keras
 from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.data import SetEpoch, pair_dataset
+from cin_keras.data.samples import fingerprint
 from cin_keras.files import check_writable, write_text
 from cin_keras.measuring import accuracies
 from cin_keras.measuring.costs import inference_costs
@@ -131,7 +132,7 @@ def settings_of(args, samples):
     return {
         **{name: value for name, value in vars(args).items() if name not in own},
         "weights": pathlib.Path(args.weights).name,
-        "data": [f"{part} {measuring.digest(part)}" for part in samples],
+        "data": [f"{part} {fingerprint(part)}" for part in samples],
         "backend": keras.backend.backend(),
     }
 

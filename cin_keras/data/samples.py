@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import difflib
+import hashlib
 import numbers
 import os
 import pathlib
@@ -469,6 +470,34 @@ def check_samples(samples):
             f"{type(samples).__name__}"
         )
     return samples
+
+
+def fingerprint(*parts):
+    """What tells lists of photographs from others, wherever they lie and however that was typed.
+
+    Args:
+        *parts: `Samples`.
+
+    Returns:
+        Str of 12 hexadecimal digits, from the names of the classes, the labels, and the paths of
+        the photographs within the folder that holds all of them.
+
+    Example:
+
+    >>> cars = Samples(["a/cars/1.jpg", "a/cars/2.jpg"], [0, 0], ["car"])
+    >>> copy = Samples(["/b/1.jpg", "/b/2.jpg"], [0, 0], ["car"])
+    >>> fingerprint(cars) == fingerprint(copy), fingerprint(cars) == fingerprint(cars, copy)
+    (True, False)
+    """
+    files = [os.path.abspath(path) for part in parts if part.encoded is None for path in part.paths]
+    root = os.path.commonpath(map(os.path.dirname, files)) if files else ""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part.class_names).encode("utf-8", "surrogateescape"))
+        for path, label in zip(part.paths, part.labels.tolist()):
+            name = os.path.relpath(path, root) if part.encoded is None else path
+            digest.update(f"\n{name}\n{label}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:12]
 
 
 def existing_file(*candidates):

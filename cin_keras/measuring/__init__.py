@@ -8,7 +8,7 @@ from cin_keras.measuring.memory import (
     peak_megabytes,
 )
 from cin_keras.measuring.options import measuring_parser
-from cin_keras.measuring.results import Results, digest
+from cin_keras.measuring.results import Results
 from cin_keras.measuring.rounds import by_turns, seconds, spread, summarize
 from cin_keras.measuring.tables import (
     markdown_table,

@@ -85,6 +85,7 @@ def decode_and_resize(paths, image_size, threads):
     """
 
     def read(path):
+        # Not `cin_keras.data.decode`: what that does beyond Pillow is part of what is measured.
         with Image.open(path) as image:
             size = (image_size, image_size)
             return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR))

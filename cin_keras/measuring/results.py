@@ -1,7 +1,6 @@
 """Results that go on where they stopped: a file to which every finished run adds a line."""
 
 import contextlib
-import hashlib
 import json
 import pathlib
 
@@ -79,22 +78,3 @@ class Results:
         if not self.find(**key):
             self.add(**key, **make())
         return self.find(**key)[-1]
-
-
-def digest(samples):
-    """Tells one list of files and labels from another, wherever they lie.
-
-    Args:
-        samples: `Samples`.
-
-    Returns:
-        Str, 16 hexadecimal digits of names and labels.
-
-    Example:
-
-    >>> samples = cin_keras.data.drawn_cars(images_per_class=1)
-    >>> digest(samples) == digest(samples.subset([0]))
-    False
-    """
-    names = "\n".join(pathlib.Path(path).name for path in samples.paths)
-    return hashlib.sha256(names.encode() + samples.labels.tobytes()).hexdigest()[:16]

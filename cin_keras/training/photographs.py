@@ -8,6 +8,7 @@ import re
 
 from cin_keras.data import UnreadableImage
 from cin_keras.data.listings import first_few
+from cin_keras.data.samples import fingerprint
 from cin_keras.progress import progress_bar
 from cin_keras.threads import available_cores
 from cin_keras.training.command import decisive
@@ -94,34 +95,6 @@ def check_readable(name, samples, on_error="raise"):
     if on_error == "raise":
         others = f" So it is with {number} of the {len(samples)} {name} images." * (number > 1)
         raise ValueError(f"{first}{others} `on_error` skip goes on without.")
-
-
-def fingerprint(*parts):
-    """What tells lists of photographs from others, wherever they lie and however that was typed.
-
-    Args:
-        *parts: `Samples`.
-
-    Returns:
-        Str of 12 hexadecimal digits, from the names of the classes, the labels, and the paths of
-        the photographs within the folder that holds all of them.
-
-    Example:
-
-    >>> cars = cin_keras.data.Samples(["a/cars/1.jpg", "a/cars/2.jpg"], [0, 0], ["car"])
-    >>> copy = cin_keras.data.Samples(["/b/1.jpg", "/b/2.jpg"], [0, 0], ["car"])
-    >>> fingerprint(cars) == fingerprint(copy), fingerprint(cars) == fingerprint(cars, copy)
-    (True, False)
-    """
-    files = [os.path.abspath(path) for part in parts if part.encoded is None for path in part.paths]
-    root = os.path.commonpath(map(os.path.dirname, files)) if files else ""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(repr(part.class_names).encode("utf-8", "surrogateescape"))
-        for path, label in zip(part.paths, part.labels.tolist()):
-            name = os.path.relpath(path, root) if part.encoded is None else path
-            digest.update(f"\n{name}\n{label}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:12]
 
 
 class SamePhotographs:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cin_keras.data import Samples, find_duplicates, image_dataset, pair_dataset
+from cin_keras.data import Samples, drawn_cars, find_duplicates, image_dataset, pair_dataset
+from cin_keras.data.samples import fingerprint
 from tests.data.small_sets import encode
 
 
@@ -386,3 +387,13 @@ def test_the_limit_of_pixels_stays_with_the_samples():
     assert limited.join(make()).max_pixels == make().max_pixels
     with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1"):
         make(max_pixels=0)
+
+
+# === What tells one list from another ===
+
+
+def test_a_fingerprint_tells_lists_apart_wherever_they_lie():
+    samples = drawn_cars(images_per_class=2, image_size=32)
+    assert fingerprint(samples) == fingerprint(drawn_cars(images_per_class=2, image_size=48))
+    others = [samples.subset(range(23)), samples.subset([1, 0, *range(2, 24)])]
+    assert len({fingerprint(samples), *map(fingerprint, others)}) == 3

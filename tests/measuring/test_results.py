@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from cin_keras.data import drawn_cars
-from cin_keras.measuring import Results, digest
+from cin_keras.measuring import Results
 
 SETTINGS = {"epochs": 3, "image_size": (32, 32)}
 
@@ -72,10 +71,3 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path.write_text('{"row": "a"}\n')
     with pytest.raises(ValueError, match="no file of results"):
         Results(path, SETTINGS)
-
-
-def test_a_digest_tells_lists_apart_wherever_they_lie(tmp_path):
-    samples = drawn_cars(images_per_class=2, image_size=32)
-    assert digest(samples) == digest(drawn_cars(images_per_class=2, image_size=48))
-    others = [samples.subset(range(23)), samples.subset([1, 0, *range(2, 24)])]
-    assert len({digest(samples), *map(digest, others)}) == 3
