@@ -13,7 +13,7 @@ import numpy as np
 
 import cin_keras
 from cin_keras import explain
-from cin_keras.data import cub_200_2011, differing_parts, drawn_cars
+from cin_keras.data import cub_200_2011, differing_parts
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.measuring.explanations import (
     Targets,
@@ -24,13 +24,13 @@ from cin_keras.measuring.explanations import (
     summarize_scores,
 )
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
+from cin_keras.training.data_set import drawn_samples
 from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
 PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
 # Maps of 8×8: of the 4×4 that the last block gives, no cell is as small as a lamp.
 DRAWINGS_FEATURE_LAYER = "block_4"
-DRAWN_SIZE = 1.5  # drawn somewhat larger than the network's size, as photographs are
 PART_RADIUS = 0.1  # of the larger side of the bird's box
 STEPS = 8  # of deletion and insertion
 
@@ -62,8 +62,7 @@ def parse_arguments(arguments=None):
 def load_samples(args):
     """Training, validation and test samples, all with parts."""
     if args.data_dir is None:
-        size = round(args.image_size * DRAWN_SIZE)
-        return [drawn_cars(split, image_size=size) for split in ("train", "validation", "test")]
+        return drawn_samples(args.image_size)
     train, validation = cub_200_2011(args.data_dir, "train").split(0.1, seed=args.seed)
     test = cub_200_2011(args.data_dir, "test")
     if test.parts is None:

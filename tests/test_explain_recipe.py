@@ -20,7 +20,7 @@ FIGURES = ("class_contrast", "channel", "ranking", "pair_contrast", "scores")
 
 def load(patch):
     recipe = load_recipe("explain")
-    patch.setattr(recipe, "drawn_cars", FEW)
+    patch.setattr(cin_keras.data, "drawn_cars", FEW)
     patch.setattr(recipe, "STEPS", 2)
     return recipe
 

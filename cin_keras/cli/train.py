@@ -21,24 +21,18 @@ def run(args):
     with open_run(args.output, vars(args), args.resume, args.distribute) as run:
         with run.devices.chief_first():
             samples = folder_samples(args, run)
-        train, validation, test = run.check_samples(*samples, args.limit, args.on_error)
-
+        train, validation, test = run.check_samples(*samples)
         size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)
-        reading = {"on_error": args.on_error, "shard": run.devices.shard}
+        reading = {"seed": args.seed, "on_error": args.on_error, "shard": run.devices.shard}
         if args.plain:  # to compare: a linear classifier, which learns from single images
-            pairs = single_images(run.devices, train, size, 2 * batch, seed=args.seed, **reading)
+            pairs = single_images(run.devices, train, size, 2 * batch, **reading)
         else:
-            pairs = pair_dataset(train, size, batch, seed=args.seed, split_batches=True, **reading)
+            pairs = pair_dataset(train, size, batch, split_batches=True, **reading)
         validation_data = image_dataset(validation, size, 2 * batch, **reading)
 
         set_seed(args.seed, args.deterministic)
-        model = CIN(
-            train.num_classes,
-            input_shape=(size, size, 3),
-            class_names=list(train.class_names),
-            settings=run.settings,
-            **network_options(args),  # backbone, weights, feature layer, α, precision
-        )
+        options = network_options(args, train)  # backbone, weights, class names, α, precision
+        model = CIN(train.num_classes, settings=run.settings, **options)
         optimizer = make_optimizer(args.learning_rate, args.epochs, len(pairs), args.backbone)
         loss = SoftmaxCrossentropy()
         model.compile(optimizer, loss, weighted_metrics=["accuracy"])
@@ -53,5 +47,4 @@ def run(args):
         model = run.best_model(model)
         run.export(model)
         run.evaluate(model, image_dataset(test, size, 2 * batch, **reading))
-        print(run.summary())
     return 0

@@ -8,15 +8,16 @@ from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 
 
-def network_options(args):
-    """The arguments of `cin_keras.CIN` that the command line sets.
+def network_options(args, samples):
+    """The arguments of `cin_keras.CIN` that command line and photographs set.
 
     Args:
         args: What `settle` returned.
+        samples: `Samples` to train on.
 
     Returns:
-        Dict of `backbone`, `weights`, `feature_layer`, `alpha` and `dtype`; with `--plain` of
-        `interaction` and `contrast`, too.
+        Dict of `input_shape`, `class_names`, `backbone`, `weights`, `feature_layer`, `alpha` and
+        `dtype`; with `--plain` of `interaction` and `contrast`, too.
 
     Raises:
         ValueError: If images are too small for the network.
@@ -26,8 +27,9 @@ def network_options(args):
     >>> from cin_keras.training import recipe_parser, settle
     >>> settings = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
     >>> parser = recipe_parser("python recipes/birds.py", "birds", settings)
-    >>> network_options(settle(parser.parse_args([]), settings))["backbone"]
-    'resnet50'
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=2, image_size=32)
+    >>> network_options(settle(parser.parse_args([]), settings), samples)["input_shape"]
+    (448, 448, 3)
     """
     small = args.backbone == "small"
     least = 16 if small else 32  # pixels, which become one position of the feature map
@@ -38,6 +40,8 @@ def network_options(args):
         )
     dtype = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
     return {
+        "input_shape": (args.image_size, args.image_size, 3),
+        "class_names": list(samples.class_names),
         "backbone": small_backbone(args.image_size, dtype) if small else args.backbone,
         "weights": None if args.weights == "none" else args.weights,
         "feature_layer": args.feature_layer,

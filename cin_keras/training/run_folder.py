@@ -15,7 +15,7 @@ from cin_keras.callbacks import (
 )
 from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates
 from cin_keras.distribution import Devices
-from cin_keras.evaluation import figures, softmax
+from cin_keras.evaluation import accuracy_in_words, figures, softmax
 from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_folder
 from cin_keras.models import load_model
@@ -88,7 +88,7 @@ class RunFolder:
         self._when_begun = []
         self.watch = Watch()
 
-    def check_samples(self, train, validation, test, limit=None, on_error="raise"):
+    def check_samples(self, train, validation, test):
         """Looks at the photographs while there is time: before `fit`, not after.
 
         Says how many there are, and which test images are in training, too: they prove nothing.
@@ -98,18 +98,15 @@ class RunFolder:
             train: `Samples`.
             validation: `Samples`, which choose the best epoch.
             test: `Samples`, looked at once, in the end.
-            limit: Int ≥ 1, how many images of each part to use, for a quick try, or `None` for
-                all. Defaults to `None`.
-            on_error: `"raise"`, or `"skip"` to go on where an image cannot be read. Defaults to
-                `"raise"`.
 
         Returns:
-            The three `Samples` that are to be used.
+            The three `Samples` that are to be used: of each as many as `limit` in the settings
+            says, and all if it is `None` or not there.
 
         Raises:
             OSError: If the folder cannot be written.
-            ValueError: If an image cannot be read, with `"skip"` if none can; if the folder is
-                where the photographs are.
+            ValueError: If an image cannot be read, or if none can where the settings have
+                `on_error="skip"`; if the folder is where the photographs are.
         """
         self._check_place(train, validation, test)
         if self.devices.is_chief:
@@ -120,6 +117,7 @@ class RunFolder:
                     f"`output` must be a folder that can be written ({error.strerror}). "
                     f"Received: {str(self.path)!r}"
                 ) from error
+        limit, on_error = self.asked.get("limit"), self.asked.get("on_error", "raise")
         parts = {"train": train, "validation": validation, "test": test}
         if limit is not None:
             if limit < 2:
@@ -257,6 +255,8 @@ class RunFolder:
     def evaluate(self, model, test_data):
         """Looks at the test images, once, and writes `metrics.json`, figures and `report.html`.
 
+        Prints in the end what there is.
+
         Args:
             model: A trained `CIN`.
             test_data: What `image_dataset` returned, of the test images of `check_samples`.
@@ -297,6 +297,7 @@ class RunFolder:
             validation=self._parts["validation"],
             history=history,
         )
+        print(self.summary())
         return self.metrics
 
     def summary(self):
@@ -307,8 +308,7 @@ class RunFolder:
         if keras.backend.backend() == "torch":
             served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
         return (
-            f"\n{self.metrics['accuracy']:.1%} of {self.metrics['images']} test images right "
-            f"({self.metrics['top_5_accuracy']:.1%} within five), "
+            f"\n{accuracy_in_words(self.metrics, 'test images')}, "
             f"{self.metrics['seconds']} s since this command began.\n"
             f"{self.path}/\n"
             f"  report.html            all of it on a page, for any browser\n"

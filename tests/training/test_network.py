@@ -21,17 +21,19 @@ SETTINGS = {"backbone": "small", "image_size": 32, "epochs": 1, "pairs_per_batch
 
 def options(*arguments):
     parser = recipe_parser("python x.py", "cars", SETTINGS)
-    return network_options(settle(parser.parse_args(arguments), SETTINGS))
+    args = settle(parser.parse_args(arguments), SETTINGS)
+    return network_options(args, drawn_cars(images_per_class=1, image_size=32))
 
 
 def test_the_command_line_reaches_the_network():
     given = ["--alpha", "0.5", "--mixed-precision", "bfloat16", "--image-size", "48"]
-    model = cin_keras.CIN(12, input_shape=(48, 48, 3), **options(*given))
+    model = cin_keras.CIN(12, **options(*given))
+    assert len(model.class_names) == 12 and model.class_names[0].startswith("car 01")
     assert model.alpha == 0.5 and model.backbone.input_shape == (None, 48, 48, 3)
     assert model.interaction.compute_dtype == "bfloat16"
     assert model.backbone.layers[-1].compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"
-    plain = cin_keras.CIN(12, input_shape=(32, 32, 3), **options("--plain"))
+    plain = cin_keras.CIN(12, **options("--plain"))
     assert plain.interaction is None and plain.contrast is None
 
 

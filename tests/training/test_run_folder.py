@@ -54,7 +54,7 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     bad = tmp_path / "pets" / "cat" / "3.png"
     bad.write_bytes(b"")
     run = RunFolder(tmp_path / "run", {**SETTINGS, "on_error": "skip"})
-    parts = run.check_samples(samples, samples, samples, on_error="skip")
+    parts = run.check_samples(samples, samples, samples)
     pairs, validation_data, test_data = pipelines(*parts, on_error="skip")
     model = fit(run, build(2, settings=run.settings), pairs, validation_data)
     run.export(model)
@@ -65,7 +65,8 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert str(bad) in err and "train and test share images" in out
     assert not list(run.path.glob("*partial*"))
-    assert "15 test images right" in run.summary() and "report.html" in run.summary()
+    assert out.endswith(f"{run.summary()}\n") and "report.html" in run.summary()
+    assert "15 test images right, " in out, "within five says nothing of two classes"
     saved = json.loads((run.path / "metrics.json").read_text())
     assert saved["settings"]["on_error"] == "skip" and saved["data"] == "pets"
     assert saved["duplicates"] == {"train": 15, "validation": 15}
@@ -80,7 +81,7 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
 
 
 def test_limit_counts_for_all_parts(tmp_path):
-    parts = RunFolder(tmp_path, SETTINGS).check_samples(*drawings(), limit=5)
+    parts = RunFolder(tmp_path, {**SETTINGS, "limit": 5}).check_samples(*drawings())
     assert [len(part) for part in parts] == [5, 5, 5]
 
 

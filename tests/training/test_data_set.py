@@ -1,0 +1,61 @@
+import pytest
+
+from cin_keras.training.data_set import (
+    data_set_parser,
+    drawn_samples,
+    find_place,
+    settle_data_set,
+)
+
+PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 10, "pairs_per_batch": 16}
+DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 20, "pairs_per_batch": 8}
+PLACES = ["data/cars", "$CARS_DIR"]
+
+
+def settled(*arguments, drawings=DRAWINGS):
+    parser = data_set_parser("cars", "Stanford Cars", PLACES, "1.9 GB", PHOTOGRAPHS, drawings)
+    return settle_data_set(parser.parse_args(arguments), PHOTOGRAPHS, drawings)
+
+
+@pytest.fixture(autouse=True)
+def nothing_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CARS_DIR", raising=False)
+
+
+def test_drawings_stand_in_for_photographs_and_say_so(monkeypatch, capsys):
+    args = settled()
+    assert (args.data_dir, args.backbone, args.epochs) == (None, "small", 20)
+    told = "No Stanford Cars in data/cars nor in $CARS_DIR (not set): training on drawn cars.\n"
+    assert capsys.readouterr().out == told
+    monkeypatch.setenv("CARS_DIR", "slip")
+    settled()
+    assert "$CARS_DIR (slip)" in capsys.readouterr().out
+    monkeypatch.setenv("RANK", "1")
+    assert settled().data_dir is None and capsys.readouterr().out == ""
+    assert "data_set" not in vars(args), "no setting of the run"
+
+
+def test_the_first_place_that_is_there_counts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CARS_DIR", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    args = settled()
+    assert (args.data_dir, args.backbone, args.epochs) == (str(tmp_path / "mine"), "resnet50", 10)
+    (tmp_path / "data" / "cars").mkdir(parents=True)
+    assert settled().data_dir == "data/cars"
+    assert settled("--data-dir", "typed").data_dir == "typed"
+    assert capsys.readouterr().out == "" and find_place(["nowhere"]) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drawings"), [(["--download"], DRAWINGS), ([], None), (["--download"], None)]
+)
+def test_a_download_goes_to_the_first_place_and_some_recipes_insist_on_it(arguments, drawings):
+    args = settled(*arguments, drawings=drawings)
+    assert (args.data_dir, args.backbone, args.output) == ("data/cars", "resnet50", "runs/cars")
+
+
+def test_drawings_are_larger_than_the_networks_images():
+    parts = drawn_samples(22)
+    assert [part.read(0).size for part in parts] == [(33, 33)] * 3
+    assert [len(part) for part in parts] == [1440, 240, 480]
