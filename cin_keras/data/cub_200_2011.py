@@ -13,13 +13,16 @@ import numpy as np
 
 from cin_keras.checks import check_choice
 from cin_keras.data.listings import (
+    check_classes,
     check_photographs,
+    check_same_images,
+    existing_file,
     find_folder,
     read_lines,
     read_list,
     read_numbers,
 )
-from cin_keras.data.samples import Samples, existing_file
+from cin_keras.data.samples import Samples
 
 
 def cub_200_2011(data_dir, split="train"):
@@ -64,27 +67,13 @@ def cub_200_2011(data_dir, split="train"):
     root = find_folder(data_dir, "CUB-200-2011", "images.txt", ["CUB_200_2011", "nabirds"])
     files = {
         name: existing_file(root / f"{name}.txt")
-        for name in (
-            "images",
-            "image_class_labels",
-            "train_test_split",
-            "classes",
-            "bounding_boxes",
-        )
+        for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
     }
-    paths, classes, in_train, class_names, boxes = (read_list(file) for file in files.values())
-    for name, values in (
-        ("image_class_labels", classes),
-        ("train_test_split", in_train),
-        ("bounding_boxes", boxes),
-    ):
-        _check_same_images(paths, values, files["images"], files[name])
-    for image, number in classes.items():
-        if number not in class_names:
-            raise ValueError(
-                f"{files['image_class_labels']} gives image {image} the class {number}, which is "
-                f"none of the {len(class_names)} in {files['classes']}"
-            )
+    paths, classes, in_train, boxes = lists = [read_list(file) for file in files.values()]
+    for values, file in zip(lists, files.values()):
+        check_same_images(paths, files["images"], values, file)
+    class_names = read_list(existing_file(root / "classes.txt"))
+    check_classes(classes, files["image_class_labels"], class_names, root / "classes.txt")
     for image, flag in in_train.items():
         if flag not in ("0", "1"):
             raise ValueError(
@@ -122,20 +111,6 @@ def _classes_with_images(class_names, classes):
     }
     times = collections.Counter(names.values())
     return {n: f"{name} ({n})" if times[name] > 1 else name for n, name in names.items()}
-
-
-def _check_same_images(images, others, images_file, file):
-    missing = [image for image in images if image not in others]
-    unknown = [image for image in others if image not in images]
-    for left_out, where, beside in (
-        (missing, file, images_file),
-        (unknown, images_file, file),
-    ):
-        if left_out:
-            raise ValueError(
-                f"{where} has no line for image {left_out[0]}, which {beside} has "
-                f"({len(left_out)} such images)"
-            )
 
 
 def _read_parts(folder, images):

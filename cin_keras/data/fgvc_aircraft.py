@@ -8,13 +8,16 @@ import numpy as np
 
 from cin_keras.checks import check_choice
 from cin_keras.data.listings import (
+    check_classes,
     check_photographs,
+    check_same_images,
+    existing_file,
     find_folder,
     read_lines,
     read_list,
     read_numbers,
 )
-from cin_keras.data.samples import Samples, existing_file
+from cin_keras.data.samples import Samples
 
 SPLITS = ("train", "val", "trainval", "test")
 # Rows of pixels along the bottom of every photograph that name its owner.
@@ -67,12 +70,7 @@ def fgvc_aircraft(data_dir, split="train", level="variant"):
     list_file = existing_file(root / f"images_{level}_{split}.txt")
     listed = read_list(list_file)
     label_of = {name: label for label, name in enumerate(class_names)}
-    for image, name in listed.items():
-        if name not in label_of:
-            raise ValueError(
-                f"{list_file} gives {image} the {level} {name!r}, which is none of the "
-                f"{len(class_names)} in {classes_file}"
-            )
+    check_classes(listed, list_file, label_of, classes_file, level)
     names = [f"{image}.jpg" for image in listed]
     check_photographs(root / "images", names, list_file, others=None)
     return Samples(
@@ -87,12 +85,7 @@ def fgvc_aircraft(data_dir, split="train", level="variant"):
 def _read_boxes(path, images, list_file):
     if not path.is_file():
         return None
-    boxes = read_list(path)
-    missing = [image for image in images if image not in boxes]
-    if missing:
-        raise ValueError(
-            f"{path} has no line for image {missing[0]}, which {list_file} has "
-            f"({len(missing)} such images)"
-        )
+    boxes = {image: box for image, box in read_list(path).items() if image in images}
+    check_same_images(images, list_file, boxes, path)
     boxes = read_numbers(path, {image: boxes[image] for image in images}, 4)
     return np.array(list(boxes.values()), "float32") - (1, 1, 0, 0)

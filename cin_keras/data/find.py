@@ -1,5 +1,6 @@
 """Any data set from its path: which layout a folder has, and the samples in it."""
 
+import functools
 import pathlib
 
 from cin_keras.checks import check_number
@@ -9,40 +10,36 @@ from cin_keras.data.folders import look_into
 from cin_keras.data.image_folder import folder_splits, image_folder
 from cin_keras.data.listings import first_few, warn
 from cin_keras.data.oxford_iiit_pet import oxford_iiit_pet
-from cin_keras.data.splits import save_split, split_by_file
+from cin_keras.data.splits import complete_splits
 from cin_keras.data.stanford_cars import stanford_cars
 from cin_keras.data.table import from_table, table_splits
 
-LOADERS = {
-    "stanford_cars": stanford_cars,
-    "cub_200_2011": cub_200_2011,
-    "fgvc_aircraft": fgvc_aircraft,
-    "oxford_iiit_pet": oxford_iiit_pet,
-    "table": from_table,
-    "image_folder": image_folder,
-}
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "class_names", "delimiter")
-# Any of these files or folders tells the layout.
-_MARKERS = {
+
+
+# The loader, its split to train on, and files and folders any of which tells the layout.
+PUBLISHED = {
     "stanford_cars": (
-        "devkit/cars_meta.mat",
-        "devkit/cars_train_annos.mat",
-        "cars_train_annos.mat",
-        "cars_train",
-        "car_ims",
+        stanford_cars,
+        "train",
+        "devkit/cars_meta.mat devkit/cars_train_annos.mat cars_train_annos.mat cars_train car_ims",
     ),
     "cub_200_2011": (
-        "train_test_split.txt",
-        "CUB_200_2011/train_test_split.txt",
-        "nabirds/train_test_split.txt",
+        cub_200_2011,
+        "train",
+        "train_test_split.txt CUB_200_2011/train_test_split.txt nabirds/train_test_split.txt",
     ),
     "fgvc_aircraft": (
-        "data/variants.txt",
-        "data/images_variant_train.txt",
-        "fgvc-aircraft-2013b/data/variants.txt",
+        fgvc_aircraft,
+        "trainval",
+        "data/variants.txt data/images_variant_train.txt fgvc-aircraft-2013b/data/variants.txt "
         "variants.txt",
     ),
-    "oxford_iiit_pet": ("annotations/trainval.txt", "oxford-iiit-pet/annotations/trainval.txt"),
+    "oxford_iiit_pet": (
+        oxford_iiit_pet,
+        "train",
+        "annotations/trainval.txt oxford-iiit-pet/annotations/trainval.txt",
+    ),
 }
 
 
@@ -73,8 +70,8 @@ def find_layout(data_dir):
         return "table"
     if not root.is_dir():
         raise FileNotFoundError(f"No data set. Received: data_dir={str(data_dir)!r}")
-    for name, markers in _MARKERS.items():
-        if any((root / marker).exists() for marker in markers):
+    for name, (_, _, markers) in PUBLISHED.items():
+        if any((root / marker).exists() for marker in markers.split()):
             return name
     found = look_into(root)
     if found.problem:
@@ -111,8 +108,7 @@ def find_data_set(data_dir, split="train", **options):
     test = cin_keras.data.find_data_set("data/stanford_cars", "test")
     ```
     """
-    layout = find_layout(data_dir)
-    return LOADERS[layout](data_dir, split, **_options_of(layout, options))
+    return _loader(find_layout(data_dir), options)(data_dir, split)
 
 
 def find_splits(
@@ -162,9 +158,9 @@ def find_splits(
     check_number("validation_fraction", validation_fraction, above=0, below=1)
     check_number("test_fraction", test_fraction, above=0, below=1)
     layout = find_layout(data_dir)
-    options = _options_of(layout, options)
+    load = _loader(layout, options)
     official = official_splits(layout, data_dir, options)
-    given = {name: LOADERS[layout](data_dir, split, **options) for name, split in official.items()}
+    given = {name: load(data_dir, split) for name, split in official.items()}
     if "train" not in given:
         raise ValueError(f"{data_dir} has nothing to train on, only {', '.join(map(repr, given))}")
     if given["train"].num_classes < 2:
@@ -173,23 +169,15 @@ def find_splits(
             "tell apart. Give a folder that holds one folder of photographs a class, or a CSV table "
             "of photographs and labels."
         )
-    missing = {
-        f"{long}_fraction": 0 if name in given else fraction
-        for name, long, fraction in (
-            ("val", "validation", validation_fraction),
-            ("test", "test", test_fraction),
-        )
-    }
     root = pathlib.Path(data_dir)
-    root = root.parent if root.is_file() else root
-    if split_file is not None and pathlib.Path(split_file).exists():
-        first, *others = given.values()
-        return split_by_file(first.join(*others), split_file, root)
-    made = split_by_file(given.pop("train"), None, root, seed=seed, **missing)
-    splits = {name: ({**given, **made})[name] for name in ("train", "val", "test")}
-    if split_file is not None:
-        save_split(split_file, splits, root)
-    return splits
+    return complete_splits(
+        given,
+        split_file,
+        root.parent if root.is_file() else root,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+    )
 
 
 def official_splits(layout, data_dir, options):
@@ -204,35 +192,40 @@ def official_splits(layout, data_dir, options):
         Dict from `"train"`, `"val"`, `"test"`, as many as there are, to the loader's own name of
         that split; `{"train": None}` where all is one.
     """
-    if layout in ("stanford_cars", "cub_200_2011", "oxford_iiit_pet"):
-        return {"train": "train", "test": "test"}
-    if layout == "fgvc_aircraft":
-        return {"train": "trainval", "test": "test"}
-    if layout == "table":
-        known = {key: options[key] for key in ("split_column", "delimiter") if key in options}
-        rows = table_splits(data_dir, **known)
-        names = [name for name in ("train", "val", "test") if name in rows]
-        unknown = [f"{name!r} ({count} rows)" for name, count in rows.items() if name not in names]
-        if rows and not names:
-            raise ValueError(
-                f"{data_dir} has the splits {first_few(unknown)}, none of which is 'train', 'val' or "
-                "'test'. Name them so, or leave the column out for a random split."
-            )
-        if unknown:
-            warn(
-                f"{data_dir} has rows of splits that are neither 'train', 'val' nor 'test', and they "
-                f"are left out: {first_few(unknown)}."
-            )
-    else:
+    if layout in PUBLISHED:
+        return {"train": PUBLISHED[layout][1], "test": "test"}
+    if layout == "image_folder":
         names = folder_splits(data_dir)
+    else:
+        known = {key: options[key] for key in ("split_column", "delimiter") if key in options}
+        names = _splits_of_table(data_dir, table_splits(data_dir, **known))
     return {name: name for name in names} or {"train": None}
 
 
-def _options_of(layout, options):
-    """The options that are given; ValueError if they are a table's and this is none."""
+def _splits_of_table(path, rows):
+    """Those of the splits of a table (dict to their rows) that are known; says what is left out."""
+    names = [name for name in ("train", "val", "test") if name in rows]
+    unknown = first_few([f"{name!r} ({n} rows)" for name, n in rows.items() if name not in names])
+    if unknown and not names:
+        raise ValueError(
+            f"{path} has the splits {unknown}, none of which is 'train', 'val' or 'test'. Name "
+            "them so, or leave the column out for a random split."
+        )
+    if unknown:
+        warn(
+            f"{path} has rows of splits that are neither 'train', 'val' nor 'test', and they are "
+            f"left out: {unknown}."
+        )
+    return names
+
+
+def _loader(layout, options):
+    """The loader of a layout with its options; ValueError for a table's if this is none."""
     if layout == "table":
-        return options
+        return functools.partial(from_table, **options)
     for name in TABLE_OPTIONS:
         if options.get(name) is not None:
             raise ValueError(f"`{name}` is for a CSV table. Received: {options[name]!r}")
-    return {name: value for name, value in options.items() if name not in TABLE_OPTIONS}
+    options = {name: value for name, value in options.items() if name not in TABLE_OPTIONS}
+    load = PUBLISHED[layout][0] if layout in PUBLISHED else image_folder
+    return functools.partial(load, **options)

@@ -13,7 +13,7 @@ from cin_keras.data.folders import (
 )
 from cin_keras.data.listings import first_few, warn
 from cin_keras.data.samples import Samples
-from cin_keras.data.splits import split_by_file, split_name, split_of_folder
+from cin_keras.data.splits import complete_splits, split_name, split_of_folder
 
 # Where data sets keep their photographs, and beside them what belongs to each photograph.
 _PHOTOGRAPHS = {"images", "image", "imgs", "img", "jpg", "jpeg", "jpegimages", "photos", "pictures"}
@@ -102,8 +102,8 @@ def image_folder(
     if split is None:
         return samples
     name = split_name(split)
-    splits = split_by_file(
-        samples,
+    splits = complete_splits(
+        {"train": samples},
         split_file,
         root,
         validation_fraction=validation_fraction,
@@ -141,44 +141,42 @@ def _divisions(root):
         raise FileNotFoundError(f"No folder of photographs. Received: data_dir={str(root)!r}")
     root = _unwrapped(root)
     folders = look_into(root).folders
-    named = [folder for folder in folders if split_of_folder(folder.name)]
+    named = [(folder, split_of_folder(folder.name)) for folder in folders]
+    named = [(folder, name) for folder, name in named if name]
     if not named:
         return {}, []
-    others = [folder for folder in folders if folder not in named and _holds_images(folder)]
-    parts, flat = [], []
-    for folder in named:
+    classes = [
+        folder for folder in folders if not split_of_folder(folder.name) and _holds_images(folder)
+    ]
+    divided, flat = {}, []
+    for folder, name in named:
         within = look_into(_unwrapped(folder))
         # A class may be called "train": its folder holds photographs, that of a part folders.
-        if any(map(_holds_images, within.folders)) and not (within.images and others):
-            parts.append(within.path)
+        if any(map(_holds_images, within.folders)) and not (within.images and classes):
+            if name in divided:
+                raise ValueError(
+                    f"{root} holds {divided[name].name}/ and {within.path.name}/, which mean the "
+                    "same. Remove or rename one of them."
+                )
+            divided[name] = within.path
         elif within.images:
             flat.append(folder)
-    if parts and others:
+    if classes and divided:
         raise ValueError(
             f"{root} must hold one folder a class, or train/, val/ and test/ alone. Received: "
-            f"{_listed(parts)} beside {_listed(others)}"
+            f"{_listed(divided.values())} beside {_listed(classes)}"
         )
     held_out = [folder for folder in flat if split_of_folder(folder.name) != "train"]
-    if not parts and others and held_out:
+    if classes and held_out:
         raise ValueError(
-            f"{root / held_out[0].name} holds photographs of no known class, beside the classes "
-            f"{_listed(others)}. Move it out of {root}, or put one folder a class into it and the "
+            f"{held_out[0]} holds photographs of no known class, beside the classes "
+            f"{_listed(classes)}. Move it out of {root}, or put one folder a class into it and the "
             f"classes into {root / 'train'}. If it is a class, give it another name."
         )
-    if not parts and not others:
+    if not classes and not divided:
         problem = "photographs that lie in it directly" if flat else "no photograph"
-        raise ValueError(
-            f"{root / (flat or named)[0].name} must hold one folder a class. Received: {problem}"
-        )
-    divided = {}
-    for folder in parts:
-        name = split_of_folder(folder.name)
-        if name in divided:
-            raise ValueError(
-                f"{root} holds {divided[name].name}/ and {folder.name}/, which mean the same. "
-                "Remove or rename one of them."
-            )
-        divided[name] = folder
+        folder = flat[0] if flat else named[0][0]
+        raise ValueError(f"{folder} must hold one folder a class. Received: {problem}")
     return {name: divided[name] for name in ("train", "val", "test") if name in divided}, flat
 
 
@@ -217,8 +215,7 @@ def _list_division(root, divided, flat, split):
                 "folder of a class: nobody knows their classes, and they are left out."
             )
     listed[split].warn()
-    _check_class_names(root, class_names)
-    samples = _samples(listed[split], sorted(class_names, key=natural_order))
+    samples = _samples(root, listed[split], sorted(class_names, key=natural_order))
     if "train" in listed:
         unseen = sorted(class_names - set(listed["train"].photographs))
         if unseen:
@@ -230,11 +227,11 @@ def _list_division(root, divided, flat, split):
 
 
 def _list_classes(root):
+    """The photographs in a folder with one folder a class."""
     listing = _Listing(root)
     _check_are_classes(root, listing)
     listing.warn()
-    _check_class_names(root, listing.photographs)
-    return _samples(listing, list(listing.photographs))
+    return _samples(root, listing, listing.photographs)
 
 
 def _check_are_classes(root, listing):
@@ -269,21 +266,19 @@ def _check_are_classes(root, listing):
             )
 
 
-def _check_class_names(root, class_names):
+def _samples(root, listing, class_names):
     if not class_names:
         raise ValueError(
             f"{root} must hold one folder of photographs a class, or train/, val/ and test/ with "
             "such folders in them. Received: no folder with a photograph in it"
         )
     check_differ_in_more_than_case(class_names, root)
-
-
-def _samples(listing, class_names):
-    paths, labels = [], []
-    for label, name in enumerate(class_names):
-        photographs = listing.photographs.get(name, [])
-        paths += [str(path) for path in photographs]
-        labels += [label] * len(photographs)
+    found = [
+        (str(path), label)
+        for label, name in enumerate(class_names)
+        for path in listing.photographs.get(name, ())
+    ]
+    paths, labels = zip(*found) if found else ((), ())
     return Samples(paths, labels, class_names)
 
 
@@ -327,42 +322,38 @@ class _Listing:
 
     def warn(self):
         """One sentence on each kind of thing that a user may not have meant."""
+        root = self.root
 
-        def relative(paths):
-            return first_few([path.relative_to(self.root).as_posix() for path in paths])
+        def tell(found, sentence):
+            if found:
+                warn(f"{sentence}: {first_few(found)}.")
 
-        if self.others:
-            warn(
-                f"{len(self.others)} files in {self.root} are no images by their names and are "
-                f"left out: {relative(self.others)}."
-            )
-        if self.loose:
-            warn(
-                f"{len(self.loose)} images lie in {self.root} itself, in no folder of a class, and "
-                f"are left out: {relative(self.loose)}."
-            )
-        if self.empty:
-            warn(
-                f"{len(self.empty)} folders in {self.root} hold no image and are no classes: "
-                f"{first_few(self.empty)}."
-            )
-        if self.results:
-            warn(
-                f"What is in {self.root} and holds results of cin_keras, no photographs, is left "
-                f"out: {relative(self.results)}."
-            )
-        if self.twice:
-            warn(
-                f"{len(self.twice)} classes of {self.root} have two folders whose names are the "
-                f"same text in two Unicode forms, and are one class: {first_few(self.twice)}."
-            )
+        others, loose, results = (
+            [path.relative_to(root).as_posix() for path in paths]
+            for paths in (self.others, self.loose, self.results)
+        )
+        tell(others, f"{len(others)} files in {root} are no images by their names and are left out")
+        tell(
+            loose,
+            f"{len(loose)} images lie in {root} itself, in no folder of a class, and are left out",
+        )
+        tell(self.empty, f"{len(self.empty)} folders in {root} hold no image and are no classes")
+        tell(
+            results,
+            f"What is in {root} and holds results of cin_keras, no photographs, is left out",
+        )
+        tell(
+            self.twice,
+            f"{len(self.twice)} classes of {root} have two folders whose names are the same text "
+            "in two Unicode forms, and are one class",
+        )
         for folder in self.problems:
             warn(f"{folder.path} is left out: {folder.problem}.")
         if self.nested:
             name, folders = next(iter(self.nested.items()))
-            inner = [folder for folder in folders if folder != "."]
+            inner = first_few([folder for folder in folders if folder != "."])
             warn(
                 f"Images in folders within the folder of a class belong to the class, in "
-                f"{len(self.nested)} of the {len(self.photographs)} classes of {self.root}: "
-                f"{name} has {first_few(inner)}."
+                f"{len(self.nested)} of the {len(self.photographs)} classes of {root}: "
+                f"{name} has {inner}."
             )

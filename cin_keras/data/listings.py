@@ -56,6 +56,52 @@ def read_lines(path):
     return lines
 
 
+def existing_file(*candidates):
+    """The first path that is a file; FileNotFoundError naming them all if none is."""
+    for path in map(pathlib.Path, candidates):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"Missing file: {' or '.join(map(str, candidates))}")
+
+
+def check_same_images(images, images_file, others, file):
+    """Raises ValueError unless two lists have the same images; it names one that is missing.
+
+    Args:
+        images: Dict or set of str.
+        images_file: Path of the file that has them, for messages.
+        others: Dict or set of str, the images of the other list.
+        file: Path of the other file.
+    """
+    for left_out, where, beside in (
+        ([image for image in images if image not in others], file, images_file),
+        ([image for image in others if image not in images], images_file, file),
+    ):
+        if left_out:
+            raise ValueError(
+                f"{where} has no line for image {left_out[0]}, which {beside} has "
+                f"({len(left_out)} such images)"
+            )
+
+
+def check_classes(classes, file, known, known_file, what="class"):
+    """Raises ValueError, naming image and class, unless all classes are known ones.
+
+    Args:
+        classes: Dict from an image to its class, str.
+        file: Path of the file that says so.
+        known: Container of classes.
+        known_file: Path of the file that lists them.
+        what: Str, what a class is called. Defaults to `"class"`.
+    """
+    for image, name in classes.items():
+        if name not in known:
+            raise ValueError(
+                f"{file} gives image {image} the {what} {name!r}, which is none of the "
+                f"{len(known)} in {known_file}"
+            )
+
+
 def check_photographs(folder, names, annotation_file, others=()):
     """Every annotation has its photograph, and every photograph one annotation.
 

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import numbers
 import os
-import pathlib
 
 import numpy as np
 
@@ -498,12 +497,3 @@ def fingerprint(*parts):
             name = os.path.relpath(path, root) if part.encoded is None else path
             digest.update(f"\n{name}\n{label}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
-
-
-def existing_file(*candidates):
-    """The first path that is a file; FileNotFoundError naming them all if none is."""
-    for path in candidates:
-        if pathlib.Path(path).is_file():
-            return pathlib.Path(path)
-    names = " or ".join(str(path) for path in candidates)
-    raise FileNotFoundError(f"Missing file: {names}")

@@ -67,21 +67,28 @@ def split_of_folder(name):
     return SPLIT_NAMES.get(words[0]) or SPLIT_NAMES.get(words[0].removesuffix("set"))
 
 
-def split_by_file(samples, split_file, data_dir, **fractions):
-    """The split in `split_file` if there is one, otherwise a random one, which is written there.
+def complete_splits(given, split_file, data_dir, **options):
+    """All parts of a data set: those it has, and those it lacks held out of its `"train"`.
 
     Args:
-        samples: `Samples`.
-        split_file: Path, or `None` to write nothing.
+        given: Dict from `"train"`, and `"val"` and `"test"` where the data set has them itself, to
+            `Samples`.
+        split_file: `None`, or the path of a JSON file: if it is there, the split that it wrote
+            down; if not, it is written.
         data_dir: Path of the folder that holds the photographs.
-        **fractions: Arguments of `random_splits`.
+        **options: Arguments of `random_splits`; the fraction of what the data set has is of no
+            effect.
 
     Returns:
         Dict from the part's name to `Samples`.
     """
     if split_file is not None and pathlib.Path(split_file).exists():
-        return load_split(split_file, samples, data_dir)
-    splits = random_splits(samples, **fractions)
+        first, *others = given.values()
+        return load_split(split_file, first.join(*others), data_dir)
+    words = {"val": "validation", "test": "test"}
+    options |= {f"{word}_fraction": 0 for name, word in words.items() if name in given}
+    parts = {**given, **random_splits(given["train"], **options)}
+    splits = {name: parts[name] for name in ("train", "val", "test") if name in parts}
     if split_file is not None:
         save_split(split_file, splits, data_dir)
     return splits
@@ -215,12 +222,13 @@ def load_split(path, samples, data_dir):
             f"{len(new)} images of {data_dir} are not in the split that {path} wrote down, and are "
             f"left out: {first_few(new)}. Delete it for a new split with them."
         )
-    wrong = [p for p in listed if samples.class_names[samples.labels[where[p]]] not in class_names]
-    if wrong:
-        raise ValueError(
-            f"{path} lists {wrong[0]!r}, but not its class, "
-            f"{samples.class_names[samples.labels[where[wrong[0]]]]!r}. Delete it for a new split."
-        )
+    for photograph in listed:
+        name = samples.class_names[samples.labels[where[photograph]]]
+        if name not in class_names:
+            raise ValueError(
+                f"{path} lists {photograph!r}, but not its class, {name!r}. Delete it for a new "
+                "split."
+            )
     unknown = [name for name in class_names if name not in samples.class_names]
     if unknown:
         raise ValueError(
@@ -234,22 +242,22 @@ def load_split(path, samples, data_dir):
 
 
 def _read(path):
+    """The content of a file that `save_split` wrote; ValueError if it is none."""
     try:
         content = json.loads(pathlib.Path(path).read_text("utf-8"))
         content.pop("about", None)
-        parts = {name: value for name, value in content.items() if name != "class_names"}
-        right = parts and all(
-            isinstance(value, list) and value and all(isinstance(item, str) for item in value)
-            for value in content.values()
-        )
-    except (ValueError, AttributeError, TypeError):
-        right = False
-    if not right or "class_names" not in content:
-        raise ValueError(
-            f"{path} is no split as `save_split` writes it: a JSON file of class names and of "
-            "lists of photographs. Delete it for a new split."
-        )
-    return content
+        if len(content) > 1 and content["class_names"] and all(map(_is_list, content.values())):
+            return content
+    except (ValueError, AttributeError, TypeError, KeyError):  # of a list, a number, another object
+        pass
+    raise ValueError(
+        f"{path} is no split as `save_split` writes it: a JSON file of class names and of lists of "
+        "photographs. Delete it for a new split."
+    )
+
+
+def _is_list(value):
+    return isinstance(value, list) and value and all(isinstance(item, str) for item in value)
 
 
 def _relative(path, data_dir):

@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 
 from cin_keras.checks import check_choice
-from cin_keras.data.listings import check_photographs
-from cin_keras.data.samples import Samples, existing_file
+from cin_keras.data.listings import check_photographs, existing_file
+from cin_keras.data.samples import Samples
 
 WHERE_TO_GET_IT = """\
 The original Stanford Cars, from ai.stanford.edu, has been gone since 2023. \

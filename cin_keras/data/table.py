@@ -1,5 +1,6 @@
 """Photographs and labels in a table: a CSV file with a header."""
 
+import collections
 import csv
 import io
 import math
@@ -89,20 +90,13 @@ def from_table(
             f"Received: box_columns={box_columns!r}"
         )
     table = _Table(path, delimiter, (path_column, label_column, *boxed))
-    has_split = split_column is not None and split_column in table.columns
-    if split is not None and not has_split:
-        raise ValueError(
-            f"{path} has no column {split_column!r} to take a split by; its columns are "
-            f"{first_few(table.columns, 20)}. Received: split={split!r}"
-        )
     photographs = table.cells(path_column)
     names, labels = _read_labels(table, label_column, class_names)
-    boxes = [table.numbers(column) for column in boxed]
-    boxes = list(zip(*boxes, strict=True)) if boxes else None
-    splits = [_known_split(cell) for cell in table.cells(split_column)] if has_split else None
+    boxes = list(zip(*map(table.numbers, boxed), strict=True)) or None
+    splits = table.splits(split_column)
     _check_rows(table, photographs, labels, boxes, splits)
     chosen = range(len(photographs))
-    if has_split:
+    if splits is not None:
         wanted = _known_split(split or "train")
         chosen = [i for i in chosen if splits[i] == wanted]
         if not chosen:
@@ -110,11 +104,16 @@ def from_table(
                 f"{path} has no row whose {split_column} is {wanted!r}, only "
                 f"{first_few(sorted(set(splits)))}. Received: split={split!r}"
             )
+    elif split is not None:
+        raise ValueError(
+            f"{path} has no column {split_column!r} to take a split by; its columns are "
+            f"{first_few(table.columns, 20)}. Received: split={split!r}"
+        )
     return Samples(
         paths=_existing_paths(path, [photographs[i] for i in chosen]),
         labels=[labels[i] for i in chosen],
         class_names=names,
-        boxes=None if boxes is None else [boxes[i] for i in chosen],
+        boxes=boxes and [boxes[i] for i in chosen],
     )
 
 
@@ -131,12 +130,7 @@ def table_splits(path, split_column="split", delimiter=None):
         has no such column.
     """
     table = _Table(path, delimiter, wanted=() if split_column is None else (split_column,))
-    rows = {}
-    if split_column in table.columns:
-        for cell in table.cells(split_column):
-            name = _known_split(cell)
-            rows[name] = rows.get(name, 0) + 1
-    return rows
+    return dict(collections.Counter(table.splits(split_column) or ()))
 
 
 class _Table:
@@ -153,68 +147,68 @@ class _Table:
         if re.match(r"sep=.\r?\n", text):  # Excel's own first line
             delimiter, skipped = delimiter or text[4], 1
             text = text.partition("\n")[2]
-        if delimiter is None:
-            delimiter = _find_delimiter(text, (*required, *wanted))
+        delimiter = delimiter or _find_delimiter(text, (*required, *wanted))
         try:
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
             self.columns = [name.strip() for name in next(reader, [])]
-            self.rows, self.lines, line = [], [], reader.line_num + 1
+            self.rows, self.lines, line = [], [], reader.line_num
             for row in reader:
-                if any(cell.strip() for cell in row):
+                if any(map(str.strip, row)):
                     self.rows.append(row)
-                    self.lines.append(line + skipped)
-                line = reader.line_num + 1
+                    self.lines.append(skipped + line + 1)
+                line = reader.line_num
         except csv.Error as error:
             raise ValueError(f"{path} is no CSV file ({error})") from None
-        self._require(required)
-        twice = [name for name in (*required, *wanted) if self.columns.count(name) > 1]
-        if twice:
-            raise ValueError(f"{path} has two columns called {twice[0]!r}")
-        for line, row in zip(self.lines, self.rows, strict=True):
+        self._check(required, wanted)
+
+    def _check(self, required, wanted):
+        for name in required:
+            if name not in self.columns:
+                raise ValueError(
+                    f"{self.path} has no column {name!r}; its columns are "
+                    f"{first_few(self.columns, 20)}. `path_column` and `label_column` say what the "
+                    "columns of the photographs and of the labels are called."
+                )
+        for name in (*required, *wanted):
+            if self.columns.count(name) > 1:
+                raise ValueError(f"{self.path} has two columns called {name!r}")
+        for line, row in zip(self.lines, self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"Line {line} of {path} has {len(row)} cells, the header {len(self.columns)}. "
-                    "Put cells that hold the delimiter in quotes."
+                    f"Line {line} of {self.path} has {len(row)} cells, the header "
+                    f"{len(self.columns)}. Put cells that hold the delimiter in quotes."
                 )
         if not self.rows:
-            raise ValueError(f"{path} has no rows below its header")
-
-    def _require(self, columns):
-        missing = [name for name in columns if name not in self.columns]
-        if missing:
-            raise ValueError(
-                f"{self.path} has no column {missing[0]!r}; its columns are "
-                f"{first_few(self.columns, 20)}. `path_column` and `label_column` say what the "
-                "columns of the photographs and of the labels are called."
-            )
+            raise ValueError(f"{self.path} has no rows below its header")
 
     def cells(self, column):
         """The cells of a column, none of them empty."""
         index = self.columns.index(column)
         values = [row[index].strip() for row in self.rows]
-        empty = [
-            line for line, value in zip(self.lines, values, strict=True) if value.lower() in _EMPTY
-        ]
+        empty = [i for i, value in enumerate(values) if value.lower() in _EMPTY]
         if empty:
-            value = values[self.lines.index(empty[0])]
             raise ValueError(
-                f"{self.path} has no {column} in line {empty[0]}: the cell holds {value!r} "
-                f"({len(empty)} such lines)"
+                f"{self.path} has no {column} in line {self.lines[empty[0]]}: the cell holds "
+                f"{values[empty[0]]!r} ({len(empty)} such lines)"
             )
         return values
+
+    def splits(self, column):
+        """The cells of a column, known splits by their names; `None` if there is no such column."""
+        return [*map(_known_split, self.cells(column))] if column in self.columns else None
 
     def numbers(self, column):
         """The cells of a column as floats."""
         numbers = []
-        for line, value in zip(self.lines, self.cells(column), strict=True):
+        for line, cell in zip(self.lines, self.cells(column)):
             try:
-                numbers.append(float(value))
+                numbers.append(float(cell))
             except ValueError:
                 numbers.append(math.nan)
             if not math.isfinite(numbers[-1]):
                 raise ValueError(
                     f"{self.path} must hold numbers in the column {column!r}. "
-                    f"Received: {value!r} in line {line}"
+                    f"Received: {cell!r} in line {line}"
                 )
         return numbers
 
@@ -261,25 +255,26 @@ def _find_delimiter(text, columns):
 def _read_labels(table, column, class_names):
     """The names of the classes, and the labels of all rows."""
     cells = [class_name(cell) for cell in table.cells(column)]
+    if class_names is not None:
+        class_names = [class_name(str(name)) for name in check_list("class_names", class_names)]
     # As pandas writes whole numbers of a column that has been floats: 3.0.
     if all(re.fullmatch(r"[+-]?[0-9]+(\.0*)?", cell) for cell in cells):
         cells = [cell.partition(".")[0].removeprefix("+") for cell in cells]
         if class_names is None:
             cells = [str(int(cell)) for cell in cells]
-            wrong = next((i for i, cell in enumerate(cells) if cell.startswith("-")), None)
-            if wrong is not None:
-                raise ValueError(
-                    f"Labels that are numbers must be at least 0. "
-                    f"Received: label {cells[wrong]} in line {table.lines[wrong]} of {table.path}"
-                )
-        elif not set(cells) <= {str(name) for name in check_list("class_names", class_names)}:
-            return [str(name) for name in class_names], _count(table, cells, len(class_names))
+            for line, cell in zip(table.lines, cells):
+                if cell.startswith("-"):
+                    raise ValueError(
+                        "Labels that are numbers must be at least 0. "
+                        f"Received: label {cell} in line {line} of {table.path}"
+                    )
+        elif not set(cells) <= set(class_names):
+            return class_names, _count(table, cells, len(class_names))
     if class_names is None:
         class_names = sorted(set(cells), key=natural_order)
         check_differ_in_more_than_case(class_names, table.path)
-    class_names = [class_name(str(name)) for name in check_list("class_names", class_names)]
     label_of = {name: label for label, name in enumerate(class_names)}
-    for line, cell in zip(table.lines, cells, strict=True):
+    for line, cell in zip(table.lines, cells):
         if cell not in label_of:
             raise ValueError(
                 f"Line {line} of {table.path} has the {column} {cell!r}, which is none of the "
@@ -308,31 +303,21 @@ def _known_split(cell):
 def _existing_paths(table, photographs):
     """The paths of photographs (str), relative to the folder of the table, each of them there."""
     root = pathlib.Path(table).parent
-    paths = []
+    paths, missing = [], {}
     for name in photographs:
         # The same letters may be written in another form in the table than on the disk, and
         # folders be parted as Windows parts them.
-        forms = [str(root / form(name)) for form in (str, _nfc, _nfd, _with_slashes)]
-        paths.append(next(filter(os.path.lexists, forms), forms[0]))
-    missing = [path for path in dict.fromkeys(paths) if not os.path.lexists(path)]
+        unicode_forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        forms = [str(root / form) for form in (name, *unicode_forms, name.replace("\\", "/"))]
+        paths.append(next(filter(os.path.lexists, forms), None))
+        if paths[-1] is None:
+            missing[forms[0]] = name
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of the photographs that {table} lists are not there: "
             f"{first_few(missing)}"
         )
     return paths
-
-
-def _nfc(text):
-    return unicodedata.normalize("NFC", text)
-
-
-def _nfd(text):
-    return unicodedata.normalize("NFD", text)
-
-
-def _with_slashes(text):
-    return text.replace("\\", "/")
 
 
 def _check_rows(table, photographs, labels, boxes, splits):

@@ -85,7 +85,7 @@ def test_missing_and_stray_photographs(folder):
     [
         ("images.txt", "2 001", "1 001", "images.txt lists 1 more than once, again in line 2"),
         ("images.txt", "2 001.Black_footed_Albatross/0002.jpg", "2", "Line 2 .*two entries.*'2'"),
-        ("image_class_labels.txt", "4 3", "4 9", "gives image 4 the class 9.*none of the 3"),
+        ("image_class_labels.txt", "4 3", "4 9", "gives image 4 the class '9'.*none of the 3"),
         ("image_class_labels.txt", "4 3\n", "", "labels.txt has no line for image 4.*1 such"),
         ("train_test_split.txt", "6 1", "7 1", "split.txt has no line for image 6"),
         ("train_test_split.txt", "6 1", "6 1\n7 1", "images.txt has no line for image 7"),

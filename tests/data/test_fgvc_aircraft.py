@@ -83,7 +83,7 @@ def test_missing_files(folder, name):
 @pytest.mark.parametrize(
     "file, content, message",
     [
-        ("images_variant_train.txt", "0000007 A380\n", "gives 0000007 the variant 'A380'"),
+        ("images_variant_train.txt", "0000007 A380\n", "gives image 0000007 the variant 'A380'"),
         ("images_variant_train.txt", "0000007\n", "Line 1 of .* must hold two entries"),
         ("images_variant_train.txt", "1 F/A-18\n1 F/A-18\n", "lists 1 more than once"),
         ("images_box.txt", "0000007 1 2 3 4\n", "no line for image 0000012, .*2 such images"),

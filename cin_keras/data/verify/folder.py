@@ -6,12 +6,9 @@ import os
 import numpy as np
 
 from cin_keras.data.decoding import MAX_PIXELS
-from cin_keras.data.find import LOADERS, find_layout, official_splits
+from cin_keras.data.find import PUBLISHED, find_layout, official_splits
 from cin_keras.data.folders import list_images
 from cin_keras.data.verify.images import Finding, Verification, verify_images
-
-# The layouts whose lists are checked, too: labels, boxes, and whether every photograph is there.
-LISTED = ("stanford_cars", "cub_200_2011", "fgvc_aircraft", "oxford_iiit_pet")
 
 
 def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
@@ -38,9 +35,11 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
     listed = []
     with contextlib.suppress(ValueError):  # a folder without folders has no layout
         layout = find_layout(folder)
-        for split in official_splits(layout, folder, {}).values() if layout in LISTED else ():
+        # Of a published one the lists, too: labels, boxes, and whether every photograph is there.
+        splits = official_splits(layout, folder, {}).values() if layout in PUBLISHED else ()
+        for split in splits:
             try:
-                listed.append(LOADERS[layout](folder, split))
+                listed.append(PUBLISHED[layout][0](folder, split))
             except (OSError, ValueError) as error:
                 problems.append(Finding(str(folder), f"its {split} list is wrong: {error}"))
     samples = listed[0].join(*listed[1:]) if listed else None
