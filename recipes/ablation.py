@@ -22,7 +22,8 @@ from cin_keras.measuring.splits import training_and_test
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import make_optimizer, mistakes_in_one_sentence
-from cin_keras.training.failures import accidents_in_one_sentence, stop
+from cin_keras.training.failures import accidents_in_one_sentence
+from cin_keras.training.streams import stop, tidy_streams
 
 # Every row is one line: the arguments of CIN.
 ROWS = {
@@ -179,6 +180,7 @@ def run_all(results, samples, args):
     return runs
 
 
+@tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
     folder = pathlib.Path(args.output)

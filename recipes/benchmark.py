@@ -19,6 +19,7 @@ from cin_keras.measuring import costs, serving
 from cin_keras.models import TRAINING_RATES
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import tidy_streams
 
 BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
 # A step too small to move the weights, so that every round computes with the same numbers.
@@ -81,6 +82,7 @@ def make_batches(args):
     return costs.random_batches(size, args.batch_size, pairs, args.classes, args.seed)
 
 
+@tidy_streams()
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parse_arguments(arguments)

@@ -18,6 +18,7 @@ from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import feeding
 from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import tidy_streams
 
 BARE = "bare loop: decode and resize"
 
@@ -130,6 +131,7 @@ def against_the_bare_loop(found):
     return found
 
 
+@tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
     output, machine = pathlib.Path(args.output), measuring.describe_machine()

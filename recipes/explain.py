@@ -25,6 +25,7 @@ from cin_keras.measuring.explanations import (
 )
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.training.data_set import drawn_samples
+from cin_keras.training.streams import tidy_streams
 from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
@@ -111,6 +112,7 @@ def draw(model, test, references, folder):
     return written
 
 
+@tidy_streams()
 def main(arguments=None):
     with mistakes_in_one_sentence():
         args = parse_arguments(arguments)

@@ -30,6 +30,7 @@ from cin_keras.measuring.channel_features import (
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import tidy_streams
 
 # Every form of W is one line: the arguments of SelfChannelInteraction.
 INTERACTIONS = {
@@ -122,6 +123,7 @@ def as_markdown(table, phi, eta, images):
     return text
 
 
+@tidy_streams()
 def main(arguments=None):
     with mistakes_in_one_sentence():
         args = parse_arguments(arguments)

@@ -8,7 +8,7 @@ import sys
 
 from cin_keras.cli.parser import build_parser, sentence_as_typed
 from cin_keras.cli.quiet import without_notes
-from cin_keras.training.streams import READER_GONE, one_line_warnings, open_standard_streams, stop
+from cin_keras.training.streams import stop, tidy_streams
 
 ACCIDENT = 1
 MISTAKE = 2  # the exit status that argparse gives, too
@@ -31,20 +31,11 @@ def main(arguments=None):
     cin-keras 0.1.0
     0
     """
-    open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):  # a file's name may be what a terminal cannot show
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     try:
-        with one_line_warnings():
-            status = _run(arguments)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        return status
+        with tidy_streams():
+            return _run(arguments)
     except KeyboardInterrupt:
         stop("\nInterrupted.", INTERRUPTED)
-    except BrokenPipeError:
-        stop(None, READER_GONE)
     except (OSError, FloatingPointError) as error:  # a full disk, a broken model
         stop(f"error: {error}", ACCIDENT)
 

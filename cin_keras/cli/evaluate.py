@@ -17,7 +17,7 @@ from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.progress import progress_bar
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.folder import data_name
+from cin_keras.training.folder import data_name, table_options
 from cin_keras.training.streams import one_line
 from cin_keras.versions import versions
 
@@ -98,34 +98,36 @@ def find_samples(args, settings):
         FileNotFoundError, ValueError: As the loaders.
     """
     data_dir, split = args.data_dir, args.split
-    layout = find_layout(data_dir)
-    divided = official_splits(layout, data_dir, {}) != {"train": None}
+    layout, options = find_layout(data_dir), table_options(args)
+    divided = official_splits(layout, data_dir, options) != {"train": None}
     split_file, remarks = args.split_file, []
     if split_file is None and not divided:
-        split_file, remarks = split_of_the_run(args.model, data_dir, settings)
+        split_file, remarks = split_of_the_run(args.model, data_dir, settings, options)
     if split_file is not None:
         if not pathlib.Path(split_file).is_file():
             raise FileNotFoundError(f"There is no file {str(split_file)!r}.")
-        parts = find_splits(data_dir, split_file=split_file)
+        parts = find_splits(data_dir, split_file=split_file, **options)
         name = SPLIT_NAMES.get((split or "test").lower())
         if name is None:
             raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {split}")
         return parts[name], f"the {name} part by {split_file}", remarks
     if divided:
         name = split or "test"
-        return find_data_set(data_dir, name), f"the {name} part", remarks
+        return find_data_set(data_dir, name, **options), f"the {name} part", remarks
     if split is None:
-        return find_data_set(data_dir, None), "all photographs", remarks
-    return find_data_set(data_dir, split), f"the {split} part, a random one,", remarks
+        return find_data_set(data_dir, None, **options), "all photographs", remarks
+    samples = find_data_set(data_dir, split, **options)
+    return samples, f"the {split} part, a random one,", remarks
 
 
-def split_of_the_run(model, data_dir, settings):
+def split_of_the_run(model, data_dir, settings, options):
     """The split of a model's own photographs, where it is to be evaluated on these.
 
     Args:
         model: Str, the model's file.
         data_dir: Str, the photographs to evaluate on.
         settings: Dict, those of the model.
+        options: Dict, how a table is to be read, as from `table_options`.
 
     Returns:
         `(split_file, remarks)`: the path of the file beside the model that says on which
@@ -144,7 +146,7 @@ def split_of_the_run(model, data_dir, settings):
         ]
     if split_file.is_file() and data_name(trained_on) == data_name(data_dir):
         with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
-            find_splits(data_dir, split_file=split_file)
+            find_splits(data_dir, split_file=split_file, **options)
             return split_file, []
     return None, []
 

@@ -4,7 +4,7 @@ import argparse
 
 from cin_keras.checks import positive
 from cin_keras.training.command import as_typed
-from cin_keras.training.folder import folder_parser
+from cin_keras.training.folder import add_table_options, folder_parser
 from cin_keras.training.options import filled
 from cin_keras.versions import __version__
 
@@ -144,6 +144,7 @@ def _add_evaluate(commands):
         type=filled,
         help="folder to write (evaluation/ and the name of DATA)",
     )
+    add_table_options(parser)
     _add_reading(parser)
 
 

@@ -71,7 +71,7 @@ class Devices:
         global_batch = check_int("global_batch", global_batch, least=1)
         if global_batch % self.count:
             raise ValueError(
-                f"A batch must divide by the number of devices, {self.count} "
+                f"`global_batch` must divide by the number of devices, {self.count} "
                 f"({', '.join(self.names)}). Received: {global_batch}"
             )
         return global_batch // self.processes

@@ -46,6 +46,7 @@ from cin_keras.models.save import (
     check_weights_file,
     quantize_layers,
     quantized_layers,
+    warn_of_unused_weights,
 )
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.serving.export import export_inference
@@ -579,9 +580,14 @@ class CIN(keras.Model):
         super().save(filepath, *args, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
-        """As `keras.Model.load_weights`; ValueError for a file without ψ and the embedding."""
+        """As `keras.Model.load_weights`, but says what a file of another head holds for nothing.
+
+        Raises:
+            ValueError: For a file that lacks what this head has.
+        """
         check_weights_file(self, filepath)
         super().load_weights(filepath, *args, **kwargs)
+        warn_of_unused_weights(self, filepath)
 
     def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
         """Writes the inference path (no ψ, no embedding) for serving without this package.

@@ -2,7 +2,11 @@
 
 import json
 import pathlib
+import tempfile
+import warnings
+import zipfile
 
+import h5py
 import keras
 
 from cin_keras.models.load import MAX_CONFIG
@@ -53,6 +57,55 @@ def check_weights_file(model, filepath):
             "HDF5 files of whole models hold neither ψ nor the embedding: give a '.keras' or a "
             f"'.weights.h5' file. Received: filepath={str(filepath)!r}"
         )
+
+
+def warn_of_unused_weights(model, filepath):
+    """Warns of what a file of weights holds for layers that this model does not have.
+
+    Keras takes what it has a place for, and says nothing of the rest.
+
+    Args:
+        model: `CIN`.
+        filepath: Path that `model.load_weights` was given.
+    """
+    path = pathlib.Path(filepath)
+    if not path.name.endswith((".weights.h5", ".keras")) or not path.is_file():
+        return
+    stored = _weights_in(path)
+    if len(stored) <= len(model.weights):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        own = pathlib.Path(folder) / "own.weights.h5"
+        model.save_weights(own)
+        unused = stored - _weights_in(own)
+    layers = sorted({name.split("/")[1] for name in unused})
+    if layers:
+        warnings.warn(
+            f"{str(path)!r} is of another head: its {', '.join(layers)} found no place in this "
+            f"model (interaction={model.interaction_name!r}, contrast={model.contrast_name!r}) and "
+            "were left out.",
+            stacklevel=3,
+        )
+
+
+def _weights_in(path):
+    """Set of the names of the layers' weights in an HDF5 file, or that of a `.keras` archive."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file:
+            return _weights_in_hdf5(file)
+    return _weights_in_hdf5(path)
+
+
+def _weights_in_hdf5(file):
+    found = set()
+
+    def add(name, part):
+        if name.startswith("layers/") and isinstance(part, h5py.Dataset):
+            found.add(name)
+
+    with h5py.File(file) as whole:
+        whole.visititems(add)
+    return found
 
 
 def quantized_layers(model):

@@ -45,6 +45,7 @@ def as_typed(sentence, settings):
         return f"--{name.replace('_', '-')}{sign}"
 
     names = "|".join(map(re.escape, settings)) or "(?!)"  # which is nowhere
+    sentence = sentence.replace("`global_batch`", "`pairs_per_batch`")
     sentence = re.sub(r"input_shape=\((\d+), \1, 3\)", r"image_size=\1", sentence)
     sentence = re.sub(rf"`(?P<name>{names})(?P<sign>)`", option, sentence)
     sentence = re.sub(rf"(?<=[ (])(?P<name>{names})(?P<sign>=)", option, sentence)

@@ -23,7 +23,7 @@ def mistake(error):
     >>> mistake(ValueError("Three is none.")), mistake(KeyError("defect"))
     ('Three is none.', None)
     """
-    if not isinstance(error, (OSError, ValueError, DownloadError)):
+    if not isinstance(error, (OSError, ValueError, DownloadError)) or _nobody_reads(error):
         return None
     # What Keras says of a layer stands in a frame of lines about its arguments.
     framed = re.search(r"Exception encountered when calling [^\n]*\n+(.+?)\n+Arg", str(error), re.S)
@@ -49,12 +49,17 @@ def accident(error):
     """
     import tensorflow as tf
 
-    if isinstance(error, (NonFiniteLoss, OSError)):
+    if isinstance(error, (NonFiniteLoss, OSError)) and not _nobody_reads(error):
         return str(error)
     if isinstance(error, tf.errors.OpError):
         inside = re.search(r"(?:UnreadableImage|ValueError): (.+)", str(error))
         return inside[1] if inside else str(error)
     return None
+
+
+def _nobody_reads(error):
+    """Whether it is the end of a pipe, which `tidy_streams` knows what to do about."""
+    return isinstance(error, BrokenPipeError)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from cin_keras.training.command import as_typed
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
 from cin_keras.training.run_folder import RunFolder
+from cin_keras.training.streams import tidy_streams
 
 
 @contextlib.contextmanager
@@ -16,7 +17,8 @@ def open_run(path, settings, resume=False, distribute=False):
     Where a run cannot go on, what there is of it is kept, and a sentence in place of a traceback
     says so: for a mistake in the settings or the data before training begins (the process ends by
     `SystemExit`); then for a full disk, a damaged photograph, a loss that is not finite, and for
-    Ctrl-C (it ends at once). Any other error is a defect and keeps its traceback.
+    Ctrl-C (it ends at once). Any other error is a defect and keeps its traceback. Standard output
+    and standard error are as `tidy_streams` has them.
 
     Args:
         path: Str or path of the folder.
@@ -43,7 +45,7 @@ def open_run(path, settings, resume=False, distribute=False):
         model = run.best_model(model)
     ```
     """
-    with on_devices(distribute) as devices:
+    with tidy_streams(), on_devices(distribute) as devices:
         run = RunFolder(path, settings, resume, devices)
         try:
             yield run

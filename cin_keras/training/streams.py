@@ -29,6 +29,36 @@ def open_standard_streams():
 
 
 @contextlib.contextmanager
+def tidy_streams():
+    """What a command does with its streams, whoever reads them: for a `with` block or a function.
+
+    There are streams, also where they were closed; warnings are one line; a name that a terminal
+    cannot show is shown escaped; and if nobody reads any more (`| head`), the process ends in
+    silence, as others do.
+
+    Example:
+
+    >>> @tidy_streams()
+    ... def main():
+    ...     print("Whole, or not at all.")
+    >>> main()
+    Whole, or not at all.
+    """
+    open_standard_streams()
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with one_line_warnings():
+            yield
+        for stream in streams:
+            stream.flush()
+    except BrokenPipeError:
+        stop(None, READER_GONE)
+
+
+@contextlib.contextmanager
 def one_line_warnings():
     """Shows every warning as one line on standard error, without the line of code it comes from.
 

@@ -82,6 +82,25 @@ def test_parts_of_a_data_set(here):
         parts("m.keras", "cars", "--split", "val")
 
 
+def test_a_table_with_columns_of_its_own(models, photographs, here, capsys):
+    """As Excel writes it, and its classes in an order of their own."""
+    lines = ["Datei;Farbe;Teil"]
+    for name, colour in COLOURS.items():
+        write_photograph(here / "photos" / name / "2.png", colour)
+        lines += [f"photos/{name}/1 ü.png;{name};test", f"photos/{name}/2.png;{name};train"]
+    (here / "table.csv").write_text("\n".join(lines), "utf-8")
+    (here / "names.txt").write_text("\n".join(COLOURS), "utf-8")
+    columns = ["--path-column", "Datei", "--label-column", "Farbe", "--split-column", "Teil"]
+    assert evaluate(models, "table.csv", *columns, "--class-names", "names.txt") == 0
+    out = capsys.readouterr().out
+    assert "the test part of table.csv: Samples(3 classes, 3 images" in out
+    assert "100.0% of 3 photographs right" in out and "another order" not in out
+    assert evaluate(models, "table.csv", *columns, "--delimiter", ",") == 2
+    assert "Datei" in capsys.readouterr().err
+    assert evaluate(models, "photos", "--path-column", "Datei") == 2
+    assert "--path-column is for a CSV table" in capsys.readouterr().err
+
+
 def test_the_split_of_a_run(here):
     """Written down beside a model that was trained on these photographs, or given."""
     write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])

@@ -81,3 +81,23 @@ def test_weights_without_the_contrast_are_refused(tmp_path):
         other.load_weights(tmp_path / name)
         for a, b in zip(other.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["cin.weights.h5", "cin.keras"])
+def test_weights_of_another_head_are_never_left_out_in_silence(tmp_path, name):
+    """Keras says what a file lacks; of what it has too much, nothing."""
+
+    def put(model):
+        (model.save_weights if "weights" in name else model.save)(tmp_path / name)
+
+    put(tiny_cin())
+    with pytest.warns(UserWarning, match="of another head: its .*embedding.*contrast=None"):
+        tiny_cin(contrast=None, randomize=False).load_weights(tmp_path / name)
+    with pytest.warns(UserWarning, match="self_channel_interaction found no place.*=None"):
+        tiny_cin(interaction=None, contrast=None, randomize=False).load_weights(tmp_path / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny_cin().load_weights(tmp_path / name)
+    put(tiny_cin(contrast=None, randomize=False))
+    with pytest.raises(ValueError, match="could not be loaded"):
+        tiny_cin().load_weights(tmp_path / name)

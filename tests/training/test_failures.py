@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from cin_keras.files import RESULTS_MARK, check_writable
-from cin_keras.training.failures import mistakes_in_one_sentence
+from cin_keras.training.failures import accident, mistake, mistakes_in_one_sentence
 
 
 @pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
@@ -13,6 +13,12 @@ def test_a_mistake_ends_in_one_sentence(error):
     with pytest.raises(SystemExit, match="^error: Three is none.$"):
         with mistakes_in_one_sentence():
             raise error
+
+
+def test_nobody_reading_is_neither_a_mistake_nor_an_accident():
+    gone = BrokenPipeError(32, "Broken pipe")
+    assert mistake(gone) is None and accident(gone) is None
+    assert mistake(OSError("disk")) == accident(OSError("disk")) == "disk"
 
 
 def test_a_defect_keeps_its_traceback():

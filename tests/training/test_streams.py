@@ -1,3 +1,4 @@
+import io
 import os
 import pathlib
 import subprocess
@@ -7,8 +8,14 @@ import warnings
 import pytest
 
 import cin_keras
-from cin_keras.training import streams
-from cin_keras.training.streams import one_line, one_line_warnings, open_standard_streams
+from cin_keras.training import open_run, streams
+from cin_keras.training.streams import (
+    one_line,
+    one_line_warnings,
+    open_standard_streams,
+    tidy_streams,
+)
+from tests.recipe_runs import load_recipe
 
 
 def test_files_never_get_the_numbers_of_closed_streams(tmp_path):
@@ -45,6 +52,57 @@ def test_a_warning_is_one_line(capsys):
         warnings.warn("Two images\n   are left out.", stacklevel=1)
     assert capsys.readouterr().err == "warning: Two images are left out.\n"
     assert warnings.showwarning is before
+
+
+class Ended(BaseException):
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    def stop(message, status):
+        raise Ended(message, status)
+
+    monkeypatch.setattr(streams, "stop", stop)
+
+
+def nobody_reads(arguments=None):
+    warnings.warn("Two\nlines.", stacklevel=1)
+    raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_that_nobody_reads_of_ends_in_silence(tmp_path, ends, capsys, begun):
+    with pytest.raises(Ended) as ended, open_run(tmp_path, {}) as run:
+        run.watch.begun = begun
+        nobody_reads()
+    assert ended.value.args == (None, 141)
+    assert capsys.readouterr().err == "warning: Two lines.\n"
+
+
+@pytest.mark.parametrize("name", ["explain", "ablation", "probe", "benchmark", "benchmark_data"])
+def test_recipes_that_measure_are_as_tidy(ends, monkeypatch, capsys, name):
+    recipe = load_recipe(name)
+    monkeypatch.setattr(recipe, "parse_arguments", nobody_reads)
+    with pytest.raises(Ended) as ended:
+        recipe.main([])
+    assert ended.value.args == (None, 141)
+    assert capsys.readouterr().err == "warning: Two lines.\n"
+
+
+def test_streams_show_every_name_and_write_all_of_it(monkeypatch):
+    class Stream(io.TextIOWrapper):
+        flushed = False
+
+        def flush(self):
+            self.flushed = True
+            super().flush()
+
+    out = Stream(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    with tidy_streams():
+        print("grün")
+    assert out.flushed and out.buffer.getvalue() == b"gr\\xfcn\n"
 
 
 @pytest.mark.parametrize(
