@@ -112,16 +112,7 @@ def pair_dataset(
         seed=seed,
         sampling=sampling,
     )
-    if len(sampler) * parts < shards:
-        raise ValueError(
-            f"{shards} shards need at least one batch each; lower `pairs_per_batch` or the number "
-            f"of shards. Received: shard={shard}, {len(sampler)} batches of {pairs_per_batch} pairs"
-        )
-    # The two images of pair k are at the places 2 k and 2 k + 1 of the epoch. A batch is read with
-    # the first image of every pair first: two halves, which need not be copied to be parted.
-    batches = np.arange(2 * parts * pairs_per_batch * len(sampler)).reshape(-1, pairs_per_batch, 2)
-    batches = batches[shard_index::shards][: len(batches) // shards]
-    positions = batches.transpose(0, 2, 1).reshape(-1)
+    positions = _positions(len(sampler) * parts, pairs_per_batch, shard_index, shards)
 
     @functools.lru_cache(maxsize=2)
     def order(epoch):
@@ -152,6 +143,23 @@ def pair_dataset(
     )
     pairs.epochs, pairs.batches, pairs.skipped = images.epochs, images.batches, images.skipped
     return pairs
+
+
+def _positions(batches, pairs_per_batch, shard_index, shards):
+    """The places of the epoch that a shard's images have, one after the other.
+
+    The two images of pair k are at the places 2 k and 2 k + 1 of the epoch. A batch is read with
+    the first image of every pair first: two halves, which need not be copied to be parted.
+    """
+    if batches < shards:
+        raise ValueError(
+            f"{shards} shards need at least one batch each; lower `pairs_per_batch` or the number "
+            f"of shards. Received: shard={(shard_index, shards)}, {batches} batches of "
+            f"{pairs_per_batch} pairs"
+        )
+    places = np.arange(2 * pairs_per_batch * batches).reshape(-1, pairs_per_batch, 2)
+    places = places[shard_index::shards][: batches // shards]
+    return places.transpose(0, 2, 1).reshape(-1)
 
 
 class PairSampler:

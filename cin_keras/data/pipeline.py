@@ -1,4 +1,4 @@
-"""What `image_dataset` and `pair_dataset` share: which image comes when, read, cropped, batched."""
+"""What `image_dataset` and `pair_dataset` share: which image comes when, cropped, batched."""
 
 import keras
 import numpy as np
@@ -6,9 +6,8 @@ import numpy as np
 from cin_keras.checks import check_choice, check_int, check_size
 from cin_keras.data.cache import with_cache
 from cin_keras.data.cropping import crop
-from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.rand_augment import rand_augment
-from cin_keras.data.skipping import SkippedImages
+from cin_keras.data.skipping import Reader
 
 # A call from TensorFlow to Python takes a good part of the time that a small photograph takes.
 IMAGES_PER_CALL = 8
@@ -90,78 +89,6 @@ class SetEpoch(keras.callbacks.Callback):
         self.epochs.epoch = epoch
 
 
-class Reader:
-    """Decodes the samples of a pipeline and does as `on_error` says. Safe in parallel threads.
-
-    Args:
-        samples: `Samples`.
-        on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
-        max_pixels: As for `cin_keras.data.decode`, or `None` for the limit of the samples. Defaults
-            to `None`.
-        replacements: With `"skip"`, a function from epoch, position and index to the indices
-            that may stand in for that image, the best first; or `None` to leave it out. Defaults
-            to `None`.
-
-    Attributes:
-        skipped: `SkippedImages`.
-        shortens: Bool, whether images may be left out without another in their place.
-
-    Raises:
-        ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
-    """
-
-    def __init__(self, samples, on_error="raise", max_pixels=None, replacements=None):
-        self.samples = samples
-        self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
-        if max_pixels is not None:
-            max_pixels = check_int("max_pixels", max_pixels, least=1)
-        self.max_pixels = max_pixels
-        self.replacements = replacements
-        self.skipped = SkippedImages(samples)
-        self.shortens = on_error == "skip" and replacements is None
-
-    def __call__(self, epoch, position, index):
-        """The image at a place of an epoch.
-
-        Returns:
-            `(image, index)`: a `PIL.Image.Image` and the number of the sample it shows, which
-            may be another's; or `None` where the image is left out.
-
-        Raises:
-            ValueError: For a bad image with `"raise"`; with `"skip"`, if none is good.
-        """
-        if self.on_error == "raise":
-            return self.samples.read(index, max_pixels=self.max_pixels), index
-        image = self._try(index)
-        if image is not None or self.replacements is None:
-            return None if image is None else (image, index)
-        for other in self.replacements(epoch, position, index):
-            image = self._try(other)
-            if image is not None:
-                return image, other
-        raise ValueError(
-            f"None of the {len(self.samples)} images can be decoded. The first: "
-            f"{self.samples.paths[0]!r} ({self.skipped.reasons[0]})"
-        )
-
-    def shown(self, epoch, position, index):
-        """The sample that was shown at a place of an epoch (int or `None`), without reading it."""
-        if index not in self.skipped:
-            return index
-        others = self.replacements(epoch, position, index) if self.replacements else ()
-        return next((other for other in others if other not in self.skipped), None)
-
-    def _try(self, index):
-        """The image, or `None` if it is bad; a bad one is never read again."""
-        if index in self.skipped:
-            return None
-        try:
-            return self.samples.read(index, max_pixels=self.max_pixels)
-        except UnreadableImage as error:
-            self.skipped.add(index, error.reason)
-            return None
-
-
 class Batches:
     """The images of every batch of a `pair_dataset` or `image_dataset`, by its number.
 
@@ -241,32 +168,7 @@ def read_in_batches(
     height, width = check_size("image_size", image_size)
     check_choice("augment", augment, (None, "crop", "randaugment"))
     reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
-
-    def read(epoch, position, index):
-        found = reader(epoch, position, index)
-        if found is None:
-            return np.zeros((height, width, 3), "uint8"), np.int32(LEFT_OUT)
-        image, index = found
-        # A stream of its own (2) beside those of the order and of the pairs.
-        rng = np.random.default_rng([seed, epoch, position, 2]) if augment else None
-        return crop(image, height, width, rng), reader.samples.labels[index]
-
-    def read_together(places):
-        images = np.empty((len(places), height, width, 3), np.uint8)
-        labels = np.empty(len(places), np.int32)
-        for i, place in enumerate(places.tolist()):
-            images[i], labels[i] = read(*place)
-        return images, labels
-
-    change = rand_augment(seed) if augment == "randaugment" else lambda images, places: images
-
-    def load(places):
-        images, labels = tf.numpy_function(
-            read_together, [places], (tf.uint8, tf.int32), stateful=False
-        )
-        images = tf.ensure_shape(images, (None, height, width, 3))
-        return change(images, places), tf.ensure_shape(labels, (None,))
-
+    load = _loader(reader, height, width, augment, seed)
     together = min(batch_size, IMAGES_PER_CALL)
     images = places_in_order(epochs, together).map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if reader.shortens:
@@ -282,6 +184,33 @@ def read_in_batches(
     batches.batches = Batches(reader, epochs, batch_size, shard)
     batches.skipped = reader.skipped
     return batches
+
+
+def _loader(reader, height, width, augment, seed):
+    """A function for a graph of `tf.data`: places, int64 `(images, 3)`, to images and labels."""
+    import tensorflow as tf
+
+    def read(places):
+        images = np.empty((len(places), height, width, 3), np.uint8)
+        labels = np.full(len(places), LEFT_OUT, np.int32)
+        for i, (epoch, position, index) in enumerate(places.tolist()):
+            found = reader(epoch, position, index)
+            if found is not None:
+                image, index = found
+                # A stream of its own (2) beside those of the order and of the pairs.
+                rng = np.random.default_rng([seed, epoch, position, 2]) if augment else None
+                images[i] = crop(image, height, width, rng)
+                labels[i] = reader.samples.labels[index]
+        return images, labels
+
+    change = rand_augment(seed) if augment == "randaugment" else lambda images, places: images
+
+    def load(places):
+        images, labels = tf.numpy_function(read, [places], (tf.uint8, tf.int32), stateful=False)
+        images = tf.ensure_shape(images, (None, height, width, 3))
+        return change(images, places), tf.ensure_shape(labels, (None,))
+
+    return load
 
 
 def places_in_order(epochs, together):

@@ -1,5 +1,6 @@
 """Images that cannot be decoded: stop at the first, or leave them out and say so."""
 
+import itertools
 import sys
 import threading
 import warnings
@@ -7,6 +8,81 @@ import weakref
 
 import keras
 import numpy as np
+
+from cin_keras.checks import check_choice, check_int
+from cin_keras.data.decoding import UnreadableImage
+
+
+class Reader:
+    """Decodes the samples of a pipeline and does as `on_error` says. Safe in parallel threads.
+
+    Args:
+        samples: `Samples`.
+        on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
+        max_pixels: As for `cin_keras.data.decode`, or `None` for the limit of the samples. Defaults
+            to `None`.
+        replacements: With `"skip"`, a function from epoch, position and index to the indices
+            that may stand in for that image, the best first; or `None` to leave it out. Defaults
+            to `None`.
+
+    Attributes:
+        skipped: `SkippedImages`.
+        shortens: Bool, whether images may be left out without another in their place.
+
+    Raises:
+        ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
+    """
+
+    def __init__(self, samples, on_error="raise", max_pixels=None, replacements=None):
+        self.samples = samples
+        self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
+        if max_pixels is not None:
+            max_pixels = check_int("max_pixels", max_pixels, least=1)
+        self.max_pixels = max_pixels
+        self.replacements = replacements
+        self.skipped = SkippedImages(samples)
+        self.shortens = on_error == "skip" and replacements is None
+
+    def __call__(self, epoch, position, index):
+        """The image at a place of an epoch.
+
+        Returns:
+            `(image, index)`: a `PIL.Image.Image` and the number of the sample it shows, which
+            may be another's; or `None` where the image is left out.
+
+        Raises:
+            ValueError: For a bad image with `"raise"`; with `"skip"`, if none is good.
+        """
+        if self.on_error == "raise":
+            return self.samples.read(index, max_pixels=self.max_pixels), index
+        others = self.replacements(epoch, position, index) if self.replacements else ()
+        for candidate in itertools.chain([index], others):
+            image = self._try(candidate)
+            if image is not None:
+                return image, candidate
+        if self.replacements is None:
+            return None
+        raise ValueError(
+            f"None of the {len(self.samples)} images can be decoded. The first: "
+            f"{self.samples.paths[0]!r} ({self.skipped.reasons[0]})"
+        )
+
+    def shown(self, epoch, position, index):
+        """The sample that was shown at a place of an epoch (int or `None`), without reading it."""
+        if index not in self.skipped:
+            return index
+        others = self.replacements(epoch, position, index) if self.replacements else ()
+        return next((other for other in others if other not in self.skipped), None)
+
+    def _try(self, index):
+        """The image, or `None` if it is bad; a bad one is never read again."""
+        if index in self.skipped:
+            return None
+        try:
+            return self.samples.read(index, max_pixels=self.max_pixels)
+        except UnreadableImage as error:
+            self.skipped.add(index, error.reason)
+            return None
 
 
 class SkippedImages:
