@@ -107,8 +107,8 @@ class Classifier:
         data.skipped.silence()  # whoever iterates over this says it
         skipped = data.skipped.reasons
         index = 0
-        for images, _ in data:
-            for row in self.probabilities(images.numpy()):
+        for images in _until_none_is_good(data):
+            for row in self.probabilities(images):
                 while index in skipped:
                     yield index, None, reason_as_typed(skipped[index])
                     index += 1
@@ -116,6 +116,18 @@ class Classifier:
                 index += 1
         for bad in range(index, len(samples)):
             yield bad, None, reason_as_typed(skipped[bad])
+
+
+def _until_none_is_good(data):
+    """The images of each batch; nothing where an `image_dataset` has no good one."""
+    import tensorflow as tf
+
+    try:
+        for images, _ in data:
+            yield images.numpy()
+    except tf.errors.OpError:
+        if len(data.skipped) < len(data.skipped.samples):
+            raise
 
 
 def reason_as_typed(reason):

@@ -2,7 +2,8 @@
 
 What is kept is the whole decoded photograph, before it is cropped: width × height × 3 bytes, so
 that every crop has the same pixels as without a cache, at every size of the network. A file that
-cannot be decoded, or on disk one of more pixels than the samples' limit, is not kept; whoever reads it meets the same error as without a cache.
+cannot be decoded, or on disk one of more pixels than the samples' limit, is not kept; whoever reads
+it meets the same error as without a cache.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from cin_keras.data.samples import check_samples
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
 
@@ -41,7 +43,7 @@ def with_cache(samples, cache):
         An object that reads like `samples`, with the same `labels` and `paths`.
 
     Raises:
-        ValueError: If `cache` is something else.
+        ValueError: If `cache` is something else, or `samples` are none.
         OSError: If the folder cannot be written.
 
     Example:
@@ -52,6 +54,7 @@ def with_cache(samples, cache):
     >>> np.array_equal(first, again) and np.array_equal(again, samples.read(3))
     True
     """
+    check_samples(samples)
     if cache is None:
         return samples
     if cache == "memory":

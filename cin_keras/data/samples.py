@@ -125,6 +125,10 @@ class Samples:
     def subset(self, indices):
         """The samples at `indices` (integers, or a mask), in that order, with the same classes."""
         indices = np.arange(len(self))[list(indices)]
+        if not len(indices):
+            raise ValueError(
+                f"A subset must have a sample. Received: no index, or a mask of none, for {self!r}"
+            )
 
         def pick(values):
             if values is None or isinstance(values, np.ndarray):

@@ -60,7 +60,7 @@ class Reader:
             image = self._try(candidate)
             if image is not None:
                 return image, candidate
-        if self.replacements is None:
+        if self.replacements is None and len(self.skipped) < len(self.samples):
             return None
         raise ValueError(
             f"None of the {len(self.samples)} images can be decoded. The first: "

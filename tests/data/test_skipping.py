@@ -134,6 +134,9 @@ def test_nothing_but_bad_images_stops():
     pairs = make_pairs(bad=range(23))
     with pytest.raises(Exception, match="None of the 23 images can be decoded.*'0.png' .it is te"):
         list(pairs)
+    images = image_dataset(coloured_samples([0] * 5), 8, 2, on_error="skip", max_pixels=9)
+    with pytest.raises(Exception, match="None of the 5 images can be decoded.*'0.png' .16×16 pix"):
+        list(images)
 
 
 def test_replacements_name_every_other_sample_once():
