@@ -4,6 +4,7 @@ python recipes/ablation.py                                            drawn cars
 python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain SCI CIN
 """
 
+import functools
 import pathlib
 import time
 
@@ -15,8 +16,9 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.data import SetEpoch, pair_dataset
 from cin_keras.data.samples import fingerprint
-from cin_keras.files import check_writable, write_text
+from cin_keras.files import check_writable
 from cin_keras.measuring import accuracies
+from cin_keras.measuring.comparison import freeze_to, run_rows
 from cin_keras.measuring.costs import inference_costs
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.models import TRAINING_RATES
@@ -100,19 +102,14 @@ def build_model(row, args, num_classes):
         feature_layer=args.feature_layer,
         **ROWS[row],
     )
-    if args.freeze_to:
-        names = [layer.name for layer in model.backbone.layers]
-        if args.freeze_to not in names:
-            raise ValueError(f"no layer {args.freeze_to!r} in the backbone: {', '.join(names)}")
-        for layer in model.backbone.layers[: names.index(args.freeze_to) + 1]:
-            layer.trainable = False
+    freeze_to(model.backbone, args.freeze_to)
     return model
 
 
-def identity(row, args):
-    """What a row is: who changes it does not get the results of what it was."""
-    own = {} if is_small(args) else RATES.get(row, {})
-    return {"arguments": ROWS[row], "rates": TRAINING_RATES | own}
+def rates_of(row, args):
+    """The factors of its layers, and the learning rates to choose from."""
+    own, factor = ({}, 1) if is_small(args) else (RATES.get(row, {}), RATE_FACTORS.get(row, 1))
+    return TRAINING_RATES | own, [round(factor * rate, 6) for rate in args.learning_rates]
 
 
 def train(row, samples, args, learning_rate, epochs, seed):
@@ -120,7 +117,7 @@ def train(row, samples, args, learning_rate, epochs, seed):
     keras.utils.set_random_seed(seed)
     model = build_model(row, args, samples.num_classes)
     pairs = pair_dataset(samples, args.image_size, args.pairs_per_batch, seed=seed)
-    rates = identity(row, args)["rates"]
+    rates, _ = rates_of(row, args)
     optimizer = make_optimizer(learning_rate, epochs, len(pairs), args.backbone, rates)
     model.compile(optimizer, loss=cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy"])
     model.fit(pairs, epochs=epochs, shuffle=False, callbacks=[SetEpoch(pairs)])
@@ -138,46 +135,16 @@ def settings_of(args, samples):
     }
 
 
-def once(results, kind, row, rate, samples, args, seed=0):
-    """The record of a trial or a run, trained and tested now if there is none yet."""
-    key = {"kind": kind, "row": row, "learning_rate": rate, **identity(row, args)}
-    key |= {"seed": seed} if kind == "run" else {}
+def measure(kind, row, rate, seed, samples, args):
+    """What a model knows of the test images, trained now."""
+    print(f"\n{row}, {kind} with seed {seed} and learning rate {rate:g}")
+    started = time.time()
     epochs = args.epochs if kind == "run" else args.trial_epochs
-
-    def make():
-        print(f"\n{row}, {kind} with seed {seed} and learning rate {rate:g}")
-        started = time.time()
-        model = train(row, samples[0], args, rate, epochs, seed)
-        seconds = round(time.time() - started)
-        scores = accuracies.accuracy_on(
-            model, samples[1], args.image_size, 2 * args.pairs_per_batch
-        )
-        print(f"{row}: {scores['accuracy']:.1%} of {len(samples[1])} images right")
-        return {"seconds": seconds, **scores}
-
-    return results.once(key, make)
-
-
-def choose_learning_rate(results, row, samples, args):
-    """The best on one half of the training images, trained on the other."""
-    factor = 1 if is_small(args) else RATE_FACTORS.get(row, 1)
-    rates = [round(factor * rate, 6) for rate in args.learning_rates]
-    if len(rates) == 1:
-        return rates[0]
-    halves = samples.split(0.5)
-    return max(rates, key=lambda rate: once(results, "trial", row, rate, halves, args)["accuracy"])
-
-
-def run_all(results, samples, args):
-    """Dict from rows to their runs, those that are in the results already among them."""
-    runs = {}
-    for seed in range(args.seeds):
-        for row in args.rows:
-            rate = choose_learning_rate(results, row, samples[0], args)
-            once(results, "run", row, rate, samples, args, seed)
-            key = {"kind": "run", "row": row, "learning_rate": rate, **identity(row, args)}
-            runs[row] = results.find(**key)
-    return runs
+    model = train(row, samples[0], args, rate, epochs, seed)
+    seconds = round(time.time() - started)
+    scores = accuracies.accuracy_on(model, samples[1], args.image_size, 2 * args.pairs_per_batch)
+    print(f"{row}: {scores['accuracy']:.1%} of {len(samples[1])} images right")
+    return {"seconds": seconds, **scores}
 
 
 @tidy_streams()
@@ -192,7 +159,16 @@ def main(arguments=None):
             build_model(args.rows[0], args, samples[0].num_classes)
             results = measuring.Results(folder / "results.jsonl", settings_of(args, samples))
         with accidents_in_one_sentence():
-            runs = run_all(results, samples, args)
+            rates = {row: rates_of(row, args) for row in args.rows}
+            runs = run_rows(
+                results,
+                args.rows,
+                args.seeds,
+                samples,
+                {row: own for row, (_, own) in rates.items()},
+                {row: {"arguments": ROWS[row], "rates": own} for row, (own, _) in rates.items()},
+                functools.partial(measure, args=args),
+            )
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     models = {row: build_model(row, args, samples[0].num_classes) for row in args.rows}
@@ -204,11 +180,8 @@ def main(arguments=None):
         table.append(
             {"row": row, **accuracies.summarize_runs(own), "learning_rate": rate, **costs[row]}
         )
-    print(f"\n{accuracies.accuracy_table(table)}\n")
     with mistakes_in_one_sentence():
-        write_text(folder / "ablation.md", accuracies.accuracy_table(table) + "\n")
-        accuracies.write_accuracies(table, folder / "ablation.csv")
-        accuracies.accuracy_figure(table, folder / "ablation.png")
+        print(f"\n{accuracies.write_comparison(table, folder)}\n")
     print(f"{folder}/\n  results.jsonl   every run and trial")
     print("  ablation.md, ablation.csv, ablation.png")
 

@@ -4,23 +4,17 @@ python recipes/benchmark_data.py                                two million imag
 python recipes/benchmark_data.py --data-dir DIR --image-size 448    your own photographs
 """
 
-import functools
 import pathlib
 import tempfile
-import time
-
-import numpy as np
 
 from cin_keras import measuring
 from cin_keras.checks import positive
-from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
+from cin_keras.data import Samples
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import feeding
 from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
-
-BARE = "bare loop: decode and resize"
 
 
 def parse_arguments(arguments=None):
@@ -47,35 +41,6 @@ def parse_arguments(arguments=None):
     return args
 
 
-def sampler_variants(args):
-    """`{name: function of the round's number that measures a sampler}`."""
-    variants = {}
-    for name, long_tail, sampling in (
-        ("equal classes", False, "image"),
-        ("long tail", True, "image"),
-        ("long tail, by class", True, "class"),
-    ):
-        labels = feeding.random_labels(args.images, args.classes, long_tail, args.seed)
-        pairs, few = args.pairs_per_batch, args.classes_per_batch
-        make = functools.partial(PairSampler, labels, pairs, seed=args.seed, sampling=sampling)
-        variants[name] = sampler_round(make, args)
-        make_few = functools.partial(make, classes_per_batch=few)
-        variants[f"{name}, {few} a batch"] = sampler_round(make_few, args)
-    return variants
-
-
-def sampler_round(make, args):
-    held, peak = measuring.bytes_of_python(make, lambda sampler: sampler.epoch(0))
-    memory = {"bytes/image, held": held / args.images, "at most": peak / args.images}
-    return lambda number: feeding.time_sampler(make, args.pairs_per_batch, number) | memory
-
-
-def long_list(images):
-    """Samples of so many images, paths as long as ImageNet's."""
-    paths = [f"train/class_{i % 10_000:05}/image_{i:08}.jpg" for i in range(images)]
-    return Samples(paths, np.zeros(images, int), ["any"])
-
-
 def photographs(args, folder):
     """Samples of the user's photographs, or of made-up ones."""
     if args.data_dir:
@@ -89,46 +54,7 @@ def photographs(args, folder):
             f"A batch takes {2 * args.pairs_per_batch} photographs, as --pairs-per-batch says. "
             f"Received: {where} {len(paths)} files *.jpg"
         )
-    return Samples(paths, np.arange(len(paths)) % 2, ["even", "odd"])
-
-
-def feeding_variants(samples, args, folder):
-    """`{name: function of the round's number that reads all images once}`."""
-    size, batch, count = args.image_size, 2 * args.pairs_per_batch, len(samples)
-
-    def variant(read, images=count):
-        def run(number):
-            start = time.process_time()
-            speed = images / measuring.seconds(read)
-            work = 1000 * (time.process_time() - start) / images
-            # The ratio is still to be divided by the bare loop's speed in this round.
-            return {"images/s": speed, "ratio to the bare loop": speed, "CPU, ms/image": work}
-
-        return run
-
-    def pipeline(make, images=count, **kwargs):
-        dataset = make(samples, size, augment="crop", seed=args.seed, **kwargs)
-        return variant(lambda: feeding.read_all(dataset), images)
-
-    def in_pairs(cache=None):  # drops the last incomplete batch
-        own = {"pairs_per_batch": args.pairs_per_batch, "cache": cache}
-        return pipeline(pair_dataset, count - count % batch, **own)
-
-    return {
-        BARE: variant(lambda: feeding.decode_and_resize(samples.paths, size, args.threads)),
-        "image_dataset": pipeline(image_dataset, batch_size=batch, shuffle=True),
-        "pair_dataset": in_pairs(),
-        "pair_dataset, cache in memory": in_pairs("memory"),
-        "pair_dataset, cache on disk": in_pairs(pathlib.Path(folder) / "cache"),
-    }
-
-
-def against_the_bare_loop(found):
-    """Divides every ratio by the bare loop's speed in the same round."""
-    for rounds in found.values():
-        for own, bare in zip(rounds, found[BARE]):
-            own["ratio to the bare loop"] /= bare["images/s"]
-    return found
+    return Samples(paths, [i % 2 for i in range(len(paths))], ["even", "odd"])
 
 
 @tidy_streams()
@@ -138,16 +64,23 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder:
         with mistakes_in_one_sentence():
             check_writable(output)
-            samplers = sampler_variants(args)
+            samplers = feeding.sampler_variants(
+                feeding.usual_labels(args.images, args.classes, args.seed),
+                args.pairs_per_batch,
+                args.classes_per_batch,
+                args.seed,
+            )
             samples = photographs(args, folder)
-            readers = feeding_variants(samples, args, folder)
+            readers = feeding.reading_variants(
+                samples, args.image_size, args.pairs_per_batch, args.threads, folder, args.seed
+            )
         results = {"settings": vars(args), **machine}
 
         print(f"\n{args.images} images in {args.classes} classes, {machine['device']}")
         found = measuring.by_turns(samplers, args.rounds)
         results["sampler"] = measuring.summarize(found)
         print(measuring.summary_table(results["sampler"]))
-        held, _ = measuring.bytes_of_python(lambda: long_list(args.images))
+        held, _ = measuring.bytes_of_python(lambda: feeding.long_list(args.images))
         results["bytes_a_path"] = held / args.images
         print(f"`Samples` with their paths: {results['bytes_a_path']:.0f} bytes an image.")
 
@@ -158,7 +91,7 @@ def main(arguments=None):
         )
         # Twice before: the files come into the system's memory, the images into the cache.
         found = measuring.by_turns(readers, args.rounds, warm_up=2)
-        results["feeding"] = measuring.summarize(against_the_bare_loop(found))
+        results["feeding"] = measuring.summarize(feeding.against_the_bare_loop(found))
         print(measuring.summary_table(results["feeding"]))
     with mistakes_in_one_sentence():
         file = write_json(output / "benchmark_data.json", results)

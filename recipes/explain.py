@@ -9,14 +9,14 @@ import os
 import pathlib
 
 import cars
-import numpy as np
 
 import cin_keras
-from cin_keras import explain
 from cin_keras.data import cub_200_2011, differing_parts
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.measuring.explanations import (
     Targets,
+    draw_figures,
+    first_of_each_class,
     read_images,
     score_figure,
     score_maps,
@@ -82,34 +82,7 @@ def check(model, train, test, args):
             f"{test.num_classes}: {args.data_dir or 'drawn cars'}. Give the data that it was "
             "trained on."
         )
-    missing = sorted(set(range(train.num_classes)) - set(train.labels.tolist()))
-    if missing:
-        raise ValueError(
-            f"There is no training image of {train.class_names[missing[0]]!r}, and the maps show "
-            "one of each class. Give the whole data set, or a larger --limit."
-        )
-
-
-def draw(model, test, references, folder):
-    """The four figures, as far as the model has what they show."""
-    first = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)]
-    chosen = first[:: max(len(first) // 4, 1)][:4]
-    pictures = read_images(test, chosen, references.shape[1:3])
-    names, labels = test.class_names, test.labels[chosen]
-    path = folder / "class_contrast.png"
-    written = [explain.class_contrast_figure(model, pictures, path, None, None, names, labels)]
-    if model.interaction_name in ("sci", "pos_sci"):
-        written.append(explain.channel_figure(model, pictures[0], folder / "channel.png"))
-        written.append(explain.ranking_figure(model, pictures[0], folder / "ranking.png"))
-    if model.contrast is not None:
-        # The classes that come next, in the model's own opinion.
-        logits = explain.class_contrast(model, pictures[0]).logits[0]
-        likely = [other for other in np.argsort(-logits) if other != labels[0]][:3]
-        shown = [names[labels[0]], *(names[other] for other in likely)]
-        path = folder / "pair_contrast.png"
-        others = references[likely]
-        written.append(explain.pair_contrast_figure(model, pictures[0], others, path, shown))
-    return written
+    first_of_each_class(train)
 
 
 @tidy_streams()
@@ -135,9 +108,8 @@ def main(arguments=None):
         model = cin_keras.load_model(folder / "model.keras")
     with mistakes_in_one_sentence():
         size = [side or args.image_size for side in model.input_shape[1:3]]
-        firsts = [np.flatnonzero(train.labels == label)[0] for label in range(train.num_classes)]
-        references = read_images(train, firsts, size)
-        written = draw(model, test, references, folder)
+        references = read_images(train, first_of_each_class(train), size)
+        written = draw_figures(model, test, references, folder)
         print(f"Scoring {test}")
         targets = Targets(test, PART_RADIUS, differing_parts if drawn else None)
         arrays, chance = score_maps(model, test, targets, references, STEPS, args.seed)

@@ -98,31 +98,6 @@ def probe(train, test, labels, classes, seed):
     return ridge.added_knowledge(pairs, labels, classes, seed)
 
 
-def as_markdown(table, phi, eta, images):
-    rows = []
-    for row in table:
-        gain = measuring.plus_minus(row["gain"], row["standard_error"], "+.1f", 100)
-        what = f"that and {row['features']}" if rows else f"the {row['features']}"
-        shares = [f"{row[name]:.1%}" for name in ("accuracy", "alone", "varies")]
-        rows.append([what, shares[0], gain if rows else "", *shares[1:]])
-    columns = ["the classifier sees", "right", "gain", "alone", "varies"]
-    text = measuring.markdown_table(columns, rows) + (
-        f"\n\n*right*: of {images} test images. *gain*: in points over the mean, ± one standard "
-        "error, image by image. *alone*: without the mean. *varies*: the share of the features' "
-        "squared length that differs between images.\n"
-    )
-    if phi:
-        text += (
-            f"\nThe trained φ adds {phi['relative_length']:.2f} times the length of the mean, of "
-            f"which {phi['varies']:.1%} differs between images (of the mean: "
-            f"{phi['mean_varies']:.1%}); the rest is the same for every image, as a bias is.\n"
-        )
-    if eta:
-        of_pairs = (f"{' '.join(f'{q:.2f}' for q in eta[name])} of {name}" for name in eta)
-        text += f"\nη in |W_A − η W_B|, quartiles over pairs: {', '.join(of_pairs)}.\n"
-    return text
-
-
 @tidy_streams()
 def main(arguments=None):
     with mistakes_in_one_sentence():
@@ -142,7 +117,7 @@ def main(arguments=None):
         table = probe(train, test, labels, splits[0].num_classes, args.seed)
         phi = share_of_phi(test) if PHI in test else None
         eta = eta_of_pairs(model, test[MIXED], labels[1], args.seed) if MIXED in test else None
-        text = as_markdown(table, phi, eta, len(splits[1]))
+        text = ridge.knowledge_table(table, phi, eta, len(splits[1]))
         found = {"table": table, "phi": phi, "eta": eta, "settings": vars(args)}
         write_json(folder / "probe.json", found)
         write_text(folder / "probe.md", text)

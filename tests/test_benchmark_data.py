@@ -55,19 +55,6 @@ def test_one_command_measures_sampler_and_feeding(recipe, tmp_path, capsys):
     assert results["backend"] == "tensorflow"
 
 
-def test_ratios_are_taken_round_by_round(recipe, monkeypatch, capsys):
-    # Twice as fast in every round, however fast the round is.
-    speeds = iter([10, 20, 20, 20, 20, 40, 80, 80, 80, 80])
-    found = {name: [] for name in FEEDING}
-    for _ in range(2):
-        for rounds in found.values():
-            speed = next(speeds)
-            rounds.append({"images/s": speed, "ratio to the bare loop": speed})
-    recipe.against_the_bare_loop(found)
-    ratios = [[r["ratio to the bare loop"] for r in rounds] for rounds in found.values()]
-    assert ratios == [[1, 1], *[[2, 2]] * 4]
-
-
 def test_own_photographs_are_read(recipe, tmp_path):
     for i in range(8):
         (tmp_path / "deep").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from cin_keras.data import image_dataset
 from cin_keras.evaluation import evaluate_predictions
-from cin_keras.files import whole_file
+from cin_keras.files import whole_file, write_text
 from cin_keras.measuring.panels import BLUE, GREY, ORANGE, name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table
 
@@ -86,6 +86,23 @@ def accuracy_table(table):
             ]
         )
     return markdown_table([*columns, "parameters"], rows)
+
+
+def write_comparison(table, folder):
+    """Writes `ablation.md`, `ablation.csv` and `ablation.png`.
+
+    Args:
+        table: List of dicts, as for `accuracy_table` and `accuracy_figure`.
+        folder: `pathlib.Path`, which exists.
+
+    Returns:
+        Str, the table in Markdown.
+    """
+    text = accuracy_table(table)
+    write_text(folder / "ablation.md", text + "\n")
+    write_accuracies(table, folder / "ablation.csv")
+    accuracy_figure(table, folder / "ablation.png")
+    return text
 
 
 def write_accuracies(table, path):

@@ -70,6 +70,66 @@ class Targets:
         return (left, top) + np.asarray(shares) * (right - left, bottom - top)
 
 
+def first_of_each_class(samples):
+    """The index of the first image of every class.
+
+    Args:
+        samples: `Samples`.
+
+    Returns:
+        List of int.
+
+    Raises:
+        ValueError: If a class has no image; it names the class.
+
+    Example:
+
+    >>> first_of_each_class(cin_keras.data.drawn_cars(num_classes=3, images_per_class=2))
+    [0, 2, 4]
+    """
+    labels = samples.labels.tolist()
+    missing = sorted(set(range(samples.num_classes)) - set(labels))
+    if missing:
+        raise ValueError(
+            f"There is no training image of {samples.class_names[missing[0]]!r}, and the maps show "
+            "one of each class. Give the whole data set, or a larger --limit."
+        )
+    return [labels.index(label) for label in range(samples.num_classes)]
+
+
+def draw_figures(model, test, references, folder):
+    """The four figures of what a model looks at, as far as it has what they show.
+
+    Args:
+        model: `CIN`.
+        test: `Samples`; an image of each of the four classes that are drawn is taken from it.
+        references: Array of images, `(classes, height, width, 3)`, one of each class.
+        folder: `pathlib.Path`, where `class_contrast.png`, `channel.png`, `ranking.png` and
+            `pair_contrast.png` are written.
+
+    Returns:
+        List of `pathlib.Path`, what was written.
+    """
+    first = [int(np.flatnonzero(test.labels == label)[0]) for label in np.unique(test.labels)]
+    chosen = first[:: max(len(first) // 4, 1)][:4]
+    pictures = read_images(test, chosen, references.shape[1:3])
+    names, labels = test.class_names, test.labels[chosen]
+    path = folder / "class_contrast.png"
+    written = [explain.class_contrast_figure(model, pictures, path, None, None, names, labels)]
+    if model.interaction_name in ("sci", "pos_sci"):
+        written.append(explain.channel_figure(model, pictures[0], folder / "channel.png"))
+        written.append(explain.ranking_figure(model, pictures[0], folder / "ranking.png"))
+    if model.contrast is not None:
+        # The classes that come next, in the model's own opinion.
+        logits = explain.class_contrast(model, pictures[0]).logits[0]
+        likely = [other for other in np.argsort(-logits) if other != labels[0]][:3]
+        shown = [names[labels[0]], *(names[other] for other in likely)]
+        path = folder / "pair_contrast.png"
+        others = references[likely]
+        written.append(explain.pair_contrast_figure(model, pictures[0], others, path, shown))
+    return written
+
+
 def read_images(samples, indices, size):
     """Images as a model gets them in evaluation.
 

@@ -1,13 +1,19 @@
 """How fast pairs are drawn and photographs are read, on ones that are made up at random, too."""
 
+import functools
 import pathlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
+from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
 from cin_keras.data.pipeline import EpochCounter, places_in_order
+from cin_keras.measuring.memory import bytes_of_python
 from cin_keras.measuring.rounds import seconds
+
+BARE = "bare loop: decode and resize"
 
 
 def random_labels(images, classes, long_tail=False, seed=0):
@@ -120,3 +126,128 @@ def time_sampler(make, pairs_per_batch, epoch):
         "pairs/s": images / 2 / seconds(sampler.epoch, epoch),
         "pairs/s through tf.data": images / 2 / seconds(read_all, places),
     }
+
+
+def usual_labels(images, classes, seed=0):
+    """How images are spread over classes: evenly, or with a long tail, drawn by image or by class.
+
+    Args:
+        images: Int, how many.
+        classes: Int ≥ 1.
+        seed: Int. Defaults to 0.
+
+    Returns:
+        Dict from names to `(labels, sampling)`, as `random_labels` makes and `PairSampler` takes.
+
+    Example:
+
+    >>> list(usual_labels(12, 3))
+    ['equal classes', 'long tail', 'long tail, by class']
+    """
+    even = random_labels(images, classes, False, seed)
+    tailed = random_labels(images, classes, True, seed)
+    return {
+        "equal classes": (even, "image"),
+        "long tail": (tailed, "image"),
+        "long tail, by class": (tailed, "class"),
+    }
+
+
+def sampler_variants(labels, pairs_per_batch, classes_per_batch, seed=0):
+    """What measures samplers of pairs, for `by_turns`.
+
+    Args:
+        labels: Dict as from `usual_labels`.
+        pairs_per_batch: Int ≥ 1.
+        classes_per_batch: Int ≥ 1; each is measured with all classes, and with so many a batch.
+        seed: Int. Defaults to 0.
+
+    Returns:
+        Dict from names to functions of the round's number, which return what `time_sampler` does
+        and the bytes that an image takes, while the sampler is there and at most.
+    """
+    variants = {}
+    for name, (own, sampling) in labels.items():
+        make = functools.partial(PairSampler, own, pairs_per_batch, seed=seed, sampling=sampling)
+        variants[name] = _sampler_round(make, pairs_per_batch, len(own))
+        few = functools.partial(make, classes_per_batch=classes_per_batch)
+        variants[f"{name}, {classes_per_batch} a batch"] = _sampler_round(
+            few, pairs_per_batch, len(own)
+        )
+    return variants
+
+
+def _sampler_round(make, pairs_per_batch, images):
+    held, peak = bytes_of_python(make, lambda sampler: sampler.epoch(0))
+    memory = {"bytes/image, held": held / images, "at most": peak / images}
+    return lambda number: time_sampler(make, pairs_per_batch, number) | memory
+
+
+def long_list(images):
+    """Samples of so many images (int), with paths as long as ImageNet's.
+
+    Example:
+
+    >>> long_list(3).paths[2]
+    'train/class_00002/image_00000002.jpg'
+    """
+    paths = [f"train/class_{i % 10_000:05}/image_{i:08}.jpg" for i in range(images)]
+    return Samples(paths, np.zeros(images, int), ["any"])
+
+
+def reading_variants(samples, image_size, pairs_per_batch, threads, folder, seed=0):
+    """What measures pipelines of images, for `by_turns`; the first is a bare loop.
+
+    Args:
+        samples: `Samples` of photographs on disk.
+        image_size: Int, pixels of a side.
+        pairs_per_batch: Int ≥ 1.
+        threads: Int ≥ 1, of the bare loop.
+        folder: Str or path, where a cache on disk may lie.
+        seed: Int, of crops and order. Defaults to 0.
+
+    Returns:
+        Dict from names to functions of the round's number that read all images once and return
+        three floats; the ratio is still to be taken by `against_the_bare_loop`.
+    """
+    batch, count = 2 * pairs_per_batch, len(samples)
+
+    def variant(read, images=count):
+        def run(number):
+            start = time.process_time()
+            speed = images / seconds(read)
+            work = 1000 * (time.process_time() - start) / images
+            return {"images/s": speed, "ratio to the bare loop": speed, "CPU, ms/image": work}
+
+        return run
+
+    def pipeline(make, images=count, **kwargs):
+        dataset = make(samples, image_size, augment="crop", seed=seed, **kwargs)
+        return variant(lambda: read_all(dataset), images)
+
+    def in_pairs(cache=None):  # drops the last incomplete batch
+        own = {"pairs_per_batch": pairs_per_batch, "cache": cache}
+        return pipeline(pair_dataset, count - count % batch, **own)
+
+    return {
+        BARE: variant(lambda: decode_and_resize(samples.paths, image_size, threads)),
+        "image_dataset": pipeline(image_dataset, batch_size=batch, shuffle=True),
+        "pair_dataset": in_pairs(),
+        "pair_dataset, cache in memory": in_pairs("memory"),
+        "pair_dataset, cache on disk": in_pairs(pathlib.Path(folder) / "cache"),
+    }
+
+
+def against_the_bare_loop(found):
+    """Divides every ratio by the bare loop's speed in the same round.
+
+    Args:
+        found: Dict, what `by_turns` returned of `reading_variants`; it is changed.
+
+    Returns:
+        `found`.
+    """
+    for rounds in found.values():
+        for own, bare in zip(rounds, found[BARE]):
+            own["ratio to the bare loop"] /= bare["images/s"]
+    return found

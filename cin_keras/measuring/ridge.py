@@ -6,6 +6,8 @@ used on one half of the test images is chosen on the other half, so that none ch
 
 import numpy as np
 
+from cin_keras.measuring.tables import markdown_table, plus_minus
+
 RIDGES = 10.0 ** np.arange(-3, 3)  # in shares of the features' mean variance
 
 
@@ -148,3 +150,39 @@ def added_knowledge(features, labels, classes, seed):
             }
         )
     return table
+
+
+def knowledge_table(table, phi, eta, images):
+    """What `added_knowledge` found, in Markdown, and what is in it explained.
+
+    Args:
+        table: List of dicts, as from `added_knowledge`.
+        phi: Dict, as from `cin_keras.measuring.channel_features.share_of_phi`, or `None`.
+        eta: Dict, as from `cin_keras.measuring.channel_features.eta_of_pairs`, or `None`.
+        images: Int, how many test images there were.
+
+    Returns:
+        Str.
+    """
+    rows = []
+    for row in table:
+        gain = plus_minus(row["gain"], row["standard_error"], "+.1f", 100)
+        what = f"that and {row['features']}" if rows else f"the {row['features']}"
+        shares = [f"{row[name]:.1%}" for name in ("accuracy", "alone", "varies")]
+        rows.append([what, shares[0], gain if rows else "", *shares[1:]])
+    columns = ["the classifier sees", "right", "gain", "alone", "varies"]
+    text = markdown_table(columns, rows) + (
+        f"\n\n*right*: of {images} test images. *gain*: in points over the mean, ± one standard "
+        "error, image by image. *alone*: without the mean. *varies*: the share of the features' "
+        "squared length that differs between images.\n"
+    )
+    if phi:
+        text += (
+            f"\nThe trained φ adds {phi['relative_length']:.2f} times the length of the mean, of "
+            f"which {phi['varies']:.1%} differs between images (of the mean: "
+            f"{phi['mean_varies']:.1%}); the rest is the same for every image, as a bias is.\n"
+        )
+    if eta:
+        of_pairs = (f"{' '.join(f'{q:.2f}' for q in eta[name])} of {name}" for name in eta)
+        text += f"\nη in |W_A − η W_B|, quartiles over pairs: {', '.join(of_pairs)}.\n"
+    return text

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cin_keras.data import PairSampler
+from cin_keras.data import PairSampler, Samples
 from cin_keras.measuring import feeding
 from cin_keras.measuring.feeding import random_labels, random_photographs
 
@@ -58,3 +58,30 @@ def test_every_pair_of_an_epoch_counts(monkeypatch):
     assert [index for batch in batches for index in batch.numpy()[:, 2]] == sampler.epoch(
         0
     ).reshape(-1).tolist()
+
+
+def test_ratios_are_taken_round_by_round():
+    # Twice as fast in every round, however fast the round is.
+    speeds = iter([10, 20, 20, 20, 20, 40, 80, 80, 80, 80])
+    found = {name: [] for name in (feeding.BARE, *"abcd")}
+    for _ in range(2):
+        for rounds in found.values():
+            speed = next(speeds)
+            rounds.append({"images/s": speed, "ratio to the bare loop": speed})
+    feeding.against_the_bare_loop(found)
+    ratios = [[r["ratio to the bare loop"] for r in rounds] for rounds in found.values()]
+    assert ratios == [[1, 1], *[[2, 2]] * 4]
+
+
+def test_samplers_and_pipelines_are_told_apart_by_what_they_measure(tmp_path):
+    labels = feeding.usual_labels(40, 4, seed=1)
+    assert (labels["long tail"][0] == labels["long tail, by class"][0]).all()
+    variants = feeding.sampler_variants(labels, pairs_per_batch=2, classes_per_batch=2)
+    assert list(variants) == [x for name in labels for x in (name, f"{name}, 2 a batch")]
+    found = variants["equal classes"](0)
+    assert 0 < found["bytes/image, held"] < found["at most"] and found["pairs/s"] > 0
+    paths = random_photographs(tmp_path, 9, width=40, height=30)
+    samples = Samples(paths, np.arange(9) % 2, ["even", "odd"])
+    readers = feeding.reading_variants(samples, 16, 2, 1, tmp_path)
+    assert list(readers)[:2] == [feeding.BARE, "image_dataset"] and len(readers) == 5
+    assert all(min(read(0).values()) > 0 for read in readers.values())

@@ -1,0 +1,54 @@
+import pytest
+
+from cin_keras.data import drawn_cars
+from cin_keras.measuring import Results
+from cin_keras.measuring.comparison import freeze_to, run_rows
+from tests.models.networks import tiny_backbone
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """Runs rows with what they are; accuracy is nearest to a rate of 0.2. Returns runs and calls."""
+    cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
+    samples = cars, cars.subset([0, 4])
+
+    def run(seeds, identity, rates):
+        calls = []
+
+        def measure(kind, row, rate, seed, parts):
+            calls.append((kind, row, rate, seed, *map(len, parts)))
+            return {"accuracy": 1 - abs(rate - 0.2)}
+
+        results = Results(tmp_path / "results.jsonl", {})
+        return run_rows(results, list(rates), seeds, samples, rates, identity, measure), calls
+
+    return run
+
+
+def test_each_row_runs_once_a_seed_at_its_best_rate(compare):
+    rates, identity = {"plain": [0.1, 0.2, 0.4], "SCI": [0.4]}, {"plain": {}, "SCI": {"scale": 1}}
+    runs, calls = compare(1, identity, rates)
+    assert calls == [
+        *(("trial", "plain", rate, 0, 6, 6) for rate in rates["plain"]),
+        ("run", "plain", 0.2, 0, 12, 2),
+        ("run", "SCI", 0.4, 0, 12, 2),
+    ]
+    runs, calls = compare(2, identity, rates)
+    assert [call[:4] for call in calls] == [("run", "plain", 0.2, 1), ("run", "SCI", 0.4, 1)]
+    assert [(run["seed"], run["accuracy"]) for run in runs["plain"]] == [(0, 1.0), (1, 1.0)]
+
+
+def test_a_row_that_has_changed_is_another(compare):
+    compare(1, {"SCI": {"scale": 1}}, {"SCI": [0.4]})
+    runs, calls = compare(1, {"SCI": {"scale": 2}}, {"SCI": [0.4]})
+    assert len(calls) == 1 and [run["scale"] for run in runs["SCI"]] == [2]
+
+
+def test_layers_are_frozen_up_to_one():
+    network = tiny_backbone(size=32)
+    freeze_to(network, None)
+    assert all(layer.trainable for layer in network.layers)
+    freeze_to(network, network.layers[1].name)
+    assert [layer.trainable for layer in network.layers[:3]] == [False, False, True]
+    with pytest.raises(ValueError, match="no layer 'slip' in the backbone: "):
+        freeze_to(network, "slip")
