@@ -177,29 +177,30 @@ def _supplied_backbone(backbone, images, weights, feature_layer):
 
 def _cut(backbone, images, feature_layer):
     """The supplied backbone up to one of the levels that it returns, or else to a layer."""
-    images = keras.Input(images.shape[1:], dtype="float32")
-    # A graph is cut open; of any other model the call is a layer of the new one.
-    inputs, outputs = getattr(backbone, "inputs", None), None
-    if inputs:
-        images, outputs = inputs[0], backbone.output
-    else:
-        outputs = backbone(images)
-    levels = outputs if isinstance(outputs, dict) else {}
+    is_graph = bool(getattr(backbone, "inputs", None))
+    if isinstance(backbone, keras.Sequential):
+        inputs, levels = backbone.inputs[0], {}
+    elif is_graph:
+        inputs, levels = backbone.inputs[0], backbone.output
+    else:  # of a subclassed model, the call is one layer of the new graph
+        inputs = keras.Input(images.shape[1:], dtype="float32")
+        levels = backbone(inputs)
+    levels = levels if isinstance(levels, dict) else {}
     for name, features in levels.items():
         if str(name) == str(feature_layer):
-            return keras.Model(images, features, name=f"{backbone.name}_{name}")
-    if not inputs and not levels:
-        raise ValueError(
-            "`feature_layer` needs a backbone that is a functional or sequential model, or returns "
-            "a dict of levels. "
-            f"Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
-        )
-    if not inputs:
+            return keras.Model(inputs, features, name=f"{backbone.name}_{name}")
+    if is_graph:
+        features = _get_layer(backbone, feature_layer).output
+        return keras.Model(inputs, features, name=backbone.name)
+    if levels:
         raise ValueError(
             f"`feature_layer` must name a level of the backbone: {_list(levels)}. "
             f"Received: feature_layer={feature_layer!r}"
         )
-    return keras.Model(images, _get_layer(backbone, feature_layer).output, name=backbone.name)
+    raise ValueError(
+        "`feature_layer` needs a backbone that is a functional or sequential model, or returns a "
+        f"dict of levels. Received: feature_layer={feature_layer!r}, backbone={backbone!r}"
+    )
 
 
 def _list(levels):
