@@ -12,6 +12,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cin_keras.distribution import Devices
 from tests.distribution import training
@@ -43,7 +44,10 @@ def train_on_one_and_on_several(folder):
     """Writes what came out, side by side."""
     process = start(DEVICES, folder / f"{DEVICES}.json")
     try:
-        (folder / "1.json").write_text(json.dumps(training.run(Devices(["one"]))))
+        on_one = training.run(Devices(["one"]))
+        if keras.backend.backend() == "tensorflow":
+            on_one["in a strategy"] = training.train_in_a_strategy(tf.distribute.get_strategy())
+        (folder / "1.json").write_text(json.dumps(on_one))
         output, _ = process.communicate(timeout=400)
         assert process.returncode == 0, output
     finally:
