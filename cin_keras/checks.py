@@ -43,7 +43,7 @@ def check_number(name, value, above=None, least=None, below=math.inf, most=None)
         words = " and ".join(bounds) or "that is finite"
         raise ValueError(f"`{name}` must be a number {words}. Received: {name}={short(value)}")
     # JSON holds no other kinds of numbers.
-    return value if isinstance(value, (int, float)) else float(value)
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def check_int(name, value, least, most=None):

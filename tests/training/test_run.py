@@ -23,7 +23,9 @@ def test_a_mistake_ends_a_run_in_one_sentence(tmp_path, error):
 
 
 def test_once_training_has_begun_such_an_error_is_a_defect(tmp_path):
-    before = signal.getsignal(signal.SIGINT)
+    # Not as in the background, where a shell lets its processes ignore it.
+    before = signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
     with pytest.raises(ValueError, match="Three is none."):
         with open_run(tmp_path, {}) as run:
             run.watch.on_train_begin()
