@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from cin_keras.layers import SelfChannelInteraction
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from tests.models.networks import uncompiled
 
@@ -83,3 +84,27 @@ def test_rates_survive_serialization(optimizer, argument):
 def test_wrong_factors_are_named(factor):
     with pytest.raises(ValueError, match="rates\\['phi'\\]"):
         LayerwiseSGD(0.1, rates={"phi": factor})
+
+
+@pytest.mark.parametrize(("name", "advice"), [("phy", "did you mean 'phi'"), ("secon", "'second'")])
+def test_a_name_that_matches_nothing_is_said(name, advice):
+    with pytest.warns(UserWarning, match=f"rates\\['{name}'\\] changes nothing.*{advice}"):
+        LayerwiseSGD(0.1, rates={name: 0.05}).build(two_layers().trainable_variables)
+
+
+def test_phi_is_the_layers_of_this_package_alone():
+    """A layer or a model of one's own may bear the name, and keeps the common rate."""
+    interaction = SelfChannelInteraction()
+    own = keras.layers.Conv2D(4, 1, name="phi")
+    images = keras.Input((2, 2, 4))
+    model = keras.Model(images, interaction(own(images)), name="psi")
+    optimizer = LayerwiseSGD(0.1, rates={"phi": 0.25, "psi": 0.5})
+    optimizer.build(model.trainable_variables)
+    factors = dict(zip([w.path for w in model.trainable_variables], optimizer.factors, strict=True))
+    for weight in own.weights:
+        assert factors[weight.path] == 1
+    for weight in interaction.phi.weights:
+        assert factors[weight.path] == 0.25
+    only = keras.Model(images, own(images))
+    with pytest.warns(UserWarning, match="'phi'.*not for a layer of your own.*another name"):
+        LayerwiseSGD(0.1, rates={"phi": 0.25}).build(only.trainable_variables)

@@ -301,6 +301,52 @@ def test_a_backbone_frozen_in_part_or_whole_stays_so(tmp_path, kind):
     assert len(loaded.optimizer.variables) == len(model.optimizer.variables)
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("which", ["all", "all but the last", "embedding", "contrast"])
+def test_freezing_layer_by_layer(tmp_path, which):
+    """What trains is what is not frozen, ψ and the embedding included, also in the file."""
+    model = tiny_cin(descriptor="average")
+    if which in ("embedding", "contrast"):
+        frozen = [getattr(model, which)]
+        frozen[0].trainable = False
+        expected = {w.path for w in model.weights} - {w.path for w in frozen[0].weights}
+        if which == "contrast":  # φ is the interaction's, which it shares
+            model.interaction.trainable = True
+            expected |= {w.path for w in model.interaction.weights}
+    else:
+        for layer in model.layers if which == "all" else model.layers[:-1]:
+            layer.trainable = False
+        expected = set() if which == "all" else {w.path for w in model.classifier.weights}
+    assert {w.path for w in model.trainable_weights} == expected
+    images, labels = pair_batch()
+    before = {w.path: ops.convert_to_numpy(w).copy() for w in model.weights}
+    if expected:
+        uncompiled(model).compile("sgd", model.loss)
+        model.fit(images, labels, batch_size=2, epochs=2, verbose=0)
+    for weight in model.weights:
+        moved = np.abs(ops.convert_to_numpy(weight) - before[weight.path]).max() > 0
+        assert weight.path in expected or not moved
+        assert moved or weight.path != model.classifier.kernel.path or not expected
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_weights) == len(model.trainable_weights)
+    assert loaded.embedding.trainable == model.embedding.trainable
+
+
+@pytest.mark.every_backend
+def test_the_layers_of_training_have_names(tmp_path):
+    """The same before and after saving."""
+    model = tiny_cin()
+    model.save(tmp_path / "model.keras")
+    for one in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        assert one.get_layer("embedding") is one.embedding
+        assert one.get_layer("contrastive_channel_interaction") is one.contrast
+        assert one.layers[-1] is one.classifier
+        assert len({layer.name for layer in one.layers}) == len(one.layers)
+    with pytest.raises(ValueError, match="embedding"):
+        tiny_cin(contrast=None, randomize=False).get_layer("embedding")
+
+
 def test_summary_features_and_plot(capsys, tmp_path):
     images, _ = pair_batch(size=32)
     model = cin_keras.CIN(3, "mobilenet", None, (32, 32, 3), feature_layer="conv_pw_3_relu")
