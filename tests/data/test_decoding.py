@@ -233,6 +233,32 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded():
         decode(bomb, name="bomb.png")
 
 
+def bombs():
+    """Files of few bytes that announce many pixels: name → bytes."""
+    found = {}
+    for format, marker, offset, code in (
+        ("BMP", b"BM", 18, "<ii"),
+        ("GIF", b"\x2c\0\0\0\0", 5, "<HH"),  # the frame, larger than the screen
+        ("TGA", b"\0", 12, "<HH"),
+        ("JPEG", b"\xff\xc0", 5, ">HH"),
+        ("JPEG2000", b"\xff\x51", 6, ">II"),
+        ("AVIF", b"ispe", 8, ">II"),
+    ):
+        if format != "AVIF" or features.check("avif"):
+            encoded = bytearray(encode(NOISE, format, **{"no_jp2": True} if "2" in format else {}))
+            struct.pack_into(code, encoded, encoded.index(marker) + offset, 16000, 16000)
+            found[format] = bytes(encoded)
+    return found
+
+
+@pytest.mark.parametrize("format", bombs())
+def test_what_announces_too_much_is_never_unfolded(monkeypatch, format):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("unfolds"))
+    with pytest.raises(UnreadableImage, match="16000×16000 pixels.* are more than max_pixels"):
+        decode(bombs()[format])
+
+
 def test_the_limit_is_the_calls_and_nobody_elses(monkeypatch):
     encoded = encode(NOISE, "PNG")
     # Below: Pillow's own limit would refuse the image.
