@@ -2,6 +2,8 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 from cin_keras.checks import check_number
 from cin_keras.data.cub_200_2011 import cub_200_2011
@@ -17,25 +19,38 @@ from cin_keras.data.table import from_table, table_splits
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "class_names", "delimiter")
 
 
-# The loader, its split to train on, and files and folders any of which tells the layout.
+class Published(NamedTuple):
+    """A published data set.
+
+    Args:
+        load: Function from a folder and a split to `Samples`.
+        train: Str, what it calls the split to train on.
+        markers: Str, files and folders any of which tells the layout, with spaces between.
+    """
+
+    load: Callable
+    train: str
+    markers: str
+
+
 PUBLISHED = {
-    "stanford_cars": (
+    "stanford_cars": Published(
         stanford_cars,
         "train",
         "devkit/cars_meta.mat devkit/cars_train_annos.mat cars_train_annos.mat cars_train car_ims",
     ),
-    "cub_200_2011": (
+    "cub_200_2011": Published(
         cub_200_2011,
         "train",
         "train_test_split.txt CUB_200_2011/train_test_split.txt nabirds/train_test_split.txt",
     ),
-    "fgvc_aircraft": (
+    "fgvc_aircraft": Published(
         fgvc_aircraft,
         "trainval",
         "data/variants.txt data/images_variant_train.txt fgvc-aircraft-2013b/data/variants.txt "
         "variants.txt",
     ),
-    "oxford_iiit_pet": (
+    "oxford_iiit_pet": Published(
         oxford_iiit_pet,
         "train",
         "annotations/trainval.txt oxford-iiit-pet/annotations/trainval.txt",
@@ -70,8 +85,8 @@ def find_layout(data_dir):
         return "table"
     if not root.is_dir():
         raise FileNotFoundError(f"No data set. Received: data_dir={str(data_dir)!r}")
-    for name, (_, _, markers) in PUBLISHED.items():
-        if any((root / marker).exists() for marker in markers.split()):
+    for name, published in PUBLISHED.items():
+        if any((root / marker).exists() for marker in published.markers.split()):
             return name
     found = look_into(root)
     if found.problem:
@@ -193,7 +208,7 @@ def official_splits(layout, data_dir, options):
         that split; `{"train": None}` where all is one.
     """
     if layout in PUBLISHED:
-        return {"train": PUBLISHED[layout][1], "test": "test"}
+        return {"train": PUBLISHED[layout].train, "test": "test"}
     if layout == "image_folder":
         names = folder_splits(data_dir)
     else:
@@ -227,5 +242,5 @@ def _loader(layout, options):
         if options.get(name) is not None:
             raise ValueError(f"`{name}` is for a CSV table. Received: {options[name]!r}")
     options = {name: value for name, value in options.items() if name not in TABLE_OPTIONS}
-    load = PUBLISHED[layout][0] if layout in PUBLISHED else image_folder
+    load = PUBLISHED[layout].load if layout in PUBLISHED else image_folder
     return functools.partial(load, **options)

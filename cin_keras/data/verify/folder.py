@@ -39,7 +39,7 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
         splits = official_splits(layout, folder, {}).values() if layout in PUBLISHED else ()
         for split in splits:
             try:
-                listed.append(PUBLISHED[layout][0](folder, split))
+                listed.append(PUBLISHED[layout].load(folder, split))
             except (OSError, ValueError) as error:
                 problems.append(Finding(str(folder), f"its {split} list is wrong: {error}"))
     samples = listed[0].join(*listed[1:]) if listed else None
