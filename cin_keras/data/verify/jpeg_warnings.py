@@ -49,13 +49,10 @@ def jpeg_warnings(contents, run=map):
             tf.io.decode_jpeg(content)
 
     def warning_of(some, run):
-        with _standard_error() as text:
-            for _ in run(decode, some):
-                pass
-        for line in _WARNING.sub("", text()).split("\n"):
-            if line:  # somebody else's
-                print(line, file=sys.stderr)
-        warning = _WARNING.search(text())
+        text = _standard_error_of(lambda: list(run(decode, some)))
+        for line in filter(None, _WARNING.sub("", text).split("\n")):  # somebody else's
+            print(line, file=sys.stderr)
+        warning = _WARNING.search(text)
         return warning and (warning["corrupt"] or warning["other"])
 
     if not warning_of(contents, run):
@@ -63,19 +60,17 @@ def jpeg_warnings(contents, run=map):
     return [warning_of([content], map) for content in contents]
 
 
-@contextlib.contextmanager
-def _standard_error():
-    """Catches what C code, too, writes to standard error; gives a function that returns it."""
-    caught = ""
+def _standard_error_of(work):
+    """What everybody, C code, too, writes to standard error while the function `work` runs."""
     with tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         original = os.dup(2)
+        os.dup2(file.fileno(), 2)
         try:
-            os.dup2(file.fileno(), 2)
-            yield lambda: caught
+            work()
         finally:
             sys.stderr.flush()
             os.dup2(original, 2)
             os.close(original)
-            file.seek(0)
-            caught = file.read().decode(errors="replace")
+        file.seek(0)
+        return file.read().decode(errors="replace")
