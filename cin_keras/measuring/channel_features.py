@@ -5,6 +5,7 @@ import numpy as np
 
 from cin_keras.data import image_dataset
 from cin_keras.measuring.ridge import varying_share
+from cin_keras.progress import progress_bar
 
 MEAN, DEVIATION = "spatial mean", "standard deviation"
 PHI, MIXED = "φ", "Y"
@@ -32,23 +33,23 @@ def channel_features(model, samples, layers, image_size, batch_size=32):
     positions_by_channels = next(iter(layers.values())).positions_by_channels
     rows = {}
     data = image_dataset(samples, image_size, batch_size)
-    bar = keras.utils.Progbar(len(data), unit_name="batch")
-    for images, _ in data:
-        maps = model.backbone(keras.ops.convert_to_tensor(images), training=False)
-        maps = keras.ops.cast(maps, "float32")
-        x = positions_by_channels(maps)
-        mean = keras.ops.mean(x, axis=1)
-        batch = {MEAN: mean, DEVIATION: keras.ops.std(x, axis=1)}
-        for name, layer in layers.items():
-            weights = layer.interaction_weights(maps)
-            batch[name] = keras.ops.matmul(weights, mean[:, :, None])[:, :, 0]
-        if model.interaction_name in ("sci", "pos_sci", "phi"):
-            z = model.interaction(maps)
-            z = keras.ops.cast(z if len(z.shape) == 2 else model.pooling(z), "float32")
-            batch[PHI] = z - mean
-        for name, values in batch.items():
-            rows.setdefault(name, []).append(keras.ops.convert_to_numpy(values))
-        bar.add(1)
+    with progress_bar(len(samples), "image") as bar:
+        for images, _ in data:
+            maps = model.backbone(keras.ops.convert_to_tensor(images), training=False)
+            maps = keras.ops.cast(maps, "float32")
+            x = positions_by_channels(maps)
+            mean = keras.ops.mean(x, axis=1)
+            batch = {MEAN: mean, DEVIATION: keras.ops.std(x, axis=1)}
+            for name, layer in layers.items():
+                weights = layer.interaction_weights(maps)
+                batch[name] = keras.ops.matmul(weights, mean[:, :, None])[:, :, 0]
+            if model.interaction_name in ("sci", "pos_sci", "phi"):
+                z = model.interaction(maps)
+                z = keras.ops.cast(z if len(z.shape) == 2 else model.pooling(z), "float32")
+                batch[PHI] = z - mean
+            for name, values in batch.items():
+                rows.setdefault(name, []).append(keras.ops.convert_to_numpy(values))
+            bar.update(len(images))
     return {name: np.concatenate(values) for name, values in rows.items()}
 
 

@@ -4,7 +4,6 @@ Every method draws a map of every image; `cin_keras.explain.scores` says whether
 part that tells the two classes apart, and what deletion and insertion make of the prediction.
 """
 
-import keras
 import numpy as np
 
 from cin_keras import explain
@@ -13,6 +12,7 @@ from cin_keras.evaluation import softmax
 from cin_keras.explain import scores
 from cin_keras.measuring.panels import name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table, plus_minus
+from cin_keras.progress import progress_bar
 
 IMAGES_AT_ONCE = 8
 CONTRAST, GRAD_CAM = "class contrast", "Grad-CAM"
@@ -198,28 +198,28 @@ def score_maps(model, test, targets, references, steps=8, seed=0):
 
     size = references.shape[1:3]
     found, chance = {}, {"image": [], "box": [], "best cell": [], "right": []}
-    bar = keras.utils.Progbar(len(test), unit_name="image")
-    for start in range(0, len(test), IMAGES_AT_ONCE):
-        indices = range(start, min(start + IMAGES_AT_ONCE, len(test)))
-        pictures = read_images(test, indices, size)
-        maps, classes, others = all_maps(model, pictures, references, [seed, start])
-        pixels, cells = scores.grid(*size), scores.grid(*maps[CONTRAST].shape[1:])
-        for index, a, b in zip(indices, classes, others):
-            hits = targets.hits(index, pixels, a, b)
-            chance["image"].append(hits.mean())
-            chance["box"].append(hits[targets.in_box(index, pixels)].mean())
-            chance["best cell"].append(targets.hits(index, cells, a, b).any())
-            chance["right"].append(a == test.labels[index])
-        for name, own in maps.items():
-            values = found.setdefault(name, {"peak": [], "deletion": [], "insertion": []})
-            values["peak"] += [
-                targets.hits(index, peak[None], a, b)[0]
-                for index, peak, a, b in zip(indices, scores.peaks(own, seed), classes, others)
-            ]
-            arguments = predict, pictures, own, classes, steps, seed
-            values["deletion"].extend(scores.deletion_curves(*arguments))
-            values["insertion"].extend(scores.insertion_curves(*arguments))
-        bar.update(indices.stop)
+    with progress_bar(len(test), "image") as bar:
+        for start in range(0, len(test), IMAGES_AT_ONCE):
+            indices = range(start, min(start + IMAGES_AT_ONCE, len(test)))
+            pictures = read_images(test, indices, size)
+            maps, classes, others = all_maps(model, pictures, references, [seed, start])
+            pixels, cells = scores.grid(*size), scores.grid(*maps[CONTRAST].shape[1:])
+            for index, a, b in zip(indices, classes, others):
+                hits = targets.hits(index, pixels, a, b)
+                chance["image"].append(hits.mean())
+                chance["box"].append(hits[targets.in_box(index, pixels)].mean())
+                chance["best cell"].append(targets.hits(index, cells, a, b).any())
+                chance["right"].append(a == test.labels[index])
+            for name, own in maps.items():
+                values = found.setdefault(name, {"peak": [], "deletion": [], "insertion": []})
+                values["peak"] += [
+                    targets.hits(index, peak[None], a, b)[0]
+                    for index, peak, a, b in zip(indices, scores.peaks(own, seed), classes, others)
+                ]
+                arguments = predict, pictures, own, classes, steps, seed
+                values["deletion"].extend(scores.deletion_curves(*arguments))
+                values["insertion"].extend(scores.insertion_curves(*arguments))
+            bar.update(len(indices))
     arrays = {name: {k: np.array(v) for k, v in values.items()} for name, values in found.items()}
     return arrays, {name: np.array(values) for name, values in chance.items()}
 

@@ -1,14 +1,17 @@
 """Memory that was taken: by a process, by an accelerator, by Python's objects."""
 
+import itertools
 import pathlib
 import subprocess
 import sys
 import tracemalloc
 
 import keras
+from tqdm import tqdm
 
 from cin_keras.measuring.machine import accelerator
 from cin_keras.measuring.tables import markdown_table
+from cin_keras.progress import progress_bar
 
 
 def measure_memory(command, names, pair_counts):
@@ -26,16 +29,16 @@ def measure_memory(command, names, pair_counts):
         Dict from names to dicts from numbers of pairs to megabytes, `None` where it failed.
     """
     peaks = {name: dict.fromkeys(pair_counts) for name in names}
-    progress = keras.utils.Progbar(len(names) * len(pair_counts), unit_name="process")
+    todo = list(itertools.product(pair_counts, names))
     try:
-        for pairs in pair_counts:
-            for name in names:
+        with progress_bar(len(todo), "measurement") as bar:
+            for pairs, name in todo:
                 own = ["--peak-of", name, "--pairs-per-batch", str(pairs)]
                 try:
                     peaks[name][pairs] = last_number([*command, *own])
                 except RuntimeError as error:
-                    print(f"\n{name} with {pairs} pairs failed {error}")
-                progress.add(1)
+                    tqdm.write(f"{name} with {pairs} pairs failed {error}")
+                bar.update()
     except KeyboardInterrupt:
         print("\nInterrupted: the table of the memory has gaps.")
     return peaks

@@ -4,6 +4,8 @@ import time
 
 import numpy as np
 
+from cin_keras.progress import progress_bar
+
 
 def by_turns(variants, rounds, warm_up=0):
     """Calls every variant once a round, and shows how far it is.
@@ -29,18 +31,16 @@ def by_turns(variants, rounds, warm_up=0):
     spread(times["sum"])
     ```
     """
-    import keras
-
     found = {name: [] for name in variants}
     try:
         for run in variants.values():
             for _ in range(warm_up):
                 run(0)
-        progress = keras.utils.Progbar(rounds, unit_name="round")
-        for number in range(rounds):
-            for name, run in variants.items():
-                found[name].append(run(number))
-            progress.update(number + 1)
+        with progress_bar(rounds, "round") as bar:
+            for number in range(rounds):
+                for name, run in variants.items():
+                    found[name].append(run(number))
+                bar.update()
     except KeyboardInterrupt:
         finished = min(map(len, found.values()))
         if finished == 0:

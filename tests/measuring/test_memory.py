@@ -9,7 +9,7 @@ PRINTS = "import sys; print('MB:', 10 * len(sys.argv[2]) + int(sys.argv[4]))"
 def test_every_figure_is_of_a_process_of_its_own(capsys):
     peaks = memory.measure_memory([sys.executable, "-c", PRINTS], ["a", "bb"], [1, 3])
     assert peaks == {"a": {1: 11, 3: 13}, "bb": {1: 21, 3: 23}}
-    assert "4/4" in capsys.readouterr().out
+    assert "4/4" in capsys.readouterr().err
     assert memory_table(peaks).splitlines()[2:] == ["| a | 11 | 13 |", "| bb | 21 | 23 |"]
 
 

@@ -12,7 +12,7 @@ def test_every_variant_has_its_turn_in_every_round(capsys):
     found = by_turns({name: variant(name) for name in "ab"}, rounds=3, warm_up=2)
     assert calls == [*[("a", 0)] * 2, *[("b", 0)] * 2, *[(n, i) for i in range(3) for n in "ab"]]
     assert found == {"a": [0, 10, 20], "b": [0, 10, 20]}
-    assert "3/3" in capsys.readouterr().out
+    assert "3/3" in capsys.readouterr().err
 
 
 def interrupted(number, at):
