@@ -150,8 +150,8 @@ def check_not_too_small(model, image_size):
 
     Example:
 
-    >>> backbone = cin_keras.models.small_backbone.small_backbone(None)
-    >>> check_not_too_small(cin_keras.CIN(3, backbone, None, (None, None, 3)), 32)
+    >>> from cin_keras.models.small_backbone import small_backbone
+    >>> check_not_too_small(cin_keras.CIN(3, small_backbone(None), None, (None, None, 3)), 32)
     """
 
     def fits(size):
