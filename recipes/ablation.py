@@ -4,9 +4,7 @@ python recipes/ablation.py                                            drawn cars
 python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain SCI CIN
 """
 
-import functools
 import pathlib
-import time
 
 import keras
 import numpy as np
@@ -135,26 +133,14 @@ def settings_of(args, samples):
     }
 
 
-def measure(kind, row, rate, seed, samples, args):
-    """What a model knows of the test images, trained now."""
-    print(f"\n{row}, {kind} with seed {seed} and learning rate {rate:g}")
-    started = time.time()
-    epochs = args.epochs if kind == "run" else args.trial_epochs
-    model = train(row, samples[0], args, rate, epochs, seed)
-    seconds = round(time.time() - started)
-    scores = accuracies.accuracy_on(model, samples[1], args.image_size, 2 * args.pairs_per_batch)
-    print(f"{row}: {scores['accuracy']:.1%} of {len(samples[1])} images right")
-    return {"seconds": seconds, **scores}
-
-
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
-    folder = pathlib.Path(args.output)
+    folder, size, batch = pathlib.Path(args.output), args.image_size, 2 * args.pairs_per_batch
     try:
         with mistakes_in_one_sentence():
             check_writable(folder)
-            samples = training_and_test(args.data_dir, args.image_size * 3 // 2, args.limit)
+            samples = training_and_test(args.data_dir, size * 3 // 2, args.limit)
             print("train: {}\n test: {}".format(*samples))
             build_model(args.rows[0], args, samples[0].num_classes)
             results = measuring.Results(folder / "results.jsonl", settings_of(args, samples))
@@ -162,24 +148,20 @@ def main(arguments=None):
             rates = {row: rates_of(row, args) for row in args.rows}
             runs = run_rows(
                 results,
-                args.rows,
                 args.seeds,
                 samples,
-                {row: own for row, (_, own) in rates.items()},
+                {row: learning_rates for row, (_, learning_rates) in rates.items()},
                 {row: {"arguments": ROWS[row], "rates": own} for row, (own, _) in rates.items()},
-                functools.partial(measure, args=args),
+                train=lambda row, part, *budget: train(row, part, args, *budget),
+                score=lambda model, part: accuracies.accuracy_on(model, part, size, batch),
+                epochs=args.epochs,
+                trial_epochs=args.trial_epochs,
             )
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     models = {row: build_model(row, args, samples[0].num_classes) for row in args.rows}
-    images = np.random.default_rng(0).uniform(0, 255, (8, args.image_size, args.image_size, 3))
-    costs = inference_costs(models, images, rounds=6)
-    table = []
-    for row, own in runs.items():
-        rate = own[0]["learning_rate"]
-        table.append(
-            {"row": row, **accuracies.summarize_runs(own), "learning_rate": rate, **costs[row]}
-        )
+    images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))
+    table = accuracies.comparison(runs, inference_costs(models, images, rounds=6))
     with mistakes_in_one_sentence():
         print(f"\n{accuracies.write_comparison(table, folder)}\n")
     print(f"{folder}/\n  results.jsonl   every run and trial")

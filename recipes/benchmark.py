@@ -82,6 +82,35 @@ def make_batches(args):
     return costs.random_batches(size, args.batch_size, pairs, args.classes, args.seed)
 
 
+def compare(models, args, arguments, results, folder):
+    """Time, memory and size of the models that are compared; returns the files it has written."""
+    results["models"] = costs.compare_models(
+        models, make_batches(args), args.rounds, args.steps, baseline=BACKBONE, reference=LONG
+    )
+    for name, model in models.items():
+        results["models"][name]["exported_megabytes"] = serving.exported_megabytes(model)
+    print(costs.cost_table(results["models"]))
+    print(costs.differences_in_words(results["models"], (SHIPPED, BLOCKS)))
+    results["memory"] = {}
+    if args.memory_pairs is not None:
+        command, counts = [sys.executable, __file__, *arguments], args.memory_pairs
+        results["memory"] = measuring.measure_memory(
+            command, list(models), counts or [args.pairs_per_batch]
+        )
+        print(measuring.memory_table(results["memory"]))
+    shown = results["models"], results["memory"], results["title"]
+    with mistakes_in_one_sentence():
+        file = write_json(folder / "benchmark.json", results)
+        return [file, costs.cost_figure(*shown, folder / "benchmark.png")]
+
+
+def serve(model, args, results, folder):
+    """What every exported form takes; returns the file it has written."""
+    results["forms"] = serving.measure_serving(model, args.rounds, args.seed)
+    print(serving.serving_table(results["forms"]))
+    return [write_json(folder / "serving.json", results)]
+
+
 @tidy_streams()
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -105,36 +134,9 @@ def main(arguments=None):
     print(title)
     results = {"title": title, "settings": vars(args), **machine}
     if args.serving:
-        results["forms"] = serving.measure_serving(models[SHIPPED], args.rounds, args.seed)
-        print(serving.serving_table(results["forms"]))
-        written = [write_json(folder / "serving.json", results)]
+        written = serve(models[SHIPPED], args, results, folder)
     else:
-        results["models"] = costs.compare_models(
-            models, make_batches(args), args.rounds, args.steps, baseline=BACKBONE, reference=LONG
-        )
-        for name, model in models.items():
-            size = serving.exported_megabytes(model)
-            results["models"][name]["exported_megabytes"] = size
-        print(costs.cost_table(results["models"]))
-        for name in (SHIPPED, BLOCKS):
-            found = results["models"][name]["difference_from_the_long_form"]
-            print(
-                f"{name} against the long form: outputs differ by {found['outputs']:.1e}, the "
-                f"training loss by {found['loss']:.1e} (relative to the largest)."
-            )
-        results["memory"] = {}
-        if args.memory_pairs is not None:
-            command = [sys.executable, __file__, *arguments]
-            counts = args.memory_pairs or [args.pairs_per_batch]
-            results["memory"] = measuring.measure_memory(command, names, counts)
-            print(measuring.memory_table(results["memory"]))
-        with mistakes_in_one_sentence():
-            written = [write_json(folder / "benchmark.json", results)]
-            written.append(
-                costs.cost_figure(
-                    results["models"], results["memory"], title, folder / "benchmark.png"
-                )
-            )
+        written = compare(models, args, arguments, results, folder)
     print(f"{folder}/\n  {', '.join(path.name for path in written)}")
 
 

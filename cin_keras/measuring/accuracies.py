@@ -88,6 +88,27 @@ def accuracy_table(table):
     return markdown_table([*columns, "parameters"], rows)
 
 
+def comparison(runs, costs):
+    """The rows of a comparison, as the table and the figure take them.
+
+    Args:
+        runs: Dict from rows to lists of records, as from `run_rows`.
+        costs: Dict from rows to dicts with `milliseconds` and `parameters`.
+
+    Returns:
+        List of dicts, one a row.
+    """
+    return [
+        {
+            "row": row,
+            **summarize_runs(own),
+            "learning_rate": own[0]["learning_rate"],
+            **costs[row],
+        }
+        for row, own in runs.items()
+    ]
+
+
 def write_comparison(table, folder):
     """Writes `ablation.md`, `ablation.csv` and `ablation.png`.
 

@@ -1,7 +1,9 @@
 """Rows of a comparison, each trained from several seeds at the learning rate that suits it."""
 
+import time
 
-def run_rows(results, rows, seeds, samples, rates, identity, measure):
+
+def run_rows(results, seeds, samples, rates, identity, train, score, epochs, trial_epochs):
     """The runs of every row, made now where they are not among the results already.
 
     The learning rate of a row is the best of its trials, on one half of the training images after
@@ -9,34 +11,41 @@ def run_rows(results, rows, seeds, samples, rates, identity, measure):
 
     Args:
         results: `Results`, to which every trial and run is added.
-        rows: Sequence of str.
         seeds: Int ≥ 1, runs of each row.
         samples: `Samples` to train on, and to test on.
         rates: Dict from rows to sequences of learning rates to choose from.
         identity: Dict from rows to dicts of what a row is: who changes it does not get the results
             of what it was.
-        measure: Function of `kind` (`"trial"` or `"run"`), `row`, learning rate, seed, and a pair
-            of `Samples`, which returns a dict with the `accuracy`.
+        train: Function of row, `Samples`, learning rate, epochs and seed that returns a model.
+        score: Function of a model and `Samples` that returns a dict with its `accuracy`.
+        epochs: Int ≥ 1, of a run.
+        trial_epochs: Int ≥ 1, of a trial.
 
     Returns:
-        Dict from rows to lists of records.
+        Dict from rows to lists of records: of what, what was scored, and the `seconds` it took.
 
     Example:
 
-    >>> import tempfile
-    >>> results = cin_keras.measuring.Results(tempfile.mkdtemp() + "/results.jsonl", {})
-    >>> cars = cin_keras.data.drawn_cars(images_per_class=2, image_size=32)
-    >>> def measure(kind, row, rate, seed, samples):
-    ...     return {"accuracy": 1 - rate}
-    >>> rates, identity = {"plain": [0.1, 0.2]}, {"plain": {}}
-    >>> runs = run_rows(results, ["plain"], 2, (cars, cars), rates, identity, measure)
-    >>> [(run["learning_rate"], run["seed"]) for run in runs["plain"]]
-    [(0.1, 0), (0.1, 1)]
+    ```python
+    results = cin_keras.measuring.Results("runs/ablation/results.jsonl", {"image_size": 64})
+    rates, identity = {"plain": [0.01, 0.02]}, {"plain": {"interaction": None}}
+    runs = run_rows(results, 3, (train, test), rates, identity, train_model, score_model, 10, 5)
+    runs["plain"][0]["accuracy"]
+    ```
     """
 
-    def once(kind, row, rate, samples, **seed):
+    def measure(kind, row, rate, parts, seed=0):
+        print(f"\n{row}, {kind} with seed {seed} and learning rate {rate:g}")
+        started = time.time()
+        model = train(row, parts[0], rate, epochs if kind == "run" else trial_epochs, seed)
+        seconds = round(time.time() - started)
+        scores = score(model, parts[1])
+        print(f"{row}: {scores['accuracy']:.1%} of {len(parts[1])} images right")
+        return {"seconds": seconds, **scores}
+
+    def once(kind, row, rate, parts, **seed):
         key = {"kind": kind, "row": row, "learning_rate": rate, **identity[row], **seed}
-        return results.once(key, lambda: measure(kind, row, rate, seed.get("seed", 0), samples))
+        return results.once(key, lambda: measure(kind, row, rate, parts, **seed))
 
     def best_rate(row):
         if len(rates[row]) == 1:
@@ -46,7 +55,7 @@ def run_rows(results, rows, seeds, samples, rates, identity, measure):
 
     runs = {}
     for seed in range(seeds):
-        for row in rows:
+        for row in rates:
             rate = best_rate(row)
             once("run", row, rate, samples, seed=seed)
             runs[row] = results.find(kind="run", row=row, learning_rate=rate, **identity[row])

@@ -218,6 +218,30 @@ def cost_table(models):
     return markdown_table(["", *columns, "parameters", "exported"], rows)
 
 
+def differences_in_words(models, names):
+    """How far models are from the long form of the same computation, a line each.
+
+    Args:
+        models: Dict, as from `compare_models`.
+        names: Sequence of str, which of them.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> found = {"CIN": {"difference_from_the_long_form": {"outputs": 1e-6, "loss": 2e-7}}}
+    >>> print(differences_in_words(found, ["CIN"]))
+    CIN against the long form (relative to the largest): outputs differ by 1.0e-06, the loss by 2.0e-07.
+    """
+    found = {name: models[name]["difference_from_the_long_form"] for name in names}
+    return "\n".join(
+        f"{name} against the long form (relative to the largest): outputs differ by "
+        f"{own['outputs']:.1e}, the loss by {own['loss']:.1e}."
+        for name, own in found.items()
+    )
+
+
 def cost_figure(models, memory, title, path):
     """Milliseconds per image as bars, quartiles as lines, and the memory against the pairs.
 

@@ -49,7 +49,9 @@ def as_typed(sentence, settings):
     sentence = re.sub(r"input_shape=\((\d+), \1, 3\)", r"image_size=\1", sentence)
     sentence = re.sub(rf"`(?P<name>{names})(?P<sign>)`", option, sentence)
     sentence = re.sub(rf"(?<=[ (])(?P<name>{names})(?P<sign>=)", option, sentence)
-    return sentence
+    if "download" in settings:
+        sentence = sentence.replace("cin_keras.data.download", "--download")
+    return sentence.replace("--weights=None", "--weights none")
 
 
 def command_line(settings):

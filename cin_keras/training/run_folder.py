@@ -128,24 +128,11 @@ class RunFolder:
             parts = {name: part.limit(limit, seed=seed) for name, part in parts.items()}
         for name, part in parts.items():
             print(f"{name:>10}: {part}")
-        self._parts, self._duplicates = parts, {}
-        for name in ("train", "validation"):
-            try:
-                tested = range(len(parts["test"]))
-                pair = parts[name], parts["test"]
-                if on_error == "skip":  # an empty file is no image, but the others can be compared
-                    tested = with_content(parts["test"])
-                    pair = [part.subset(with_content(part)) for part in pair]
-                found = find_duplicates(*pair)
-            except ValueError as error:
-                if on_error == "raise":
-                    raise
-                print(f"{name} and test not compared for duplicates: {error}")
-                self._duplicates[name] = None
-            else:
-                self._duplicates[name] = [tested[index] for _, index in found.pairs]
-                if found:
-                    print(f"{name} and test share images: {found}")
+        self._parts = parts
+        self._duplicates = {
+            name: _tested_again(name, parts[name], parts["test"], on_error)
+            for name in ("train", "validation")
+        }
         if self.devices.is_chief:
             for name in ("validation", "test"):
                 check_readable(name, parts[name], on_error)
@@ -324,3 +311,21 @@ class RunFolder:
 def paths_with_reasons(skipped):
     """Dict of the images that a pipeline left out, path → why."""
     return {skipped.samples.paths[i]: reason for i, reason in skipped.reasons.items()}
+
+
+def _tested_again(name, samples, test, on_error):
+    """The indices of test images that are in another part, too, or `None` if nobody knows."""
+    tested = range(len(test))
+    if on_error == "skip":  # an empty file is no image, but the others can be compared
+        tested = with_content(test)
+        samples, test = samples.subset(with_content(samples)), test.subset(tested)
+    try:
+        found = find_duplicates(samples, test)
+    except ValueError as error:
+        if on_error == "raise":
+            raise
+        print(f"{name} and test not compared for duplicates: {error}")
+        return None
+    if found:
+        print(f"{name} and test share images: {found}")
+    return [tested[index] for _, index in found.pairs]

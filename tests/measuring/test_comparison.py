@@ -8,19 +8,24 @@ from tests.models.networks import tiny_backbone
 
 @pytest.fixture
 def compare(tmp_path):
-    """Runs rows with what they are; accuracy is nearest to a rate of 0.2. Returns runs and calls."""
+    """Runs rows with what they are, and returns runs and calls; a rate of 0.2 is the best."""
     cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
     samples = cars, cars.subset([0, 4])
 
     def run(seeds, identity, rates):
         calls = []
 
-        def measure(kind, row, rate, seed, parts):
-            calls.append((kind, row, rate, seed, *map(len, parts)))
+        def train(row, part, rate, epochs, seed):
+            calls.append((row, rate, seed, epochs, len(part)))
+            return rate
+
+        def score(rate, part):
+            calls[-1] += (len(part),)
             return {"accuracy": 1 - abs(rate - 0.2)}
 
         results = Results(tmp_path / "results.jsonl", {})
-        return run_rows(results, list(rates), seeds, samples, rates, identity, measure), calls
+        how = {"train": train, "score": score, "epochs": 5, "trial_epochs": 3}
+        return run_rows(results, seeds, samples, rates, identity, **how), calls
 
     return run
 
@@ -29,12 +34,12 @@ def test_each_row_runs_once_a_seed_at_its_best_rate(compare):
     rates, identity = {"plain": [0.1, 0.2, 0.4], "SCI": [0.4]}, {"plain": {}, "SCI": {"scale": 1}}
     runs, calls = compare(1, identity, rates)
     assert calls == [
-        *(("trial", "plain", rate, 0, 6, 6) for rate in rates["plain"]),
-        ("run", "plain", 0.2, 0, 12, 2),
-        ("run", "SCI", 0.4, 0, 12, 2),
+        *(("plain", rate, 0, 3, 6, 6) for rate in rates["plain"]),
+        ("plain", 0.2, 0, 5, 12, 2),
+        ("SCI", 0.4, 0, 5, 12, 2),
     ]
     runs, calls = compare(2, identity, rates)
-    assert [call[:4] for call in calls] == [("run", "plain", 0.2, 1), ("run", "SCI", 0.4, 1)]
+    assert [call[:4] for call in calls] == [("plain", 0.2, 1, 5), ("SCI", 0.4, 1, 5)]
     assert [(run["seed"], run["accuracy"]) for run in runs["plain"]] == [(0, 1.0), (1, 1.0)]
 
 
