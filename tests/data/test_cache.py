@@ -155,6 +155,19 @@ def test_the_file_serves_another_time_until_an_image_changes(samples, tmp_path, 
     assert list(folder.iterdir()) == [file], "in the place of the old one"
 
 
+def test_a_changed_file_may_be_as_large_as_before(tmp_path):
+    """What tells is its time, for BMP files of one size are equally long."""
+    paths = [tmp_path / f"{i}.bmp" for i in range(2)]
+    for i, path in enumerate(paths):
+        Image.fromarray(noise(i, 20)).save(path)
+    samples, before = Samples(paths, [0, 1], ["a", "b"]), os.stat(paths[1])
+    with_cache(samples, tmp_path / "cache")
+    Image.fromarray(noise(5, 20)).save(paths[1])
+    os.utime(paths[1], ns=(before.st_atime_ns, before.st_mtime_ns + 1000))
+    assert os.stat(paths[1]).st_size == before.st_size
+    assert_same(pixels(with_cache(samples, tmp_path / "cache")), [noise(0, 20), noise(5, 20)])
+
+
 def test_other_samples_have_another_file(samples, tmp_path):
     for part in (samples, samples.subset([1, 2]), samples.subset([2, 1])):
         assert_same(pixels(with_cache(part, tmp_path / "cache")), pixels(part))
