@@ -129,13 +129,14 @@ class RunFolder:
         for name, part in parts.items():
             print(f"{name:>10}: {part}")
         self._parts = parts
+        if self.devices.is_chief:
+            for name in ("validation", "test"):
+                check_readable(name, parts[name], on_error)
         self._duplicates = {
             name: _tested_again(name, parts[name], parts["test"], on_error)
             for name in ("train", "validation")
         }
         if self.devices.is_chief:
-            for name in ("validation", "test"):
-                check_readable(name, parts[name], on_error)
             trained = what_is_trained(self.asked, parts["train"], parts["validation"])
             self._state.settings = json.loads(json.dumps(trained))
             self._photographs.samples = parts["train"]
@@ -317,8 +318,10 @@ def _tested_again(name, samples, test, on_error):
     """The indices of test images that are in another part, too, or `None` if nobody knows."""
     tested = range(len(test))
     if on_error == "skip":  # an empty file is no image, but the others can be compared
-        tested = with_content(test)
-        samples, test = samples.subset(with_content(samples)), test.subset(tested)
+        tested, whole = with_content(test), with_content(samples)
+        if not tested or not whole:
+            return None
+        samples, test = samples.subset(whole), test.subset(tested)
     try:
         found = find_duplicates(samples, test)
     except ValueError as error:
