@@ -61,6 +61,7 @@ def softmax_rows(logits):
         Tensor of the same shape; rows sum to 1.
     """
     if keras.backend.backend() == "torch" and logits.device.type == "cpu":
-        largest = ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
+        # Not ops.max, which takes no batch of no image.
+        largest = logits.detach().amax(dim=-1, keepdim=True)
         logits = ops.maximum(logits, largest + SMALLEST_LOGIT)
     return ops.softmax(logits, axis=-1)
