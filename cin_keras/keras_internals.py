@@ -3,6 +3,8 @@
 Tried with Keras 3.15.1 and KerasCV 0.9.0; `tests/test_keras_internals.py` fails where Keras has changed one of them.
 """
 
+import contextlib
+
 
 def all_layers(layer):
     """A layer and all that are inside it at any depth, once each: list of Keras layers.
@@ -54,6 +56,41 @@ def put_back_jax_state(model, state):
     model._jax_state = state
     model._jax_state_synced = False
     model.jax_state_sync()
+
+
+@contextlib.contextmanager
+def padding_in_graph():
+    """Inside the block, `"same"` on PyTorch is computed by tensors from the size of the images.
+
+    `torch.jit.trace` then keeps how the padding is computed; else it keeps the one padding that
+    the traced image needed.
+    """
+    import torch
+    from keras.src.backend.torch import nn
+
+    def apply_same_padding(inputs, kernel_size, strides, data_format, operation, dilation_rate=1):
+        if all(stride == 1 for stride in strides):  # the padding of any size
+            return before(inputs, kernel_size, strides, data_format, operation, dilation_rate)
+        pooling, dimensions = operation == "pooling", inputs.ndim - 2
+        if pooling or isinstance(dilation_rate, int):
+            dilation_rate = (1 if pooling else dilation_rate,) * dimensions
+        padding = []
+        sizes = inputs.shape[2:]
+        for size, kernel, stride, rate in zip(sizes, kernel_size, strides, dilation_rate):
+            reach = (kernel - 1) * rate
+            # Outputs stand at multiples of the stride, and the last one still sees `reach` further.
+            last = (size - 1) // stride * stride
+            total = torch.clamp(torch.as_tensor(last + reach + 1 - size), min=0)
+            padding = [total // 2, total - total // 2, *padding]
+        mode = "replicate" if pooling else "constant"
+        return torch.nn.functional.pad(inputs, padding, mode=mode), 0
+
+    before = nn._apply_same_padding
+    nn._apply_same_padding = apply_same_padding
+    try:
+        yield
+    finally:
+        nn._apply_same_padding = before
 
 
 def global_seed_generator(make):

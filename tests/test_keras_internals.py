@@ -163,3 +163,29 @@ def test_all_random_numbers_of_randaugment_come_from_elsewhere():
         assert len(generator.asked) >= 3
     np.testing.assert_array_equal(outcomes[:8], outcomes[8:])
     assert len(np.unique(np.reshape(outcomes[:8], (8, -1)), axis=0)) > 4
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the padding of PyTorch")
+@pytest.mark.parametrize("layer", ["convolution", "dilation", "depthwise", "pooling"])
+def test_padding_in_a_graph_is_that_of_every_size(layer):
+    import torch
+
+    layer = {
+        "convolution": keras.layers.Conv2D(4, (3, 2), strides=2, padding="same"),
+        "dilation": keras.layers.Conv2D(4, 3, dilation_rate=2, padding="same"),
+        "depthwise": keras.layers.DepthwiseConv2D(5, strides=3, padding="same"),
+        "pooling": keras.layers.MaxPooling2D(3, strides=2, padding="same"),
+    }[layer]
+    rng = np.random.default_rng(0)
+    images = [
+        ops.convert_to_tensor(rng.normal(size=(1, height, width, 3)), "float32")
+        for height, width in ((32, 32), (31, 30), (20, 27), (7, 8))
+    ]
+    expected = [layer(image) for image in images]
+    layer.eval()
+    with torch.no_grad(), keras_internals.padding_in_graph():
+        followed = torch.jit.trace(layer, (images[0],), check_trace=False)
+    for image, result in zip(images, expected, strict=True):
+        found = ops.convert_to_numpy(followed(image))
+        np.testing.assert_allclose(found, ops.convert_to_numpy(result), rtol=1e-5, atol=1e-5)

@@ -622,7 +622,9 @@ class CIN(keras.Model):
                 own, with `serve` and nothing else.
 
         Raises:
-            RuntimeError: For a format that this backend cannot write; the sentence says what to do.
+            RuntimeError: For a format that this backend cannot write, or not of this network: on
+                PyTorch, an ONNX file for images of any size is compared with the network at other
+                sizes before it is written. The sentence says what to do.
             ImportError: For a format whose converter is not installed.
 
         Example:

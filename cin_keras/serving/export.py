@@ -1,6 +1,5 @@
 """Writes the inference path of a model for serving."""
 
-import contextlib
 import pathlib
 import warnings
 
@@ -8,16 +7,21 @@ import keras
 
 from cin_keras.checks import check_int
 from cin_keras.data.decoding import MAX_PIXELS
+from cin_keras.files import whole_file
 from cin_keras.serving.cropping import crop_in_graph
 from cin_keras.serving.decoding import decode_in_graph, turn_upright
 from cin_keras.serving.formats import (
+    FORMAT_NAMES,
+    bfloat16_as_float32,
     check_ending,
     check_format,
     frequent_collections,
+    reason,
     write_litert_metadata,
     write_onnx_metadata,
 )
 from cin_keras.serving.model_card import card
+from cin_keras.serving.onnx_from_torch import write_onnx
 
 
 def export_inference(model, filepath, format="tf_saved_model", verbose=None, **kwargs):
@@ -31,16 +35,44 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         return
     check_format(format)
     inference = keras.Model(model.input, model.output, name=model.name)
-    if format == "onnx":
-        # Without a signature, Keras refuses a network that was never called.
-        images = keras.InputSpec(shape=model.input.shape, dtype="float32", name="images")
-        kwargs = {"input_signature": [images], **kwargs}
-    with frequent_collections() if format == "onnx" else contextlib.nullcontext():
+    if format not in FORMAT_NAMES:
         inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
-    if format == "onnx":
-        write_onnx_metadata(filepath, model)
-    elif format == "litert":
-        write_litert_metadata(filepath, model)
+        return
+    with whole_file(filepath) as partial, bfloat16_as_float32(inference):
+        if format == "onnx":
+            _write_onnx(inference, model, partial, **kwargs)
+            write_onnx_metadata(partial, model)
+        else:
+            _convert(inference, partial, format, **kwargs)
+            write_litert_metadata(partial, model)
+    if verbose is not False:
+        print(f"Saved artifact at '{filepath}'.")
+
+
+def _write_onnx(inference, model, filepath, input_signature=None, **kwargs):
+    # Without a signature, Keras refuses a network that was never called.
+    images = keras.InputSpec(shape=model.input.shape, dtype="float32", name="images")
+    signature = input_signature or [images]
+    if keras.backend.backend() == "torch":
+        (images,) = keras.tree.flatten(signature)
+        write_onnx(inference, filepath, images, model.data_format, model.image_size, **kwargs)
+        return
+    with frequent_collections():
+        _convert(inference, filepath, "onnx", input_signature=signature, **kwargs)
+
+
+def _convert(inference, filepath, format, **kwargs):
+    """Has Keras write a file, and says in one sentence why it could not."""
+    try:
+        inference.export(str(filepath), format=format, verbose=False, **kwargs)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"{FORMAT_NAMES[format]} cannot be written of this network on the "
+            f"{keras.backend.backend()} backend: {reason(error)}. Leave out the layer that it "
+            "names, or choose another format."
+        ) from error
 
 
 def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pixels=MAX_PIXELS):

@@ -4,10 +4,12 @@ import contextlib
 import gc
 import importlib.util
 import pathlib
+import re
 import zipfile
 
 import keras
 
+from cin_keras.keras_internals import all_layers
 from cin_keras.serving.model_card import card
 
 # The packages that Keras converts with.
@@ -18,6 +20,10 @@ CONVERTERS = {
 }
 FORMAT_NAMES = {"onnx": "ONNX", "litert": "LiteRT"}
 ENDINGS = {"onnx": ".onnx", "litert": ".tflite"}
+IN_TENSORFLOW = (
+    "Save the model here, model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
+    "cin_keras.load_model('model.keras'), and export it there."
+)
 
 
 def check_ending(filepath, format):
@@ -47,17 +53,55 @@ def check_format(format):
         return
     name, backend = FORMAT_NAMES[format], keras.backend.backend()
     if (format, backend) not in CONVERTERS:
-        raise RuntimeError(
-            f"{name} cannot be written on the {backend} backend. Save the model here, "
-            "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
-            "cin_keras.load_model('model.keras'), and export it there."
-        )
+        raise RuntimeError(f"{name} cannot be written on the {backend} backend. {IN_TENSORFLOW}")
     missing = [m for m in CONVERTERS[format, backend] if importlib.util.find_spec(m) is None]
     if missing:
         raise ImportError(
             f"To write {name} on the {backend} backend, {' and '.join(missing)} must be "
             f"installed: pip install {' '.join(missing)}."
         )
+
+
+def reason(error):
+    """What a library says of its failure, in one line.
+
+    Args:
+        error: Exception. Keras puts the name of a layer before the reason, and pages after it.
+
+    Returns:
+        Str of at most 300 characters, without a full stop.
+
+    Example:
+
+    >>> reason(ValueError("Exception when calling A.call().\\n\\nToo small.\\n\\nArguments received: b"))
+    'Exception when calling A.call(). Too small'
+    """
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).split("\n\nArguments received")[0]
+    text = " ".join(text.split())[:300].rstrip(". ")
+    return text or type(error).__name__
+
+
+@contextlib.contextmanager
+def bfloat16_as_float32(network):
+    """Lets layers that compute in bfloat16 and keep float32 compute in float32 inside the block.
+
+    No runtime has ONNX' convolution, or LiteRT's, in bfloat16.
+
+    Args:
+        network: Keras model.
+    """
+    policies = {
+        layer: layer.dtype_policy
+        for layer in all_layers(network)
+        if (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+    }
+    try:
+        for layer in policies:
+            layer.dtype_policy = "float32"
+        yield
+    finally:
+        for layer, policy in policies.items():
+            layer.dtype_policy = policy
 
 
 @contextlib.contextmanager
