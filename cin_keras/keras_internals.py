@@ -1,6 +1,7 @@
 """What Keras and KerasCV have no public name for: the private names in use, all here.
 
-Tried with Keras 3.15.1 and KerasCV 0.9.0; `tests/test_keras_internals.py` fails where Keras has changed one of them.
+Tried with Keras 3.15.0, 3.15.1 and KerasCV 0.9.0; `tests/test_keras_internals.py` fails where one
+of them has changed. (Up to 3.14, a functional model trains no layer that it was given later, as ψ.)
 """
 
 import contextlib
