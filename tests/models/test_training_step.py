@@ -232,6 +232,8 @@ def test_half_precision_trains_with_float32_variables(policy):
 def test_compile_options(option):
     if keras.backend.backend() == "torch" and option != "run_eagerly":
         pytest.skip("Keras refuses or fails to compile this option on the PyTorch backend")
+    if keras.backend.backend() == "jax" and option == "run_eagerly":
+        pytest.skip("minutes, an operation at a time, of the very functions that are compiled")
     images, labels = pair_batch()
     model = tiny_cin()
     value = 2 if option == "steps_per_execution" else True

@@ -46,7 +46,6 @@ def fit(run, model, pairs, validation_data, epochs=1):
     return run.best_model(model)
 
 
-@pytest.mark.every_backend
 def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     names = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(8)]
     write_files(tmp_path / "pets", *names)
