@@ -42,7 +42,7 @@ class Classifier:
             )
             if image_size is not None and size not in (None, [image_size] * 2):
                 raise ValueError(
-                    f"`image_size` must be that of the SavedModel, {size}, or None. "
+                    f"`image_size` must be that of the SavedModel, {size}, or be left out. "
                     f"Received: image_size={image_size}"
                 )
             if size is None and image_size is not None:

@@ -65,7 +65,7 @@ def choose_image_size(image_size, network_size):
     if any(own not in (None, side) for side, own in zip(size, network_size)):
         raise ValueError(
             f"`image_size` must be that of the network's input, {tuple(network_size)}, "
-            f"or None. Received: image_size={image_size!r}"
+            f"or be left out. Received: image_size={image_size!r}"
         )
     return size
 

@@ -75,7 +75,7 @@ def test_a_file_without_them_loads():
         ("image_size", 0, "positive int"),
         ("image_size", (8, 8, 3), "positive int"),
         ("image_size", 8.0, "positive int"),
-        ("image_size", 16, r"network's input, \(8, 8\), or None. Received: image_size=16"),
+        ("image_size", 16, r"network's input, \(8, 8\), or be left out. Received: image_size=16"),
         ("settings", [1], "must be a dict or None"),
         ("settings", {"a": {2: 1}}, r"keys of `settings\['a'\]` must be str. Received: the key 2"),
         (
