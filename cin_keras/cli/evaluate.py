@@ -165,7 +165,7 @@ def is_data_of_the_run(trained_on, data_dir, folder):
 
     Example:
 
-    >>> is_data_of_the_run("pets", "/home/me/pets", pathlib.Path("/home/me/runs/pets"))
+    >>> is_data_of_the_run("pets", "/data/pets", pathlib.Path("/data/runs/pets"))
     True
     """
     places = [pathlib.Path.cwd(), folder, *folder.parents]

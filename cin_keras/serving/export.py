@@ -67,7 +67,7 @@ def _convert(inference, filepath, format, **kwargs):
         inference.export(str(filepath), format=format, verbose=False, **kwargs)
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # the converters raise many kinds
         raise RuntimeError(
             f"{FORMAT_NAMES[format]} cannot be written of this network on the "
             f"{keras.backend.backend()} backend: {reason(error)}. Leave out the layer that it "

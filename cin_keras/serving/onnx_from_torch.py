@@ -72,7 +72,7 @@ def write_onnx(network, filepath, images, data_format, image_size=None, opset_ve
         example = batch(2)
         try:
             network(example)
-        except Exception as error:
+        except Exception as error:  # each layer raises its own kind
             raise RuntimeError(
                 "To write ONNX, PyTorch follows images through the network, which does not take "
                 f"them at {_pixels(example, sides)}: {reason(error)}. Set `model.image_size` to a "
@@ -81,7 +81,7 @@ def write_onnx(network, filepath, images, data_format, image_size=None, opset_ve
         try:
             with padding_in_graph() if any_size else contextlib.nullcontext():
                 followed = torch.jit.trace(network, (example,), check_trace=False)
-        except Exception as error:
+        except Exception as error:  # PyTorch raises many kinds
             raise _cannot_be_written(error) from error
         for added in ADDED if any_size else ADDED[:1]:
             for count in (1, 3):
@@ -111,7 +111,7 @@ def write_onnx(network, filepath, images, data_format, image_size=None, opset_ve
                 # The newer exporter allows one padding only where it depends on the image's size.
                 dynamo=False,
             )
-        except Exception as error:
+        except Exception as error:  # PyTorch raises many kinds
             raise _cannot_be_written(error) from error
 
 
@@ -119,7 +119,7 @@ def _agree(network, followed, images):
     """Whether what was followed does to these images what the network does, if it takes them."""
     try:
         expected = network(images)
-    except Exception:
+    except Exception:  # of any kind: a size that the network does not take proves nothing
         return True
     try:
         found = followed(images)
