@@ -7,5 +7,11 @@ from cin_keras.evaluation.accuracy import (
     softmax,
     wilson_interval,
 )
+from cin_keras.evaluation.calibration import (
+    calibrated,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
 from cin_keras.evaluation.report import write_report
 from cin_keras.evaluation.results import write_results
