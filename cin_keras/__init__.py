@@ -6,7 +6,7 @@ import sys
 
 from cin_keras.versions import __version__
 
-_PACKAGES = "callbacks data explain layers losses metrics models optimizers".split()
+_PACKAGES = "callbacks data explain gallery layers losses metrics models optimizers".split()
 
 
 def _is_command():
@@ -27,6 +27,8 @@ if not _is_command():
 def __getattr__(name):
     if name in ("CIN", "load_model"):
         return getattr(importlib.import_module("cin_keras.models"), name)
+    if name == "Gallery":
+        return importlib.import_module("cin_keras.gallery").Gallery
     if name in _PACKAGES:
         return importlib.import_module(f"cin_keras.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

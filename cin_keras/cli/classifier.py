@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from cin_keras.data import image_dataset
+from cin_keras.data.predicting import predict_each
 from cin_keras.evaluation import softmax
 from cin_keras.models import load_model
 
@@ -101,33 +101,10 @@ class Classifier:
             `(classes,)` and `None`, or, for a photograph that cannot be decoded, `None` and a
             str that says why.
         """
-        data = image_dataset(
-            samples, self.image_size, batch_size, on_error="skip", max_pixels=max_pixels
-        )
-        data.skipped.silence()  # whoever iterates over this says it
-        skipped = data.skipped.reasons
-        index = 0
-        for images in _until_none_is_good(data):
-            for row in self.probabilities(images):
-                while index in skipped:
-                    yield index, None, reason_as_typed(skipped[index])
-                    index += 1
-                yield index, row, None
-                index += 1
-        for bad in range(index, len(samples)):
-            yield bad, None, reason_as_typed(skipped[bad])
-
-
-def _until_none_is_good(data):
-    """The images of each batch; nothing where an `image_dataset` has no good one."""
-    import tensorflow as tf
-
-    try:
-        for images, _ in data:
-            yield images.numpy()
-    except tf.errors.OpError:
-        if len(data.skipped) < len(data.skipped.samples):
-            raise
+        for index, row, reason in predict_each(
+            self.probabilities, samples, self.image_size, batch_size, max_pixels
+        ):
+            yield index, row, None if reason is None else reason_as_typed(reason)
 
 
 def reason_as_typed(reason):

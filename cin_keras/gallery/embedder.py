@@ -1,0 +1,130 @@
+"""From a model and photographs to embeddings, and what tells the model from another."""
+
+import hashlib
+
+import keras
+import numpy as np
+
+from cin_keras.checks import check_int, check_size, short
+from cin_keras.models import CIN
+
+
+class Embedder:
+    """The part of a model that makes embeddings: the spatial mean that its classifier sees.
+
+    Args:
+        model: `cin_keras.CIN`.
+        image_size: Int or `(height, width)` in pixels, at which photographs are shown, or `None`
+            for the model's. Defaults to `None`.
+        batch_size: Int ≥ 1, images at a time. Defaults to 32.
+
+    Raises:
+        ValueError: If the model is none, or neither it nor the caller says which image size.
+
+    Attributes:
+        image_size: `(height, width)`.
+        width: Int, how many numbers an embedding has.
+        fingerprint: Str of 16 hexadecimal digits, which another model does not have.
+
+    Example:
+
+    >>> from cin_keras.models.small_backbone import small_backbone
+    >>> model = cin_keras.CIN(3, small_backbone(32), input_shape=(32, 32, 3))
+    >>> embeddings = Embedder(model)(np.zeros((2, 32, 32, 3)))
+    >>> embeddings.shape == (2, Embedder(model).width)
+    True
+    """
+
+    def __init__(self, model, image_size=None, batch_size=32):
+        if not isinstance(model, CIN):
+            raise ValueError(
+                "`model` must be a cin_keras.CIN, as cin_keras.load_model returns it. "
+                f"Received: {short(model)} of type {type(model).__name__}"
+            )
+        size = model.image_size if image_size is None else check_size("image_size", image_size)
+        if size is None:
+            raise ValueError(
+                "The model takes images of any size and does not say which: give `image_size`. "
+                "Received: image_size=None"
+            )
+        self._sides = model.input_shape[1:3]
+        if model.data_format == "channels_first":
+            self._sides = model.input_shape[2:]
+        if not _fit(size, self._sides):
+            raise ValueError(
+                f"`image_size` must be that of the model, {self._sides}, or be left out. "
+                f"Received: image_size={image_size!r}"
+            )
+        self.image_size = tuple(size)
+        self.batch_size = check_int("batch_size", batch_size, least=1)
+        self.model = model
+        self._network = keras.Model(model.input, model.dropout.output, name="embeddings")
+        self.width = int(self._network.output.shape[-1])
+        self.fingerprint = self.current_fingerprint()
+
+    def current_fingerprint(self):
+        """Str, of the model as it is now: training it further changes it."""
+        model = self.model
+        digest = hashlib.sha256()
+        # What the weights do not say.
+        rest = [model.backbone_name, model.interaction_name, model.scale, model.similarity]
+        kinds = [type(layer).__name__ for layer in self._network.layers]
+        digest.update(repr((rest, kinds)).encode())
+        for weight in self._network.weights:
+            value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight), "<f4")
+            digest.update(repr(value.shape).encode())
+            digest.update(value.tobytes())
+        return digest.hexdigest()[:16]
+
+    def __call__(self, images):
+        """The embeddings of images.
+
+        Args:
+            images: Array `(images, height, width, 3)`, RGB from 0 to 255.
+
+        Returns:
+            float32 array `(images, width)`; rows have length 1.
+
+        Raises:
+            ValueError: If the shape is another.
+            FloatingPointError: If an embedding is not finite.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[3] != 3 or not _fit(images.shape[1:3], self._sides):
+            height, width = (
+                name if side is None else side
+                for name, side in zip(("height", "width"), self._sides)
+            )
+            raise ValueError(
+                f"`images` must have shape (images, {height}, {width}, 3), RGB from 0 to 255; for "
+                f"one image, images[None]. Received: images.shape={images.shape}"
+            )
+        parts = [
+            self.of_batch(images[begin : begin + self.batch_size])
+            for begin in range(0, len(images), self.batch_size)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.width), "float32")
+
+    def of_batch(self, images):
+        """As `__call__`, of as many images as the network takes at a time."""
+        if self.model.data_format == "channels_first":
+            images = np.transpose(images, (0, 3, 1, 2))
+        embeddings = np.asarray(self._network.predict_on_batch(images), "float32")
+        if not np.isfinite(embeddings).all():
+            raise FloatingPointError(
+                "The model's embeddings are not finite: it is broken, most likely by a learning "
+                "rate that was too large."
+            )
+        return of_length_1(embeddings)
+
+
+def _fit(size, sides):
+    """Whether `(height, width)` is what a network takes, `None` for any."""
+    return all(side in (None, given) for given, side in zip(size, sides))
+
+
+def of_length_1(vectors):
+    """Vectors `(vectors, width)` scaled to length 1, so that products are cosine similarities."""
+    vectors = np.asarray(vectors, "float32")
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.float32(1e-12))

@@ -1,0 +1,709 @@
+"""`Gallery`: what is known, as embeddings of photographs, to which anything can be added."""
+
+import collections
+import difflib
+import os
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from cin_keras.checks import check_choice, check_int, check_list, check_number, short
+from cin_keras.data import Samples
+from cin_keras.data.decoding import UnreadableImage
+from cin_keras.data.predicting import predict_each
+from cin_keras.data.samples import check_samples, fingerprint
+from cin_keras.evaluation.calibration import fit_temperature
+from cin_keras.evaluation.text import plural
+from cin_keras.gallery.calibration import (
+    GalleryCalibration,
+    auroc,
+    choose_threshold,
+    false_alarms_at_recall,
+)
+from cin_keras.gallery.embedder import Embedder, of_length_1
+from cin_keras.gallery.nearest import nearest, nearest_of_each_class
+from cin_keras.gallery.part_file import PartFile
+from cin_keras.gallery.storage import read_gallery, write_gallery
+from cin_keras.progress import progress_bar
+
+WAYS = ("means", "nearest")
+# Of similarities, before `calibrate` has found another: that of DINO's classifier by neighbours
+# (Caron et al., ICCV 2021).
+TEMPERATURE = 0.07
+
+
+class Neighbours(NamedTuple):
+    """The photographs most similar to each of some images, the most similar first.
+
+    Attributes:
+        similarities: float32 `(images, k)`, cosines from -1 to 1.
+        paths: Array of str `(images, k)`.
+        classes: Array of str `(images, k)`.
+        indices: int64 `(images, k)`, the numbers of the photographs in the gallery.
+    """
+
+    similarities: np.ndarray
+    paths: np.ndarray
+    classes: np.ndarray
+    indices: np.ndarray
+
+
+class Classified(NamedTuple):
+    """What images show, by a gallery.
+
+    Attributes:
+        classes: List of str, the most likely class of each image, or `None` for none of these.
+        probabilities: float32 `(images, classes)`, in the order of the gallery's `class_names`;
+            rows sum to 1. They take for granted that it is one of them.
+        similarities: float32 `(images,)`, what the threshold is about: the cosine to the class mean
+            or the photograph that is nearest.
+    """
+
+    classes: list
+    probabilities: np.ndarray
+    similarities: np.ndarray
+
+
+class Gallery:
+    """Photographs that are known, by their embeddings: new classes without training.
+
+    An embedding is the spatial mean that the model's classifier sees, scaled to length 1, as in
+    what `CIN.export` writes. Photographs are added, of classes that the model was trained on or
+    of others; others still are then compared with them. In memory a gallery takes
+    `4 × width` bytes a photograph (4.1 GB for a million of 1024 numbers) and its path; while
+    photographs are added or removed, the embeddings are there twice.
+
+    Args:
+        model: `cin_keras.CIN`, or `None` for a gallery of embeddings made elsewhere. Defaults to
+            `None`.
+        samples: `Samples` to add, or `None` to begin empty. Defaults to `None`.
+        by: How `classify` decides. `"means"`: by the nearest class mean, which needs few
+            photographs a class and no like number of them; `"nearest"`: by the `k` most similar
+            photographs, each a vote for its class, weighted by its similarity. Defaults to
+            `"means"`.
+        k: Int ≥ 1, for `"nearest"`; of a smaller gallery all have a vote. Defaults to 5.
+        image_size: Int or `(height, width)` in pixels, at which photographs are shown to a model
+            that takes any size. Defaults to `None`, the model's.
+        batch_size: Int ≥ 1, photographs at a time. Defaults to 32.
+
+    Raises:
+        ValueError: For an argument out of range; as `add`.
+
+    Attributes:
+        class_names: Tuple of str, the classes that have photographs here, in the order in which
+            they were added.
+        labels: int32 `(images,)`, the class number of each photograph.
+        paths: Tuple of str, of the photographs.
+        embeddings: float32 `(images, width)`, of length 1; read it, do not change it.
+        threshold: Float, the similarity below which `classify` says none of these, or `None`; of
+            `calibrate`, or set by hand.
+        temperature: Float, how sharp the probabilities are; of `calibrate`.
+        model_hash: Str, which names the model, or `None` without one.
+
+    Example:
+
+    >>> gallery = Gallery.from_embeddings([[1, 0], [0.9, 0.1], [0, 1]], ["cat", "cat", "dog"])
+    >>> gallery
+    Gallery(2 classes, 3 images, 1–2 a class, 2 numbers an image, by class means)
+    >>> gallery.classify(np.array([[0.2, 1.0]])).classes
+    ['dog']
+    >>> gallery.search(np.array([[0.2, 1.0]]), k=1).paths.tolist()
+    [['2']]
+    """
+
+    def __init__(
+        self, model=None, samples=None, *, by="means", k=5, image_size=None, batch_size=32
+    ):
+        self._embedder = None if model is None else Embedder(model, image_size, batch_size)
+        self.model_hash = self._embedder and self._embedder.fingerprint
+        self.image_size = self._embedder and self._embedder.image_size
+        self._by, self._k = check_choice("by", by, WAYS), check_int("k", k, least=1)
+        self._threshold, self.temperature = None, TEMPERATURE
+        self._class_names, self._paths = [], []
+        self.labels = np.empty(0, "int32")
+        self.embeddings = np.empty((0, self._embedder.width if model is not None else 0), "float32")
+        self._means = None
+        if samples is not None:
+            self.add(samples)
+
+    @classmethod
+    def from_embeddings(cls, embeddings, classes, paths=None, model=None, **kwargs):
+        """A gallery of embeddings that are there already.
+
+        Args:
+            embeddings: As for `add_embeddings`, and so are the next two.
+            classes: Sequence of str.
+            paths: Sequence of str, or `None`. Defaults to `None`.
+            model: As for `Gallery`, the model that made them. Defaults to `None`.
+            **kwargs: As for `Gallery`.
+
+        Returns:
+            `Gallery`.
+        """
+        gallery = cls(model, **kwargs)
+        gallery.add_embeddings(embeddings, classes, paths)
+        return gallery
+
+    @property
+    def class_names(self):
+        return tuple(self._class_names)
+
+    @property
+    def paths(self):
+        return tuple(self._paths)
+
+    @property
+    def num_classes(self):
+        """Int, how many classes there are."""
+        return len(self._class_names)
+
+    @property
+    def by(self):
+        """Str, how `classify` decides; setting it gives up the calibration."""
+        return self._by
+
+    @by.setter
+    def by(self, by):
+        self._by = check_choice("by", by, WAYS)
+        self._threshold, self.temperature = None, TEMPERATURE
+
+    @property
+    def k(self):
+        """Int, how many photographs vote; setting it gives up the calibration."""
+        return self._k
+
+    @k.setter
+    def k(self, k):
+        self._k = check_int("k", k, least=1)
+        self._threshold, self.temperature = None, TEMPERATURE
+
+    @property
+    def threshold(self):
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold):
+        if threshold is not None:
+            threshold = check_number("threshold", threshold, least=-1)
+        self._threshold = threshold
+
+    def __len__(self):
+        """How many photographs there are."""
+        return len(self._paths)
+
+    def __repr__(self):
+        counts = np.bincount(self.labels, minlength=self.num_classes)
+        each = f", {counts.min()}–{counts.max()} a class" if len(self) else ""
+        how = "by class means" if self.by == "means" else f"by the {self.k} nearest"
+        threshold = "" if self.threshold is None else f", none of these below {self.threshold:.3f}"
+        return (
+            f"Gallery({plural(self.num_classes, 'class', 'classes')}, "
+            f"{plural(len(self), 'image')}{each}, "
+            f"{plural(self.embeddings.shape[1], 'number')} an image, {how}{threshold})"
+        )
+
+    # === What is in it ===
+
+    def add(self, samples, *, on_error="raise", resume_file=None, progress=None):
+        """Adds photographs; those whose path is there already are left out, with a warning.
+
+        Classes are matched by their names. What is new belongs to the same model, so nothing is
+        trained. `calibrate` again when classes have come that are like others.
+
+        Args:
+            samples: `Samples`, as a loader lists them.
+            on_error: `"raise"` or `"skip"`: what to do about a photograph that cannot be decoded.
+                Those left out are named by a warning. Defaults to `"raise"`.
+            resume_file: Path of a file that grows by every batch, so that whoever is broken off
+                goes on by the same call: as large as the embeddings are in memory. Delete it
+                once the gallery is saved. Defaults to `None`, no file.
+            progress: Bool, whether to show a bar; `None` for one if standard error is a terminal.
+                Defaults to `None`.
+
+        Returns:
+            Int, how many were added.
+
+        Raises:
+            ValueError: Without a model; for what are no samples; for a photograph that cannot be
+                decoded; if the model was trained since the gallery was made; for a `resume_file`
+                of something else.
+            OSError: If that cannot be written.
+            FloatingPointError: If the model's embeddings are not finite.
+        """
+        check_samples(samples)
+        check_choice("on_error", on_error, ("raise", "skip"))
+        embedder = self._check_model("add")
+        if embedder.current_fingerprint() != self.model_hash:
+            raise ValueError(
+                "The model has changed since this gallery was made, and its embeddings with it: "
+                "make a new Gallery."
+            )
+        new = self._new_among(samples)
+        if not len(new):
+            return 0
+        if len(new) < len(samples):
+            samples = samples.subset(new)
+        embeddings, reasons = self._embed_samples(samples, resume_file, progress, on_error)
+        if reasons:
+            read = [i for i in range(len(samples)) if i not in reasons]
+            lines = [f"{samples.paths[i]!r} ({reason})" for i, reason in reasons.items()]
+            warnings.warn(
+                f"Left out {len(lines)} of {len(samples)} photographs that cannot be decoded: "
+                f"{'; '.join(lines)}",
+                stacklevel=2,
+            )
+            if not read:
+                return 0
+            embeddings, samples = embeddings[read], samples.subset(read)
+        classes = [samples.class_names[label] for label in samples.labels]
+        self._append(embeddings, classes, samples.paths)
+        return len(samples)
+
+    def add_embeddings(self, embeddings, classes, paths=None):
+        """Adds embeddings that are there already.
+
+        Args:
+            embeddings: Array `(images, width)`; they are scaled to length 1.
+            classes: Sequence of str, the class of each.
+            paths: Sequence of str, what each is called, all different and not in the gallery yet;
+                or `None` for their numbers. Defaults to `None`.
+
+        Returns:
+            Int, how many were added.
+
+        Raises:
+            ValueError: For another width than that of the gallery, a number that is not finite,
+                other numbers of classes or paths, or a path that is there already.
+        """
+        embeddings = self._check_embeddings(embeddings)
+        classes = [str(name) for name in check_list("classes", classes)]
+        first = len(self)
+        if paths is None:
+            paths = range(first, first + len(embeddings))
+        paths = [str(path) for path in check_list("paths", paths)]
+        for name, values in (("classes", classes), ("paths", paths)):
+            if len(values) != len(embeddings):
+                raise ValueError(
+                    f"`{name}` must hold one for each of {len(embeddings)} embeddings. "
+                    f"Received: {len(values)}"
+                )
+        counts = collections.Counter([*self._paths, *paths])
+        twice = [path for path in paths if counts[path] > 1]
+        if twice:
+            raise ValueError(
+                f"`paths` must differ, and from those in the gallery. Received: {twice[0]!r} twice"
+            )
+        self._append(embeddings, classes, paths)
+        return len(embeddings)
+
+    def remove(self, item):
+        """Takes out a class or a photograph.
+
+        Args:
+            item: Str, the name of a class, which goes with all its photographs, or the path of a
+                photograph.
+
+        Returns:
+            Int, how many photographs were taken out.
+
+        Raises:
+            ValueError: If there is no such class or photograph, or one of each.
+        """
+        name = str(item)
+        path = self._key(name) in map(self._key, self._paths)
+        if name in self._class_names and path:
+            raise ValueError(
+                f"{name!r} is the name of a class and the path of a photograph: for the photograph, "
+                "write its path in another way, such as './' before it."
+            )
+        if name in self._class_names:
+            gone = self.labels == self._class_names.index(name)
+        elif path:
+            gone = np.array([self._key(each) == self._key(name) for each in self._paths])
+        else:
+            near = difflib.get_close_matches(name, [*self._class_names, *self._paths])
+            advice = f"near it: {', '.join(map(repr, near))}" if near else "see `class_names`"
+            raise ValueError(
+                f"The gallery has neither a class nor a photograph {name!r} ({advice})."
+            )
+        kept = np.flatnonzero(~gone)
+        present = np.unique(self.labels[kept])
+        self.embeddings = self.embeddings[kept]
+        self.labels = np.searchsorted(present, self.labels[kept]).astype("int32")
+        self._class_names = [self._class_names[label] for label in present]
+        self._paths = [self._paths[i] for i in kept]
+        self._changed()
+        return int(gone.sum())
+
+    # === What it is asked ===
+
+    def embed(self, images):
+        """Embeddings, as the gallery compares them.
+
+        Args:
+            images: Array `(images, height, width, 3)`, RGB from 0 to 255, as large as the model's;
+                `Samples`; the path of a photograph, or a list of paths; or embeddings,
+                `(images, width)`.
+
+        Returns:
+            float32 `(images, width)`, of length 1.
+
+        Raises:
+            ValueError: For another shape, a photograph that cannot be decoded, or images where
+                there is no model.
+        """
+        if isinstance(images, (str, os.PathLike)):
+            images = [images]
+        if isinstance(images, (list, tuple)) and any(
+            isinstance(each, (str, os.PathLike)) for each in images
+        ):
+            images = Samples(images, np.zeros(len(images), int), ["unknown"])
+        if isinstance(images, Samples) or hasattr(images, "class_names"):
+            self._check_model("embed")
+            return self._embed_samples(images, None, False, "raise")[0]
+        images = np.asarray(images)
+        if images.ndim == 2:
+            return self._check_embeddings(images, "images")
+        return self._check_model("embed")(images)
+
+    def search(self, images, k=None):
+        """The photographs that are most similar.
+
+        Args:
+            images: As for `embed`.
+            k: Int from 1 to the number of photographs in the gallery. Defaults to `None`, 10, or
+                all of a smaller gallery.
+
+        Returns:
+            `Neighbours`.
+
+        Raises:
+            ValueError: If the gallery is empty, or `k` larger than it; as `embed`.
+        """
+        self._check_filled()
+        k = min(10, len(self)) if k is None else check_int("k", k, least=1, most=len(self))
+        similarities, indices = self._nearest(self.embed(images), k)
+        return Neighbours(
+            similarities,
+            np.array(self._paths, object)[indices].astype(str),
+            np.array(self._class_names, object)[self.labels[indices]].astype(str),
+            indices,
+        )
+
+    def classify(self, images):
+        """What images show: the most likely class of each, or none of these.
+
+        Args:
+            images: As for `embed`.
+
+        Returns:
+            `Classified`.
+
+        Raises:
+            ValueError: If the gallery is empty; as `embed`.
+        """
+        self._check_filled()
+        embeddings = self.embed(images)
+        if self.by == "means":
+            cosines = embeddings @ self._class_means().T
+            similarities = cosines.max(axis=1, initial=-1)
+            powers = np.exp((cosines - similarities[:, None]) / np.float32(self.temperature))
+        else:
+            found, indices = self._nearest(embeddings, min(self.k, len(self)))
+            similarities = found[:, 0]
+            votes = np.exp((found - similarities[:, None]) / np.float32(self.temperature))
+            powers = np.zeros((len(found), self.num_classes), "float32")
+            rows = np.arange(len(found))[:, None]
+            np.add.at(powers, (rows, self.labels[indices]), votes)
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
+        known = similarities >= (-np.inf if self.threshold is None else self.threshold)
+        classes = [
+            self._class_names[label] if is_known else None
+            for label, is_known in zip(probabilities.argmax(axis=1), known)
+        ]
+        return Classified(classes, probabilities, similarities)
+
+    def calibrate(self, samples, false_alarm_rate=0.05):
+        """Chooses the threshold of "none of these", and says what it costs.
+
+        A false alarm is an unknown photograph that is taken for a known class. Photographs of
+        classes that the gallery does not have stand for the unknown. Without any, every photograph
+        is looked at once more with its own class taken out of the gallery.
+
+        Sets `threshold`, and for class means `temperature`, with which probabilities are as high
+        as they are right (see `cin_keras.evaluation.fit_temperature`).
+
+        Args:
+            samples: `Samples` of photographs that are not in the gallery: for validation, say.
+            false_alarm_rate: Float in [0, 1], how many of the unknown may be taken for a known
+                class. Defaults to 0.05.
+
+        Returns:
+            `GalleryCalibration`.
+
+        Raises:
+            ValueError: If the gallery has less than two classes; if no photograph is of a class
+                that it has; if some are in the gallery; as `embed`.
+        """
+        check_samples(samples)
+        rate = check_number("false_alarm_rate", false_alarm_rate, least=0, most=1)
+        if self.num_classes < 2:
+            raise ValueError(
+                "To calibrate, the gallery must have photographs of two classes. "
+                f"Received: {self!r}"
+            )
+        here = set(map(self._key, self._paths))
+        again = [path for path in samples.paths if self._key(path) in here]
+        if again:
+            raise ValueError(
+                "`samples` must be photographs that are not in the gallery, which it knows too "
+                f"well. Received: {again[0]!r} ({plural(len(again), 'such photograph')})"
+            )
+        number = {name: label for label, name in enumerate(self._class_names)}
+        labels = np.array([number.get(name, -1) for name in samples.class_names])[samples.labels]
+        is_known = labels >= 0
+        if not is_known.any():
+            raise ValueError(
+                "No photograph is of a class that the gallery has. Received: classes "
+                f"{short(list(samples.class_names))} for {self!r}"
+            )
+        embeddings = self.embed(samples)
+        of_known, labels = embeddings[is_known], labels[is_known]
+        cosines = self._of_classes(of_known)
+        pretended = bool(is_known.all())
+        if pretended:
+            others = cosines.copy()
+            others[np.arange(len(labels)), labels] = -np.inf
+        else:
+            others = self._of_classes(embeddings[~is_known])
+        known, unknown = cosines.max(axis=1), others.max(axis=1)
+        if self.by == "means":
+            self.temperature = fit_temperature(labels, cosines)
+        self.threshold = choose_threshold(unknown, rate)
+        named = self.classify(of_known)
+        right = named.probabilities.argmax(axis=1) == labels
+        accepted = known >= self.threshold
+        return GalleryCalibration(
+            threshold=self.threshold,
+            false_alarm_rate=float(np.mean(unknown >= self.threshold)),
+            known_refused=float(np.mean(~accepted)),
+            accuracy=float(np.mean(right & accepted)),
+            accuracy_without=float(np.mean(right)),
+            auroc=auroc(known, unknown),
+            false_alarms_at_95=false_alarms_at_recall(known, unknown),
+            known=len(known),
+            unknown=len(unknown),
+            pretended=pretended,
+        )
+
+    # === Its file ===
+
+    def save(self, path):
+        """Writes the gallery as one file of NumPy arrays, whole; it holds no code.
+
+        Args:
+            path: Str or path that ends in `.npz`.
+
+        Returns:
+            The `pathlib.Path` of the file.
+
+        Raises:
+            ValueError: If the name has another ending.
+            OSError: If it cannot be written.
+        """
+        about = {
+            "model_hash": self.model_hash,
+            "image_size": self.image_size,
+            "by": self.by,
+            "k": self.k,
+            "threshold": self.threshold,
+            "temperature": self.temperature,
+        }
+        return write_gallery(
+            path, self.embeddings, self.labels, self._class_names, self._paths, about
+        )
+
+    @classmethod
+    def load(cls, path, model=None, batch_size=32):
+        """Reads a gallery that `save` has written.
+
+        Args:
+            path: Str or path.
+            model: The `CIN` that it was made with, or `None` for a gallery that takes embeddings
+                alone. Defaults to `None`.
+            batch_size: As for `Gallery`. Defaults to 32.
+
+        Returns:
+            `Gallery`.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged, no gallery, or of another model.
+        """
+        embeddings, labels, class_names, paths, about = read_gallery(path)
+        try:
+            gallery = cls(by=about["by"], k=about["k"])
+            gallery.threshold = about["threshold"]
+            gallery.temperature = check_number("temperature", about["temperature"], above=0)
+            gallery.model_hash, size = about["model_hash"], about["image_size"]
+            gallery.image_size = None if size is None else tuple(size)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{str(path)!r} is damaged: write it again.") from error
+        if model is not None:
+            embedder = Embedder(model, size, batch_size)
+            is_other = gallery.model_hash not in (None, embedder.fingerprint)
+            if is_other or len(embeddings) and embeddings.shape[1] != embedder.width:
+                raise ValueError(
+                    f"{str(path)!r} was made with another model ({gallery.model_hash}) than this "
+                    f"one ({embedder.fingerprint}), whose embeddings mean something else: give "
+                    "that one, or make a new gallery."
+                )
+            gallery._embedder, gallery.model_hash = embedder, embedder.fingerprint
+            gallery.image_size = embedder.image_size
+        gallery.embeddings, gallery.labels = embeddings, labels
+        gallery._class_names, gallery._paths = class_names, paths
+        return gallery
+
+    # === Parts ===
+
+    def _check_model(self, verb):
+        if self._embedder is None:
+            raise ValueError(
+                f"To {verb} images, the gallery must know the model: Gallery(model) or "
+                "Gallery.load(path, model). Without it, it takes embeddings alone."
+            )
+        return self._embedder
+
+    def _check_filled(self):
+        if not len(self):
+            raise ValueError("The gallery is empty: add(samples) first.")
+
+    def _check_embeddings(self, embeddings, name="embeddings"):
+        """As float32 of length 1; ValueError unless they are finite and fit."""
+        embeddings = np.asarray(embeddings)
+        width = self.embeddings.shape[1] or None
+        fits = embeddings.ndim == 2 and embeddings.dtype.kind in "fiu" and embeddings.shape[1]
+        if not fits or width not in (None, embeddings.shape[1]):
+            raise ValueError(
+                f"`{name}` must be numbers of shape (images, {width or 'width'}). "
+                f"Received: shape={embeddings.shape}, dtype={embeddings.dtype}"
+            )
+        finite = np.isfinite(embeddings).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"`{name}` must be finite. Received: a number that is not in row "
+                f"{np.flatnonzero(~finite)[0]} ({np.sum(~finite)} such rows)"
+            )
+        return of_length_1(embeddings)
+
+    def _key(self, path):
+        """What tells photographs apart: where a file lies, or a name in memory."""
+        return os.path.abspath(path)
+
+    def _new_among(self, samples):
+        """The indices of the samples that are not in the gallery; a warning tells of the others."""
+        there = {self._key(path): i for i, path in enumerate(self._paths)}
+        new, again, other = [], [], []
+        for i, path in enumerate(samples.paths):
+            key = self._key(path)
+            found = there.get(key)
+            if found is None:
+                new.append(i)
+                if samples.crops is None:  # of which a photograph may have several
+                    there[key] = -1 - i
+                continue
+            again.append(path)
+            label = samples.labels[-1 - found] if found < 0 else None
+            before = (
+                samples.class_names[label] if found < 0 else self._class_names[self.labels[found]]
+            )
+            if before != samples.class_names[samples.labels[i]]:
+                other.append(path)
+        if again:
+            text = f"Left out {plural(len(again), 'photograph')} that the gallery has already"
+            if other:
+                text += (
+                    f", {len(other)} of them under another class, such as {other[0]!r} (remove it "
+                    "first to change its class)"
+                )
+            warnings.warn(f"{text}: {', '.join(map(repr, again[:3]))}", stacklevel=3)
+        return new
+
+    def _embed_samples(self, samples, resume_file, progress, on_error):
+        """Embeddings `(samples, width)`, and why there is none: a dict, index → reason."""
+        embedder, size = self._embedder, len(samples)
+        embeddings = np.empty((size, embedder.width), "float32")
+        part, done = None, 0
+        if resume_file is not None:
+            about = {"model": embedder.fingerprint, "photographs": fingerprint(samples)}
+            about["image_size"] = embedder.image_size
+            part = PartFile(resume_file, about, embedder.width)
+            made = part.read()[:size]
+            done = len(made)
+            embeddings[:done] = made
+        reasons = {}
+        with progress_bar(size, "image", progress) as bar:
+            for i in np.flatnonzero(np.isnan(embeddings[:done, 0])).tolist():
+                reasons[i] = _why_not(samples, i)
+                if on_error == "raise":
+                    raise UnreadableImage(samples.paths[i], reasons[i])
+            bar.update(done)
+            written = done
+            if done < size:
+                rest = samples if not done else samples.subset(range(done, size))
+                each = predict_each(
+                    embedder.of_batch, rest, embedder.image_size, embedder.batch_size
+                )
+                for index, row, reason in each:
+                    index += done
+                    if reason is not None:
+                        if on_error == "raise":
+                            raise UnreadableImage(samples.paths[index], reason)
+                        reasons[index], row = reason, np.nan
+                    embeddings[index] = row
+                    bar.update()
+                    whole_batch = index + 1 - written >= embedder.batch_size
+                    if part is not None and (whole_batch or index + 1 == size):
+                        part.append(embeddings[written : index + 1])
+                        written = index + 1
+        return embeddings, reasons
+
+    def _append(self, embeddings, classes, paths):
+        self._class_names = list(dict.fromkeys([*self._class_names, *classes]))
+        number = {name: label for label, name in enumerate(self._class_names)}
+        labels = np.array([number[name] for name in classes], "int32")
+        if not len(self):
+            self.embeddings = embeddings
+        else:
+            self.embeddings = np.concatenate([self.embeddings, embeddings])
+        self.labels = np.concatenate([self.labels, labels])
+        self._paths += paths
+        self._changed()
+
+    def _changed(self):
+        self._means = None
+
+    def _nearest(self, queries, k):
+        return nearest(queries, self.embeddings, k)
+
+    def _class_means(self):
+        if self._means is None:
+            members = (np.ones(len(self), "float32"), (self.labels, np.arange(len(self))))
+            self._means = of_length_1(csr_matrix(members) @ self.embeddings)
+        return self._means
+
+    def _of_classes(self, embeddings):
+        """Similarities `(images, classes)`, to the means or to the nearest photograph of each."""
+        if self.by == "means":
+            return embeddings @ self._class_means().T
+        return nearest_of_each_class(embeddings, self.embeddings, self.labels, self.num_classes)
+
+
+def _why_not(samples, index):
+    try:
+        samples.read(index)
+    except UnreadableImage as error:
+        return error.reason
+    return "it could not be read when this began"

@@ -1,0 +1,115 @@
+"""The file of a gallery: arrays of NumPy alone, so that reading it runs nothing."""
+
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+
+from cin_keras.files import whole_file
+
+KIND = "cin_keras gallery"
+
+
+def write_gallery(path, embeddings, labels, class_names, paths, about):
+    """Writes the file, whole.
+
+    Args:
+        path: Str or path that ends in `.npz`.
+        embeddings: float32 `(images, width)`.
+        labels: int32 `(images,)`.
+        class_names: List of str.
+        paths: List of str.
+        about: Dict of what JSON can hold.
+
+    Returns:
+        The `pathlib.Path` of the file.
+
+    Raises:
+        ValueError: If the name has another ending.
+        OSError: If it cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"The name of a gallery must end in '.npz'. Received: {str(path)!r}")
+    about = {"kind": KIND, "version": 1, **about}
+    with whole_file(path) as partial:
+        np.savez(
+            partial,
+            embeddings=embeddings,
+            labels=labels,
+            class_names=_as_bytes(class_names),
+            paths=_as_bytes(paths),
+            about=_as_bytes([json.dumps(about)]),
+        )
+    return path
+
+
+def read_gallery(path):
+    """Reads what `write_gallery` has written.
+
+    Args:
+        path: Str or path.
+
+    Returns:
+        `(embeddings, labels, class_names, paths, about)`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or something else.
+    """
+    name = str(path)
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"There is no file {name!r}.")
+    if not pathlib.Path(path).is_file() or not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{name!r} is no gallery, or cut off: give the '.npz' file that Gallery.save has "
+            "written, or write it again."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # It is written without compression: nothing unfolds.
+            unfolded = sum(member.file_size for member in archive.infolist())
+            if unfolded > pathlib.Path(path).stat().st_size:
+                raise ValueError
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(_as_text(file["about"])[0])
+            if not isinstance(about, dict) or about.get("kind") != KIND:
+                raise ValueError
+            embeddings, labels = file["embeddings"], file["labels"]
+            class_names, paths = (_as_text(file[key]) for key in ("class_names", "paths"))
+        _check(embeddings, labels, class_names, paths)
+    # NumPy raises many kinds for a damaged file.
+    except Exception as error:
+        raise ValueError(
+            f"{name!r} is damaged, or no gallery: give the '.npz' file that Gallery.save has "
+            "written, or write it again."
+        ) from error
+    return embeddings, labels, class_names, paths, about
+
+
+def _check(embeddings, labels, class_names, paths):
+    """ValueError unless the arrays fit together."""
+    images = len(paths)
+    fits = (
+        embeddings.dtype == np.float32
+        and embeddings.ndim == 2
+        and len(embeddings) == images
+        and labels.dtype == np.int32
+        and labels.shape == (images,)
+        and len(set(class_names)) == len(class_names)
+        and np.isfinite(embeddings).all()
+        and np.array_equal(np.unique(labels), np.arange(len(class_names)))
+    )
+    if not fits:
+        raise ValueError
+
+
+def _as_bytes(texts):
+    """Texts as one array of bytes; as `np.str_` each would be as long as the longest."""
+    text = "".join(f"{each}\0" for each in texts)
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), "uint8")
+
+
+def _as_text(array):
+    return array.tobytes().decode("utf-8", "surrogatepass").split("\0")[:-1]

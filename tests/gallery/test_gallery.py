@@ -1,0 +1,424 @@
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from cin_keras import Gallery
+from cin_keras.data import Samples
+from tests.cli.conftest import COLOURS, colour_model, write_photograph
+
+
+@pytest.fixture(scope="module")
+def model():
+    return colour_model()
+
+
+def unit(colour):
+    return np.asarray(colour, "float32") / np.linalg.norm(colour)
+
+
+def flat(*colours):
+    """Images of one colour each."""
+    return np.tile(np.array(colours, "uint8")[:, None, None], (1, 8, 8, 1))
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Six photographs of three classes, each of a colour near its class's."""
+    paths, labels = [], []
+    for label, (name, colour) in enumerate(COLOURS.items()):
+        for i in range(2):
+            near = np.clip(np.array(colour) + 5 * i, 0, 255)
+            paths.append(write_photograph(tmp_path / "in" / name / f"{i}.png", near))
+            labels.append(label)
+    return Samples(paths, labels, list(COLOURS))
+
+
+@pytest.fixture
+def gallery(model, samples):
+    return Gallery(model, samples)
+
+
+def vectors(count, width=16, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, width)).astype("float32")
+
+
+@pytest.mark.every_backend
+def test_new_classes_without_training(model, samples, tmp_path):
+    gallery = Gallery(model, samples)
+    assert len(gallery) == 6 and gallery.num_classes == 3
+    expected = [
+        unit(np.clip(np.array(c) + 5 * i, 0, 255)) for c in COLOURS.values() for i in (0, 1)
+    ]
+    np.testing.assert_allclose(gallery.embeddings, expected, atol=1e-5)
+    yellow = write_photograph(tmp_path / "new" / "gelb.png", (240, 230, 10))
+    query = flat((230, 240, 20), (10, 250, 30))
+    assert gallery.classify(query).classes[1] == "grün"
+    assert gallery.add(Samples([yellow], [0], ["gelb"])) == 1
+    found = gallery.classify(query)
+    assert found.classes == ["gelb", "grün"]
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
+    similarity = unit((230, 240, 20)) @ unit((240, 230, 10))
+    np.testing.assert_allclose(found.similarities[0], similarity, atol=1e-5)
+    # Photographs, their paths and arrays of them are one question.
+    by_path = gallery.search(yellow, k=2)
+    np.testing.assert_allclose(by_path.similarities[0, 0], 1, atol=1e-5)
+    assert by_path.paths[0, 0] == yellow and by_path.classes[0, 0] == "gelb"
+    of_array = gallery.search(flat((240, 230, 10)), k=2)
+    np.testing.assert_allclose(of_array.similarities, by_path.similarities, atol=1e-5)
+
+
+def test_search_is_that_of_loops():
+    stored, queries = vectors(40), vectors(7, seed=1)
+    gallery = Gallery.from_embeddings(3 * stored, [f"c{i % 5}" for i in range(40)])
+    found = gallery.search(5 * queries, k=6)
+    for i, query in enumerate(queries):
+        cosines = [unit(query) @ unit(row) for row in stored]
+        order = sorted(range(40), key=lambda j: -cosines[j])[:6]
+        assert found.indices[i].tolist() == order
+        assert found.paths[i].tolist() == [str(j) for j in order]
+        assert found.classes[i].tolist() == [f"c{j % 5}" for j in order]
+        np.testing.assert_allclose(found.similarities[i], sorted(cosines)[::-1][:6], atol=1e-5)
+
+
+@pytest.mark.parametrize("by", ["means", "nearest"])
+def test_classes_and_probabilities_are_those_of_loops(by):
+    stored, queries = vectors(30), vectors(9, seed=1)
+    names = [f"c{i % 4}" for i in range(30)]
+    gallery = Gallery.from_embeddings(stored, names, by=by, k=7)
+    gallery.temperature = 0.2
+    found = gallery.classify(queries)
+    rows = [unit(row) for row in stored]
+    for i, query in enumerate(map(unit, queries)):
+        if by == "means":
+            means = [unit(sum(r for r, n in zip(rows, names) if n == f"c{c}")) for c in range(4)]
+            scores = [np.exp(query @ mean / 0.2) for mean in means]
+            best = max(query @ mean for mean in means)
+        else:
+            order = sorted(range(30), key=lambda j: -(query @ rows[j]))[:7]
+            scores = [
+                sum(np.exp(query @ rows[j] / 0.2) for j in order if j % 4 == c) for c in range(4)
+            ]
+            best = query @ rows[order[0]]
+        np.testing.assert_allclose(found.probabilities[i], scores / sum(scores), atol=1e-5)
+        np.testing.assert_allclose(found.similarities[i], best, atol=1e-5)
+        assert found.classes[i] == f"c{np.argmax(scores)}"
+
+
+def test_remove_a_class_or_a_photograph(gallery, samples):
+    assert gallery.remove("grün") == 2
+    assert gallery.class_names == ("rot", "blau") and gallery.labels.tolist() == [0, 0, 1, 1]
+    assert gallery.classify(flat(COLOURS["blau"])).classes == ["blau"]
+    assert gallery.remove(samples.paths[0]) == 1
+    assert gallery.paths == (samples.paths[1], *samples.paths[4:])
+    np.testing.assert_allclose(gallery.embeddings[1], unit(COLOURS["blau"]), atol=1e-5)
+    with pytest.raises(ValueError, match="neither a class nor a photograph 'rott'.*'rot'"):
+        gallery.remove("rott")
+    assert len(gallery) == 3
+    gallery.remove("rot"), gallery.remove("blau")
+    assert len(gallery) == 0 and gallery.num_classes == 0
+    assert repr(gallery) == "Gallery(0 classes, 0 images, 3 numbers an image, by class means)"
+
+
+def test_the_same_photographs_again_are_left_out(gallery, samples):
+    with pytest.warns(UserWarning, match="6 photographs that the gallery has already"):
+        assert gallery.add(samples) == 0
+    other = Samples([os.path.relpath(samples.paths[0])], [0], ["lila"])
+    with pytest.warns(UserWarning, match="1 photograph .*under another class"):
+        assert gallery.add(other) == 0
+    twice = Samples([samples.paths[0]] * 2, [0, 0], ["rot"])
+    gallery.remove("rot")
+    with pytest.warns(UserWarning, match="1 photograph that"):
+        assert gallery.add(twice) == 1
+    assert len(gallery) == 5
+
+
+def test_a_photograph_that_cannot_be_decoded(model, samples, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    paths = [samples.paths[0], str(bad), samples.paths[5]]
+    mixed = Samples(paths, [0, 1, 2], list(COLOURS))
+    gallery = Gallery(model)
+    with pytest.raises(ValueError, match="bad.png.*text"):
+        gallery.add(mixed)
+    assert len(gallery) == 0
+    with pytest.warns(UserWarning, match="Left out 1 of 3 .*bad.png"):
+        assert gallery.add(mixed, on_error="skip") == 2
+    assert gallery.class_names == ("rot", "blau")
+    np.testing.assert_allclose(gallery.embeddings[0], unit(COLOURS["rot"]), atol=1e-5)
+    with pytest.raises(ValueError, match="bad.png"):
+        gallery.search(str(bad))
+
+
+@pytest.mark.every_backend
+def test_a_file_brings_it_back(gallery, model, samples, tmp_path):
+    gallery.by, gallery.k = "nearest", 3
+    gallery.threshold = 0.5
+    gallery.temperature = 0.125
+    path = gallery.save(tmp_path / "gallery.npz")
+    again = Gallery.load(path, model)
+    assert repr(again) == repr(gallery)
+    assert again.paths == gallery.paths and again.temperature == 0.125
+    query = flat((200, 100, 50), (0, 0, 9))
+    for before, after in zip(gallery.classify(query), again.classify(query)):
+        np.testing.assert_array_equal(before, after)
+    # By another way to the same model, too.
+    model.save(tmp_path / "model.keras")
+    Gallery.load(path, cin_keras.load_model(tmp_path / "model.keras"))
+    # Without one, it takes embeddings.
+    alone = Gallery.load(path)
+    assert alone.search(gallery.embeddings[:1], k=1).paths[0, 0] == samples.paths[0]
+    with pytest.raises(ValueError, match="must know the model"):
+        alone.search(query, k=1)
+
+
+def test_another_model_is_refused(gallery, samples, tmp_path):
+    path = gallery.save(tmp_path / "gallery.npz")
+    other = colour_model(interaction="phi")
+    with pytest.raises(ValueError, match="made with another model") as error:
+        Gallery.load(path, other)
+    assert gallery.model_hash in str(error.value) and "\n" not in str(error.value)
+    # Trained further, it is another one.
+    other.interaction.phi.kernel.assign(np.ones(other.interaction.phi.kernel.shape))
+    changed = Gallery(other)
+    other.interaction.phi.kernel.assign(np.zeros(other.interaction.phi.kernel.shape))
+    with pytest.raises(ValueError, match="has changed since"):
+        changed.add(samples)
+
+
+def test_the_hash_is_that_of_what_makes_embeddings(model):
+    here = Gallery(model).model_hash
+    model.classifier.kernel.assign(2 * model.classifier.get_weights()[0])
+    assert Gallery(model).model_hash == here
+    assert Gallery(colour_model(class_names=None)).model_hash == here
+    assert Gallery(colour_model(interaction="sci")).model_hash != here
+    once = Gallery(colour_model(interaction="sci")).model_hash
+    assert Gallery(colour_model(interaction="pos_sci")).model_hash != once
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "other", "pickle", "arrays", "changed", "folder"])
+def test_a_damaged_file_is_one_sentence(gallery, tmp_path, kind):
+    path = gallery.save(tmp_path / "gallery.npz")
+    content = path.read_bytes()
+    if kind == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "text":
+        path.write_text("no gallery")
+    elif kind == "other":
+        np.savez(path, embeddings=np.ones((2, 3), "float32"))
+    elif kind == "pickle":
+        np.savez(path, about=np.array([print], object))
+    elif kind == "arrays":
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **{**arrays, "labels": arrays["labels"] + 1})
+    elif kind == "changed":
+        at = content.index(gallery.embeddings.tobytes())
+        path.write_bytes(content[:at] + b"\xff" * 8 + content[at + 8 :])
+    else:
+        path.unlink(), path.mkdir()
+    with pytest.raises(ValueError) as error:
+        Gallery.load(path)
+    assert "gallery.npz" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(FileNotFoundError):
+        Gallery.load(tmp_path / "gone.npz")
+
+
+def test_a_file_is_written_whole(gallery, tmp_path, monkeypatch):
+    path = gallery.save(tmp_path / "gallery.npz")
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        gallery.save(path)
+    assert path.read_bytes() == before and len(list(tmp_path.glob("*.npz"))) == 1
+    with pytest.raises(ValueError, match="'.npz'"):
+        gallery.save(tmp_path / "gallery.pkl")
+
+
+def test_who_is_broken_off_goes_on(model, samples, tmp_path, monkeypatch):
+    part, whole = tmp_path / "part", Gallery(model, samples)
+    gallery = Gallery(model, batch_size=2)
+    of_batch, calls = type(gallery._embedder).of_batch, []
+
+    def broken_off(self, images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return of_batch(self, images)
+
+    monkeypatch.setattr(type(gallery._embedder), "of_batch", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        gallery.add(samples, resume_file=part)
+    assert len(gallery) == 0
+    with open(part, "ab") as file:
+        file.write(b"\0\0\0")  # half a number
+    again = Gallery(model, batch_size=2)
+    assert again.add(samples, resume_file=part) == 6
+    assert sum(calls) - 2 == 6  # the batch that was broken off was begun twice
+    np.testing.assert_allclose(again.embeddings, whole.embeddings, atol=1e-6)
+    # All there: nothing is done again.
+    third = Gallery(model)
+    third.add(samples, resume_file=part)
+    assert sum(calls) - 2 == 6 and third.paths == whole.paths
+    np.testing.assert_array_equal(third.embeddings, again.embeddings)
+    with pytest.raises(ValueError, match="other photographs"):
+        Gallery(model).add(samples.subset([0, 1]), resume_file=part)
+
+
+def test_a_bad_photograph_stays_one_when_going_on(model, samples, tmp_path):
+    with open(samples.paths[1], "wb"):
+        pass
+    part = tmp_path / "part"
+    for _ in range(2):
+        gallery = Gallery(model)
+        with pytest.warns(UserWarning, match="Left out 1 of 6 .*the file is empty"):
+            assert gallery.add(samples, on_error="skip", resume_file=part) == 5
+    with pytest.raises(ValueError, match="the file is empty"):
+        Gallery(model).add(samples, resume_file=part)
+
+
+def spread(classes, each, seed, first=0, width=16):
+    """Embeddings near a direction for each class: `(embeddings, names)`."""
+    centres = vectors(classes + first, width, seed=9)[first:]
+    rng = np.random.default_rng(seed)
+    noisy = np.repeat(centres, each, axis=0) + rng.normal(size=(classes * each, width))
+    return noisy, [f"c{first + i // each}" for i in range(classes * each)]
+
+
+@pytest.mark.parametrize("by", ["means", "nearest"])
+@pytest.mark.parametrize("unknown", [True, False])
+def test_calibration_keeps_the_false_alarm_rate(monkeypatch, by, unknown):
+    gallery = Gallery.from_embeddings(*spread(8, 10, seed=0), by=by)
+    embeddings, names = spread(8, 30, seed=1)
+    if unknown:
+        others, other_names = spread(8, 30, seed=2, first=8)
+        embeddings, names = np.concatenate([embeddings, others]), names + other_names
+    classes = sorted(set(names))
+    labels = [classes.index(name) for name in names]
+    samples = Samples([f"{i}.jpg" for i in range(len(names))], labels, classes)
+    embed = gallery.embed
+    monkeypatch.setattr(gallery, "embed", lambda x: embed(embeddings if x is samples else x))
+    found = gallery.calibrate(samples, false_alarm_rate=0.1)
+    assert found.threshold == gallery.threshold
+    assert 0.05 < found.false_alarm_rate <= 0.1
+    assert found.pretended is not unknown
+    assert (found.known, found.unknown) == (240, 240)
+    named = gallery.classify(embeddings[:240])
+    right = [a == b for a, b in zip(named.classes, names)]
+    assert found.accuracy == pytest.approx(np.mean(right))
+    assert found.known_refused == pytest.approx(np.mean([c is None for c in named.classes]))
+    assert found.accuracy <= found.accuracy_without <= 1
+    assert 0.6 < found.auroc < 1
+    if unknown:
+        wrong = gallery.classify(embeddings[240:])
+        alarms = np.mean([name is not None for name in wrong.classes])
+        assert found.false_alarm_rate == pytest.approx(alarms)
+    for words in (f"{found.threshold:.3f}", f"{found.known_refused:.1%}", "AUROC"):
+        assert words in str(found)
+    # Stricter: fewer false alarms, and more of the known refused.
+    strict = gallery.calibrate(samples, false_alarm_rate=0.01)
+    assert strict.threshold > found.threshold and strict.known_refused > found.known_refused
+    assert gallery.calibrate(samples, false_alarm_rate=1).known_refused == 0
+    # A calibration is one way's.
+    gallery.by = "nearest" if by == "means" else "means"
+    assert gallery.threshold is None
+
+
+def test_calibration_sets_probabilities_right(monkeypatch):
+    gallery = Gallery.from_embeddings(*spread(8, 10, seed=0))
+    embeddings, names = spread(8, 100, seed=1)
+    samples = Samples(
+        [f"{i}.jpg" for i in range(800)], [int(n[1:]) for n in names], [f"c{i}" for i in range(8)]
+    )
+    monkeypatch.setattr(
+        gallery, "_embed_samples", lambda *a: (gallery._check_embeddings(embeddings), {})
+    )
+    monkeypatch.setattr(gallery, "_check_model", lambda verb: None)
+    gallery.calibrate(samples)
+    found = gallery.classify(embeddings)
+    right = found.probabilities.argmax(axis=1) == samples.labels
+    assert found.probabilities.max(axis=1).mean() == pytest.approx(right.mean(), abs=0.03)
+
+
+def test_calibration_takes_no_photograph_that_is_known(gallery, samples, tmp_path):
+    with pytest.raises(ValueError, match="not in the gallery.*6 such"):
+        gallery.calibrate(samples)
+    new = write_photograph(tmp_path / "new.png", (1, 2, 3))
+    with pytest.raises(ValueError, match="No photograph is of a class that the gallery has"):
+        gallery.calibrate(Samples([new], [0], ["lila"]))
+    with pytest.raises(ValueError, match="two classes"):
+        Gallery.from_embeddings(np.eye(2), ["a", "a"]).calibrate(samples)
+    with pytest.raises(ValueError, match="`false_alarm_rate`"):
+        gallery.calibrate(Samples([new], [0], ["rot"]), false_alarm_rate=5)
+
+
+def test_none_of_these():
+    gallery = Gallery.from_embeddings(np.eye(3), ["a", "b", "c"])
+    query = [[1.0, 0, 0], [1, 1, 1]]
+    assert gallery.classify(np.array(query)).classes[0] == "a"
+    gallery.threshold = 0.9
+    assert gallery.classify(np.array(query)).classes == ["a", None]
+    assert repr(gallery).endswith("by class means, none of these below 0.900)")
+
+
+@pytest.mark.parametrize(
+    "ask, words",
+    [
+        (lambda g: g.search(np.ones((1, 3)), k=7), "`k` must be an int from 1 to 6"),
+        (lambda g: g.search(np.ones((1, 3)), k=0), "`k` must be an int"),
+        (lambda g: g.search(np.ones((1, 4))), r"shape \(images, 3\)"),
+        (lambda g: g.classify(np.full((1, 3), np.nan)), "finite.*row 0"),
+        (lambda g: g.classify(np.zeros((1, 8, 9, 3))), r"\(images, 8, 8, 3\)"),
+        (lambda g: g.classify(np.zeros((8, 8, 3))), r"images\[None\]"),
+        (lambda g: g.classify("gone.jpg"), "no such file"),
+        (lambda g: g.add("photographs"), "must be Samples"),
+        (lambda g: g.add_embeddings(np.ones((1, 4)), ["a"]), r"shape \(images, 3\)"),
+        (lambda g: g.add_embeddings([[1, np.inf, 0]], ["a"]), "finite"),
+        (lambda g: g.add_embeddings(np.ones((2, 3)), ["a"]), "`classes` must hold one for each"),
+        (lambda g: g.add_embeddings(np.ones((2, 3)), ["a", "b"], ["x", "x"]), "'x' twice"),
+        (lambda g: g.add_embeddings([["a", "b", "c"]], ["a"]), "numbers of shape"),
+        (lambda g: g.remove("lila"), "neither a class"),
+        (lambda g: setattr(g, "by", "votes"), "`by` must be 'means' or 'nearest'"),
+        (lambda g: setattr(g, "threshold", np.nan), "`threshold`"),
+        (lambda g: Gallery("model.keras"), "must be a cin_keras.CIN"),
+        (lambda g: Gallery(colour_model(), image_size=9), "`image_size` must be that"),
+        (lambda g: Gallery().search(np.ones((1, 3))), "The gallery is empty"),
+        (lambda g: Gallery().classify(np.ones((1, 3))), "The gallery is empty"),
+        (lambda g: Gallery().add(Samples(["a.jpg"], [0], ["a"])), "must know the model"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(gallery, ask, words):
+    with pytest.raises(ValueError, match=words) as error:
+        ask(gallery)
+    assert "\n" not in str(error.value) and len(gallery) == 6
+
+
+def test_a_broken_model_says_so(samples):
+    model = colour_model(interaction="phi")
+    model.interaction.phi.bias.assign(np.full(3, np.nan))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        Gallery(model, samples)
+
+
+def test_a_network_of_any_size(samples):
+    images = keras.Input((None, None, 3))
+    backbone = keras.Model(images, keras.layers.AveragePooling2D(2)(images))
+    model = cin_keras.CIN(3, backbone, input_shape=(None, None, 3), interaction=None, contrast=None)
+    with pytest.raises(ValueError, match="give `image_size`"):
+        Gallery(model)
+    gallery = Gallery(model, samples, image_size=(6, 4))
+    assert gallery.classify(np.tile(flat(COLOURS["rot"]), (1, 2, 1, 1))).classes == ["rot"]
+
+
+def test_importing_the_package_loads_no_gallery():
+    code = "import sys, cin_keras; print('scipy.optimize' in sys.modules, 'cin_keras.gallery' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
