@@ -42,6 +42,8 @@ def build_parser():
     _add_train(commands)
     _add_predict(commands)
     _add_evaluate(commands)
+    _add_index(commands)
+    _add_search(commands)
     _add_explain(commands)
     _add_export(commands)
     _add_info(commands)
@@ -72,14 +74,7 @@ def _add_predict(commands):
         "be decoded is reported on standard error, the rest go on, and the exit status is 1.",
     )
     _add_model(parser, "a .keras file, or the folder of an exported SavedModel")
-    parser.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
-        type=filled,
-        help="a photograph, a folder (all images in it, at any depth, sorted), or - for a list "
-        "on standard input, one path a line",
-    )
+    _add_paths(parser)
     parser.add_argument(
         "--top",
         metavar="K",
@@ -87,26 +82,122 @@ def _add_predict(commands):
         default=1,
         help="most probable classes to show of each (%(default)s)",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json",
-        action="store_true",
-        help="JSON lines: one object a photograph, {path, class, label, probability, top}, or "
-        "{path, error}",
-    )
-    form.add_argument(
-        "--csv",
-        action="store_true",
-        help="CSV: path,rank,class,label,probability, K rows a photograph",
+    parser.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=share,
+        help="probability below which the answer is none of these (0: there is always one)",
     )
     parser.add_argument(
-        "--output", metavar="FILE", type=filled, help="write there, not to standard output"
+        "--gallery",
+        metavar="FILE",
+        type=filled,
+        help="classes of this gallery of cin-keras index, by similarity, not the model's own; its "
+        "threshold, if it has one, says none of these, too",
     )
+    _add_result(
+        parser,
+        json="{path, class, label, probability, top}, or {path, error}; class is null for none "
+        "of these",
+        csv="path,rank,class,label,probability, K rows a photograph; with --min-confidence or "
+        "--gallery, answer, too",
+    )
+
+
+def _add_index(commands):
+    parser = _command(
+        commands,
+        "index",
+        "make a gallery of known photographs",
+        "Makes a gallery: known photographs by their embeddings, to search and to classify by. "
+        "Classes that the model was not trained on are as welcome as others. Broken off, the same "
+        "command goes on. A file that cannot be decoded is reported and left out, and the exit "
+        "status is 1.",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "data_dir",
+        metavar="DATA",
+        type=filled,
+        help="one folder a class, a CSV table, or a published data set, as for evaluate; with "
+        "--class a folder of any kind or a photograph",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=filled,
+        default="gallery.npz",
+        help="the gallery (%(default)s)",
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="add to the gallery; what it has is left out"
+    )
+    parser.add_argument("--split", metavar="NAME", help="train, val or test alone (all)")
+    parser.add_argument(
+        "--class",
+        dest="class_name",
+        metavar="NAME",
+        type=filled,
+        help="the class of all of them (that of their folder)",
+    )
+    parser.add_argument(
+        "--by",
+        choices=("means", "nearest"),
+        help="classify by the nearest class mean, or by votes of the nearest photographs (means)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        type=filled,
+        help="photographs to choose the threshold of none of these by, not in the gallery; those "
+        "of other classes stand for the unknown",
+    )
+    parser.add_argument(
+        "--calibrate-split", metavar="NAME", help="train, val or test of these alone (all)"
+    )
+    parser.add_argument(
+        "--false-alarm-rate",
+        metavar="R",
+        type=share,
+        default=0.05,
+        help="share of the unknown that may be taken for a known class (%(default)s)",
+    )
+    add_table_options(parser)
     _add_reading(parser)
+    _add_progress(parser)
+
+
+def _add_search(commands):
+    parser = _command(
+        commands,
+        "search",
+        "find the known photographs most like others",
+        "Finds the photographs of a gallery that are most like others, the most similar first. A "
+        "file that cannot be decoded is reported on standard error, the rest go on, and the exit "
+        "status is 1.",
+    )
     parser.add_argument(
-        "--progress",
-        action=argparse.BooleanOptionalAction,
-        help="a bar on standard error (if that is a terminal and the result goes elsewhere)",
+        "gallery", metavar="GALLERY", type=filled, help="what cin-keras index has written"
+    )
+    _add_paths(parser)
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        type=filled,
+        help="the model of the gallery (where it was when the gallery was made)",
+    )
+    parser.add_argument(
+        "--top",
+        metavar="K",
+        type=positive(int),
+        default=10,
+        help="most similar photographs to show of each (%(default)s)",
+    )
+    _add_result(
+        parser,
+        json="{path, neighbours}, each {path, class, similarity}, or {path, error}",
+        csv="path,rank,neighbour,class,similarity, K rows a photograph",
+        image_size=False,
     )
 
 
@@ -221,6 +312,23 @@ def _add_info(commands):
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
+def share(text):
+    """A type for argparse: a number from 0 to 1.
+
+    Example:
+
+    >>> share("0.9")
+    0.9
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1: {text!r}")
+    return value
+
+
 def channel(text):
     """A type for argparse: the number of a channel, an int of at least 0."""
     if not text.isdecimal():
@@ -260,7 +368,40 @@ def _add_model(parser, help="a .keras file"):
     parser.add_argument("model", metavar="MODEL", type=filled, help=help)
 
 
-def _add_reading(parser):
+def _add_paths(parser):
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        type=filled,
+        help="a photograph, a folder (all images in it, at any depth, sorted), or - for a list "
+        "on standard input, one path a line",
+    )
+
+
+def _add_result(parser, json, csv, image_size=True):
+    """Adds the options of form and place of a result, and those of reading photographs."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", action="store_true", help=f"JSON lines: one object a photograph, {json}"
+    )
+    form.add_argument("--csv", action="store_true", help=f"CSV: {csv}")
+    parser.add_argument(
+        "--output", metavar="FILE", type=filled, help="write there, not to standard output"
+    )
+    _add_reading(parser, image_size)
+    _add_progress(parser)
+
+
+def _add_progress(parser):
+    parser.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a bar on standard error (if that is a terminal and the result goes elsewhere)",
+    )
+
+
+def _add_reading(parser, image_size=True):
     parser.add_argument(
         "--batch-size",
         metavar="N",
@@ -268,16 +409,17 @@ def _add_reading(parser):
         default=32,
         help="photographs at a time (%(default)s)",
     )
-    _add_sizes(parser)
+    _add_sizes(parser, image_size)
 
 
-def _add_sizes(parser):
-    parser.add_argument(
-        "--image-size",
-        metavar="N",
-        type=positive(int),
-        help="pixels, for a network of any size (what the model file says)",
-    )
+def _add_sizes(parser, image_size=True):
+    if image_size:
+        parser.add_argument(
+            "--image-size",
+            metavar="N",
+            type=positive(int),
+            help="pixels, for a network of any size (what the model file says)",
+        )
     parser.add_argument(
         "--max-pixels",
         metavar="N",

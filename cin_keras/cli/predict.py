@@ -1,19 +1,15 @@
 """`cin-keras predict MODEL PATH...`: what photographs show."""
 
-import contextlib
 import csv
-import json
-import re
-import sys
 
 import numpy as np
 
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import list_photographs
+from cin_keras.cli.galleries import embed_each, open_gallery
 from cin_keras.cli.messages import report_unreadable, say
+from cin_keras.cli.output import bar_beside, json_line, open_output
 from cin_keras.data import Samples
-from cin_keras.files import whole_file
-from cin_keras.progress import progress_bar
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
 
@@ -29,22 +25,26 @@ def run(args):
     """
     with mistakes_in_one_sentence():
         paths, problems = list_photographs(args.paths)
-        classifier = Classifier(args.model, args.image_size)
+        if args.gallery is None:
+            source = Classifier(args.model, args.image_size)
+        else:
+            source = GalleryClassifier(args.gallery, args.model, args.image_size)
     for path, reason in problems:
         report_unreadable(path, reason)
     bad = len(problems)
-    if not classifier.has_class_names:
+    if not source.has_class_names:
         say(f"{args.model} does not name its classes: they are numbers, from 0.")
-    if args.top > len(classifier.class_names):
-        say(f"--top {args.top} is more than the model has: {len(classifier.class_names)} classes.")
-    with _output(args.output) as out:
-        form = Json(out) if args.json else Csv(out) if args.csv else Text(out)
+    if args.top > len(source.class_names):
+        what = "model" if args.gallery is None else "gallery"
+        say(f"--top {args.top} is more than the {what} has: {len(source.class_names)} classes.")
+    with open_output(args.output) as out:
+        kind = Json if args.json else Csv if args.csv else Text
+        form = kind(out, answers=args.min_confidence is not None or args.gallery is not None)
         # On one terminal with the result, bar and result would write over each other.
-        wanted = False if args.progress is None and out.isatty() else args.progress
-        with progress_bar(len(paths), "image", wanted) as bar:
-            for path, top, reason in _predictions(classifier, paths, args):
+        with bar_beside(out, len(paths), args.progress) as bar:
+            for path, top, answer, reason in _predictions(source, paths, args):
                 if reason is None:
-                    form.write(path, top)
+                    form.write(path, top, answer)
                 else:
                     bad += 1
                     report_unreadable(path, reason)
@@ -55,26 +55,67 @@ def run(args):
     return 1 if bad else 0
 
 
-def _predictions(classifier, paths, args):
-    """Yields `(path, top, reason)`: the most probable classes, or why there are none."""
+class GalleryClassifier:
+    """A gallery in the place of a `Classifier`: its classes, by similarity.
+
+    Args:
+        path: Str, the gallery's file.
+        model: Str, the model's.
+        image_size: Int, which must be the gallery's, or `None`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `open_gallery`; if it is empty or has another image size.
+    """
+
+    has_class_names = True
+
+    def __init__(self, path, model, image_size):
+        self.gallery = open_gallery(path, model)
+        if not len(self.gallery):
+            raise ValueError(f"The gallery {path!r} is empty.")
+        if image_size is not None and self.gallery.image_size != (image_size,) * 2:
+            raise ValueError(
+                f"`image_size` must be that of the gallery, {self.gallery.image_size}, or be left "
+                f"out. Received: image_size={image_size}"
+            )
+        self.class_names = self.gallery.class_names
+
+    def classify(self, samples, batch_size, max_pixels):
+        """As `Classifier.classify`."""
+        for index, embedding, reason in embed_each(self.gallery, samples, batch_size, max_pixels):
+            row = None
+            if reason is None:
+                row = self.gallery.classify(embedding[None])
+            yield index, row, reason
+
+
+def _predictions(source, paths, args):
+    """Yields `(path, top, answer, reason)`.
+
+    `top` are the most probable classes, `answer` the first of them, or `None` for none of these;
+    or `reason` says why there are none.
+    """
     if not paths:
         return
     samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
-    for index, probabilities, reason in classifier.classify(
-        samples, args.batch_size, args.max_pixels
-    ):
-        top = None
+    for index, row, reason in source.classify(samples, args.batch_size, args.max_pixels):
+        top = answer = None
         if reason is None:
+            is_known, probabilities = True, row
+            if args.gallery is not None:
+                is_known, probabilities = row.classes[0] is not None, row.probabilities[0]
             order = np.argsort(-probabilities, kind="stable")[: args.top].tolist()
             top = [
                 {
-                    "class": classifier.class_names[label],
+                    "class": source.class_names[label],
                     "label": label,
                     "probability": round(float(probabilities[label]), 6),
                 }
                 for label in order
             ]
-        yield paths[index], top, reason
+            if is_known and probabilities.max() >= (args.min_confidence or 0):
+                answer = top[0]
+        yield paths[index], top, answer, reason
 
 
 class Text:
@@ -82,14 +123,24 @@ class Text:
 
     Args:
         out: Text file.
+        answers: Bool, whether an answer may be another one than the most probable class.
     """
 
-    def __init__(self, out):
+    def __init__(self, out, answers):
         self.out = out
+        self.answers = answers
 
-    def write(self, path, top):
-        """Writes the classes of a photograph, a list of dicts, the most probable first."""
+    def write(self, path, top, answer):
+        """Writes what a photograph shows.
+
+        Args:
+            path: Str.
+            top: List of dicts, the most probable classes, the most probable first.
+            answer: Dict, the first of these, or `None` for none of these.
+        """
         shown = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in top)
+        if answer is None:
+            shown = f"none of these ({shown})"
         print(one_line(f"{path}: {shown}"), file=self.out, flush=True)
 
     def write_error(self, path, reason):
@@ -97,43 +148,33 @@ class Text:
 
 
 class Json(Text):
-    """A JSON object a line, with the most probable class and, in `top`, all that were asked for."""
+    """A JSON object a line, with the answer and, in `top`, all classes that were asked for."""
 
-    def write(self, path, top):
-        self._line({"path": path, **top[0], "top": top})
+    def write(self, path, top, answer):
+        answer = answer or {"class": None, "label": None, "probability": top[0]["probability"]}
+        self._line({"path": path, **answer, "top": top})
 
     def write_error(self, path, reason):
         self._line({"path": path, "error": reason})
 
     def _line(self, entry):
-        # JSON escapes the end of a line, but not what Unicode takes for one, too.
-        text = json.dumps(entry, ensure_ascii=False)
-        text = re.sub("[\x7f-\x9f\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", text)
-        print(text, file=self.out, flush=True)
+        print(json_line(entry), file=self.out, flush=True)
 
 
 class Csv(Text):
-    """A table with a row for each class of a photograph, `rank` from 1."""
+    """A table with a row for each class of a photograph, `rank` from 1.
 
-    def __init__(self, out):
-        super().__init__(out)
+    Where there are answers, a last column has that of the photograph: empty for none of these.
+    """
+
+    def __init__(self, out, answers):
+        super().__init__(out, answers)
         self.rows = csv.writer(out, lineterminator="\n")
-        self.rows.writerow(["path", "rank", "class", "label", "probability"])
+        more = ["answer"] if answers else []
+        self.rows.writerow(["path", "rank", "class", "label", "probability", *more])
 
-    def write(self, path, top):
+    def write(self, path, top, answer):
+        more = [answer["class"] if answer else ""] if self.answers else []
         for rank, each in enumerate(top, start=1):
-            self.rows.writerow([path, rank, *each.values()])
+            self.rows.writerow([path, rank, *each.values(), *more])
         self.out.flush()
-
-
-@contextlib.contextmanager
-def _output(path):
-    """Standard output, or a file that is there when it is whole."""
-    if path is None:
-        yield sys.stdout
-        return
-    with (
-        whole_file(path) as partial,
-        open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
-        yield file

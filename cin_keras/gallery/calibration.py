@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from cin_keras.checks import check_number
+from cin_keras.evaluation.text import plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +43,9 @@ class GalleryCalibration:
 
     def __str__(self):
         unknown = (
-            f"the {self.unknown} photographs, each without its own class in the gallery"
+            f"{plural(self.unknown, 'photograph')}, each without its own class in the gallery"
             if self.pretended
-            else f"{self.unknown} photographs of other classes"
+            else f"{plural(self.unknown, 'photograph')} of other classes"
         )
         return (
             f"Below a similarity of {self.threshold:.3f} a photograph is of none of these. Of "

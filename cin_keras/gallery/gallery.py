@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from cin_keras.checks import check_choice, check_int, check_list, check_number, short
 from cin_keras.data import Samples
 from cin_keras.data.decoding import UnreadableImage
+from cin_keras.data.listings import first_few
 from cin_keras.data.predicting import predict_each
 from cin_keras.data.samples import check_samples, fingerprint
 from cin_keras.evaluation.calibration import fit_temperature
@@ -101,6 +102,10 @@ class Gallery:
             `calibrate`, or set by hand.
         temperature: Float, how sharp the probabilities are; of `calibrate`.
         model_hash: Str, which names the model, or `None` without one.
+        model_path: Str, where the model lies, as seen from the gallery's file, or `None`; noted
+            down for the command line.
+        skipped: Dict, path → why, of the photographs that the last `add` left out because they
+            cannot be decoded.
 
     Example:
 
@@ -121,6 +126,7 @@ class Gallery:
         self.image_size = self._embedder and self._embedder.image_size
         self._by, self._k = check_choice("by", by, WAYS), check_int("k", k, least=1)
         self._threshold, self.temperature = None, TEMPERATURE
+        self.model_path, self.skipped = None, {}
         self._class_names, self._paths = [], []
         self.labels = np.empty(0, "int32")
         self.embeddings = np.empty((0, self._embedder.width if model is not None else 0), "float32")
@@ -215,7 +221,7 @@ class Gallery:
         Args:
             samples: `Samples`, as a loader lists them.
             on_error: `"raise"` or `"skip"`: what to do about a photograph that cannot be decoded.
-                Those left out are named by a warning. Defaults to `"raise"`.
+                Of those left out a warning tells, and `skipped`. Defaults to `"raise"`.
             resume_file: Path of a file that grows by every batch, so that whoever is broken off
                 goes on by the same call: as large as the embeddings are in memory. Delete it
                 once the gallery is saved. Defaults to `None`, no file.
@@ -235,6 +241,7 @@ class Gallery:
         check_samples(samples)
         check_choice("on_error", on_error, ("raise", "skip"))
         embedder = self._check_model("add")
+        self.skipped = {}
         if embedder.current_fingerprint() != self.model_hash:
             raise ValueError(
                 "The model has changed since this gallery was made, and its embeddings with it: "
@@ -248,10 +255,11 @@ class Gallery:
         embeddings, reasons = self._embed_samples(samples, resume_file, progress, on_error)
         if reasons:
             read = [i for i in range(len(samples)) if i not in reasons]
-            lines = [f"{samples.paths[i]!r} ({reason})" for i, reason in reasons.items()]
+            self.skipped = {samples.paths[i]: reason for i, reason in reasons.items()}
+            lines = [f"{path!r} ({reason})" for path, reason in self.skipped.items()]
             warnings.warn(
                 f"Left out {len(lines)} of {len(samples)} photographs that cannot be decoded: "
-                f"{'; '.join(lines)}",
+                f"{first_few(lines)}. All are in `skipped`.",
                 stacklevel=2,
             )
             if not read:
@@ -515,6 +523,7 @@ class Gallery:
         """
         about = {
             "model_hash": self.model_hash,
+            "model_path": self.model_path,
             "image_size": self.image_size,
             "by": self.by,
             "k": self.k,
@@ -548,6 +557,7 @@ class Gallery:
             gallery.threshold = about["threshold"]
             gallery.temperature = check_number("temperature", about["temperature"], above=0)
             gallery.model_hash, size = about["model_hash"], about["image_size"]
+            gallery.model_path = about["model_path"]
             gallery.image_size = None if size is None else tuple(size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is damaged: write it again.") from error
@@ -628,7 +638,7 @@ class Gallery:
                     f", {len(other)} of them under another class, such as {other[0]!r} (remove it "
                     "first to change its class)"
                 )
-            warnings.warn(f"{text}: {', '.join(map(repr, again[:3]))}", stacklevel=3)
+            warnings.warn(f"{text}: {first_few([repr(path) for path in again])}", stacklevel=3)
         return new
 
     def _embed_samples(self, samples, resume_file, progress, on_error):

@@ -9,7 +9,7 @@ import cin_keras
 from cin_keras.cli import main, parser
 from cin_keras.data import decoding
 
-COMMANDS = ["train", "predict", "evaluate", "explain", "export", "info"]
+COMMANDS = ["train", "predict", "evaluate", "index", "search", "explain", "export", "info"]
 
 
 def test_help_comes_before_keras(tmp_path):
@@ -57,6 +57,10 @@ def test_the_version(capsys):
         (
             ["explain", "m.keras", "a.jpg", "--channel", "-1"],
             "argument --channel: must be a whole number of at least 0: '-1'",
+        ),
+        (
+            ["predict", "m.keras", "a.jpg", "--min-confidence", "90"],
+            "argument --min-confidence: must be a number from 0 to 1: '90'",
         ),
     ],
 )

@@ -1,0 +1,70 @@
+"""A gallery file as the commands use it, with the model that it belongs to."""
+
+import os
+
+from cin_keras.cli.classifier import reason_as_typed
+from cin_keras.data.predicting import predict_each
+from cin_keras.gallery import Gallery
+from cin_keras.models import load_model
+
+
+def open_gallery(path, model=None):
+    """Loads a gallery with its model.
+
+    Args:
+        path: Str, the gallery's file.
+        model: Str, the model's file, or `None` for where it was when the gallery was made, as
+            seen from the gallery's folder. Defaults to `None`.
+
+    Returns:
+        `cin_keras.Gallery`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `Gallery.load` and `cin_keras.load_model`; if the model is
+            not there any more.
+    """
+    if model is None:
+        noted = Gallery.load(path).model_path
+        model = noted and os.path.normpath(os.path.join(os.path.dirname(path) or ".", noted))
+        if model is None or not os.path.exists(model):
+            where = f"is not at {model!r}" if model else "is not noted down in it"
+            raise FileNotFoundError(
+                f"The model that {path!r} was made with {where}: give it with --model."
+            )
+    return Gallery.load(path, load_model(model, compile=False))
+
+
+def path_of_model(model, gallery):
+    """How a gallery notes down its model: as seen from the gallery's folder, in `/`.
+
+    Args:
+        model: Str, the model's file.
+        gallery: Str, the gallery's file.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> path_of_model("runs/cars/model.keras", "runs/gallery.npz")
+    'cars/model.keras'
+    """
+    return os.path.relpath(model, os.path.dirname(gallery) or ".").replace(os.sep, "/")
+
+
+def embed_each(gallery, samples, batch_size, max_pixels):
+    """Embeddings of photographs, or why there is none.
+
+    Args:
+        gallery: `Gallery` with a model.
+        samples: `Samples`.
+        batch_size: Int ≥ 1.
+        max_pixels: Int ≥ 1; larger photographs count as ones that cannot be decoded.
+
+    Yields:
+        `(index, embedding, reason)`, as `predict_each`.
+    """
+    for index, row, reason in predict_each(
+        gallery.embed, samples, gallery.image_size, batch_size, max_pixels
+    ):
+        yield index, row, None if reason is None else reason_as_typed(reason)

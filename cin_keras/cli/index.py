@@ -1,0 +1,130 @@
+"""`cin-keras index MODEL DATA`: a gallery of known photographs, to search and to classify by."""
+
+import dataclasses
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+from cin_keras.cli.classifier import reason_as_typed
+from cin_keras.cli.files import list_photographs
+from cin_keras.cli.galleries import path_of_model
+from cin_keras.cli.messages import report_unreadable, say
+from cin_keras.data import Samples, find_data_set, find_layout
+from cin_keras.data.find import official_splits
+from cin_keras.gallery import Gallery
+from cin_keras.models import load_model
+from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.folder import table_options
+from cin_keras.training.streams import one_line
+
+
+def run(args):
+    """Makes a gallery, or adds to one, and writes it.
+
+    Args:
+        args: What the parser returned.
+
+    Returns:
+        Int, the exit status: 1 if a photograph could not be read.
+    """
+    part = f"{args.output}.part"
+    with mistakes_in_one_sentence():
+        check_output(args.output, args.add)
+        samples = find_photographs(args, args.data_dir, args.split, args.class_name)
+        print(one_line(f"{args.data_dir}: {samples}"))
+        validation = None
+        if args.calibrate is not None:
+            validation = find_photographs(args, args.calibrate, args.calibrate_split)
+        model = load_model(args.model, compile=False)
+        if args.add:
+            gallery = Gallery.load(args.output, model, args.batch_size)
+            if args.by is not None and args.by != gallery.by:
+                gallery.by = args.by
+        else:
+            by = args.by or "means"
+            gallery = Gallery(model, by=by, image_size=args.image_size, batch_size=args.batch_size)
+        if args.image_size not in (None, *gallery.image_size):
+            raise ValueError(
+                f"`image_size` must be that of the gallery, {gallery.image_size}, or be left out. "
+                f"Received: image_size={args.image_size}"
+            )
+        gallery.model_path = path_of_model(args.model, args.output)
+        with warnings.catch_warnings():
+            # Each is reported by a line of its own.
+            warnings.filterwarnings("ignore", "Left out .* cannot be decoded")
+            try:
+                gallery.add(samples, on_error="skip", resume_file=part, progress=args.progress)
+            except KeyboardInterrupt:
+                say(f"\nWhat is done so far is in {part!r}: the same command goes on.")
+                raise
+        for path, reason in gallery.skipped.items():
+            report_unreadable(path, reason_as_typed(reason))
+        bad = len(gallery.skipped)
+        if not len(gallery):
+            say("None of the photographs could be read: there is nothing to write.")
+            return 1
+        found = None
+        if validation is not None:
+            found = gallery.calibrate(validation, args.false_alarm_rate)
+        gallery.save(args.output)
+    pathlib.Path(part).unlink(missing_ok=True)
+    print(one_line(f"{args.output}: {gallery!r}"))
+    if found is not None:
+        print(found)
+    if bad:
+        say(f"{bad} of {len(samples)} photographs could not be read.")
+    return 1 if bad else 0
+
+
+def check_output(output, add):
+    """Raises ValueError or FileNotFoundError unless a gallery can be written, or added to, there.
+
+    Args:
+        output: Str, its file.
+        add: Bool, whether it is to be added to.
+    """
+    if not output.endswith(".npz"):
+        raise ValueError(f"--output must end in .npz. Received: --output {output}")
+    if add and not os.path.exists(output):
+        raise FileNotFoundError(
+            f"There is no gallery {output!r} to add to: leave --add out to make it."
+        )
+    if not add and os.path.exists(output):
+        raise ValueError(
+            f"{output!r} is there already: --add adds to it; or give another --output, or delete it."
+        )
+    folder = os.path.dirname(output) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"There is no folder {folder!r} for --output {output}.")
+
+
+def find_photographs(args, data_dir, split=None, class_name=None):
+    """The photographs of a data set, all of its parts unless one is asked for.
+
+    Args:
+        args: What the parser returned.
+        data_dir: Str, a folder or a table; with `class_name` also a photograph.
+        split: Str, or `None` for all. Defaults to `None`.
+        class_name: Str, the class of all of them, whatever their folders are called, or `None`.
+            Defaults to `None`.
+
+    Returns:
+        `Samples`.
+
+    Raises:
+        FileNotFoundError, ValueError: As the loaders.
+    """
+    if class_name is not None:
+        paths, problems = list_photographs([data_dir])
+        if problems:
+            raise ValueError("; ".join(f"{path!r}: {reason}" for path, reason in problems))
+        samples = Samples(paths, np.zeros(len(paths), int), [class_name])
+    else:
+        layout, options = find_layout(data_dir), table_options(args)
+        names = official_splits(layout, data_dir, options)
+        splits = [split] if split is not None else list(names.values())
+        first, *others = (find_data_set(data_dir, name, **options) for name in splits)
+        samples = first.join(*others)
+    return dataclasses.replace(samples, max_pixels=args.max_pixels)

@@ -1,0 +1,114 @@
+"""`cin-keras search GALLERY PATH...`: the known photographs that are most like these."""
+
+import csv
+
+import numpy as np
+
+from cin_keras.cli.files import list_photographs
+from cin_keras.cli.galleries import embed_each, open_gallery
+from cin_keras.cli.messages import report_unreadable, say
+from cin_keras.cli.output import bar_beside, json_line, open_output
+from cin_keras.data import Samples
+from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.streams import one_line
+
+
+def run(args):
+    """Writes what is most like each photograph; says which cannot be read, and goes on.
+
+    Args:
+        args: What the parser returned.
+
+    Returns:
+        Int, the exit status: 1 if a photograph or a folder could not be read.
+    """
+    with mistakes_in_one_sentence():
+        paths, problems = list_photographs(args.paths)
+        gallery = open_gallery(args.gallery, args.model)
+        if not len(gallery):
+            raise ValueError(f"The gallery {args.gallery!r} is empty.")
+    for path, reason in problems:
+        report_unreadable(path, reason)
+    bad = len(problems)
+    if args.top > len(gallery):
+        say(f"--top {args.top} is more than the gallery has: {len(gallery)} photographs.")
+    k = min(args.top, len(gallery))
+    with open_output(args.output) as out:
+        form = Json(out) if args.json else Csv(out) if args.csv else Text(out)
+        with bar_beside(out, len(paths), args.progress) as bar:
+            samples = Samples(paths, np.zeros(len(paths), int), ["unknown"]) if paths else None
+            each = embed_each(gallery, samples, args.batch_size, args.max_pixels) if paths else ()
+            for index, embedding, reason in each:
+                if reason is None:
+                    form.write(paths[index], neighbours(gallery, embedding, k))
+                else:
+                    bad += 1
+                    report_unreadable(paths[index], reason)
+                    form.write_error(paths[index], reason)
+                bar.update()
+    if bad > 1:
+        say(f"{bad} could not be read.")
+    return 1 if bad else 0
+
+
+def neighbours(gallery, embedding, k):
+    """The nearest photographs, the nearest first: a list of dicts.
+
+    Args:
+        gallery: `Gallery`.
+        embedding: Array `(width,)`.
+        k: Int, how many.
+    """
+    found = gallery.search(embedding[None], k)
+    return [
+        {"path": path, "class": name, "similarity": round(float(similarity), 6)}
+        for path, name, similarity in zip(
+            found.paths[0].tolist(), found.classes[0].tolist(), found.similarities[0]
+        )
+    ]
+
+
+class Text:
+    """The path of a photograph, and beneath a line a neighbour: `0.953  class  path`.
+
+    Args:
+        out: Text file.
+    """
+
+    def __init__(self, out):
+        self.out = out
+
+    def write(self, path, found):
+        """Writes the neighbours of a photograph, as `neighbours` returns them."""
+        print(one_line(path), file=self.out)
+        for each in found:
+            line = f"{each['similarity']:7.3f}  {each['class']}  {each['path']}"
+            print(one_line(line), file=self.out)
+        self.out.flush()
+
+    def write_error(self, path, reason):
+        """Writes nothing: what cannot be read is reported on standard error."""
+
+
+class Json(Text):
+    """A JSON object a line: `{path, neighbours}`, or `{path, error}`."""
+
+    def write(self, path, found):
+        print(json_line({"path": path, "neighbours": found}), file=self.out, flush=True)
+
+    def write_error(self, path, reason):
+        print(json_line({"path": path, "error": reason}), file=self.out, flush=True)
+
+
+class Csv(Text):
+    """A table with a row for each neighbour of a photograph, `rank` from 1."""
+
+    def __init__(self, out):
+        super().__init__(out)
+        self.rows = csv.writer(out, lineterminator="\n")
+        self.rows.writerow(["path", "rank", "neighbour", "class", "similarity"])
+
+    def write(self, path, found):
+        for rank, each in enumerate(found, start=1):
+            self.rows.writerow([path, rank, *each.values()])
+        self.out.flush()
