@@ -46,6 +46,19 @@ def variable_index(optimizer, variable):
     return optimizer._get_variable_index(variable)
 
 
+def is_writing_hdf5():
+    """Whether a configuration is asked for by Keras' writer of whole models in HDF5.
+
+    (`keras.saving.save_model` calls it without `model.save`.)
+
+    Returns:
+        Bool.
+    """
+    from keras.src.backend.common import global_state
+
+    return bool(global_state.get_global_attribute("use_legacy_config"))
+
+
 def put_back_jax_state(model, state):
     """Gives a model the variables back that Keras' JAX trainer took out of it for an epoch.
 

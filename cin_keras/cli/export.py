@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+from cin_keras.cli.classifier import check_not_too_small
 from cin_keras.cli.info import megabytes
 from cin_keras.files import whole_file, whole_folder
 from cin_keras.models import load_model
@@ -42,6 +43,9 @@ def run(args):
         if path.exists():
             raise ValueError(f"{args.path} is there already: remove it, or give another name.")
         model = load_model(args.model, compile=False)
+        if args.image_size is not None:
+            model.image_size = args.image_size
+            check_not_too_small(model, args.image_size)
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) if suffix else whole_folder(path) as partial:
         try:

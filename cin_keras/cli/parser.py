@@ -293,6 +293,7 @@ def _add_export(commands):
         choices=EXPORT_FORMATS,
         help="(by PATH: onnx for .onnx, litert for .tflite, savedmodel without an ending)",
     )
+    _add_image_size(parser)
     parser.add_argument(
         "--max-pixels",
         metavar="N",
@@ -412,14 +413,18 @@ def _add_reading(parser, image_size=True):
     _add_sizes(parser, image_size)
 
 
+def _add_image_size(parser):
+    parser.add_argument(
+        "--image-size",
+        metavar="N",
+        type=positive(int),
+        help="pixels, for a network of any size (what the model file says)",
+    )
+
+
 def _add_sizes(parser, image_size=True):
     if image_size:
-        parser.add_argument(
-            "--image-size",
-            metavar="N",
-            type=positive(int),
-            help="pixels, for a network of any size (what the model file says)",
-        )
+        _add_image_size(parser)
     parser.add_argument(
         "--max-pixels",
         metavar="N",

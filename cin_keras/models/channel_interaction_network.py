@@ -19,6 +19,7 @@ from keras import ops
 
 from cin_keras.checks import check_bool, check_int, check_number, short
 from cin_keras.distribution.devices import check_current, current_replicas
+from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
@@ -46,6 +47,7 @@ from cin_keras.models.save import (
     check_weights_file,
     quantize_layers,
     quantized_layers,
+    refuse_hdf5,
     warn_of_unused_weights,
 )
 from cin_keras.optimizers import LayerwiseSGD
@@ -642,6 +644,8 @@ class CIN(keras.Model):
         export_inference(self, filepath, format=format, verbose=verbose, **kwargs)
 
     def get_config(self):
+        if is_writing_hdf5():
+            refuse_hdf5("keras.saving.save_model with the name of an HDF5 file")
         backbone = self.backbone_name or keras.saving.serialize_keras_object(self.backbone)
         second = self.second_backbone_name
         if second is None and self.second_backbone is not None:

@@ -29,11 +29,7 @@ def check_saveable(model, filepath):
     ```
     """
     if pathlib.Path(filepath).suffix.lower() in LEGACY:
-        raise ValueError(
-            "A CIN is not saved as HDF5, which would leave out ψ and the embedding: save it as "
-            "'.keras', or its weights alone by model.save_weights('model.weights.h5'). "
-            f"Received: filepath={str(filepath)!r}"
-        )
+        refuse_hdf5(f"filepath={str(filepath)!r}")
     size = len(json.dumps(keras.saving.serialize_keras_object(model)))
     if size > MAX_CONFIG:
         raise ValueError(
@@ -41,6 +37,19 @@ def check_saveable(model, filepath):
             "not be loaded again: shorten `class_names`, `settings` or the backbone. "
             f"Received: {size:,} bytes"
         )
+
+
+def refuse_hdf5(received):
+    """ValueError for a whole model that is to be written as HDF5.
+
+    Args:
+        received: Str, what was asked for.
+    """
+    raise ValueError(
+        "A CIN is not saved as HDF5, which would leave out ψ and the embedding: save it as "
+        "'.keras', or its weights alone by model.save_weights('model.weights.h5'). "
+        f"Received: {received}"
+    )
 
 
 def check_weights_file(model, filepath):

@@ -175,7 +175,10 @@ class RunFolder:
         if self.devices.is_chief:
             if self.resumes:
                 epoch = self._state.restore(model)
-                print(f"Going on after epoch {epoch} of {self.asked.get('epochs', 'more')}.")
+                if epoch:
+                    print(f"Going on after epoch {epoch} of {self.asked.get('epochs', 'more')}.")
+                else:
+                    print("The earlier run finished no epoch: going on from its beginning.")
             else:
                 if self.resume:
                     print(f"No run to go on with in {self.path}: starting one.")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import cin_keras
 from cin_keras.cli import main
 from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
 
@@ -75,3 +76,19 @@ def test_mistakes(models, tmp_path, capsys):
         assert main(["export", model, str(tmp_path / "new")]) == 2
         assert "error: Keras cannot write a SavedModel" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
+def test_the_size_of_a_network_that_takes_any(tmp_path, capsys):
+    path, served = str(tmp_path / "any.keras"), tmp_path / "served"
+    network = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 3)]
+    )
+    cin_keras.CIN(3, network, None, (None, None, 3)).save(path)
+    assert main(["export", path, str(served), "--image-size", "4"]) == 2
+    assert "--image-size must be at least 5" in capsys.readouterr().err
+    assert main(["export", path, str(served), "--image-size", "9"]) == 0
+    card = json.loads((served / "assets.extra" / "model_card.json").read_text())
+    assert card["image_size"] == [9, 9]
+    photograph = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    assert main(["predict", str(served), photograph]) == 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import cin_keras
-from cin_keras.models import load
+from cin_keras.models import channel_interaction_network, load
 from tests.models.networks import pair_batch, tiny_cin
 
 pytestmark = pytest.mark.every_backend
@@ -62,6 +62,9 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
     for name in ("model.h5", "model.hdf5", "model.H5"):
         with pytest.raises(ValueError, match="not saved as HDF5.*ψ.*'.keras'.*model.weights.h5"):
             model.save(tmp_path / name)
+    with pytest.raises(ValueError, match="not saved as HDF5.*ψ.*keras.saving.save_model"):
+        keras.saving.save_model(model, tmp_path / "model.h5")
+    (tmp_path / "model.h5").unlink()  # which Keras has opened before it asks
     with pytest.raises(ValueError, match=r"after model.quantize\('int8'\) alone.*'int4'"):
         quantize(tiny_cin(), "int4").save(tmp_path / "model.keras")
     monkeypatch.setattr("cin_keras.models.save.MAX_CONFIG", 1000)
@@ -70,9 +73,10 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir()) and load.MAX_CONFIG == 2**23
 
 
-def test_weights_without_the_contrast_are_refused(tmp_path):
+def test_weights_without_the_contrast_are_refused(tmp_path, monkeypatch):
     """A file of old has the layers from images to scores alone, and Keras does not say so."""
     plain = tiny_cin(contrast=None, randomize=False)
+    monkeypatch.setattr(channel_interaction_network, "is_writing_hdf5", lambda: False)
     keras.saving.save_model(plain, tmp_path / "plain.h5")
     with pytest.raises(ValueError, match="neither ψ nor the embedding: give a '.keras'.*plain.h5"):
         tiny_cin().load_weights(tmp_path / "plain.h5")
