@@ -15,6 +15,7 @@ SAMPLERS = ["equal classes", "long tail", "long tail, by class"]
 SAMPLER_COLUMNS = ["build, s", "pairs/s", "pairs/s through tf.data", "bytes/image, held", "at most"]
 FEEDING = [
     "bare loop: decode and resize",
+    "tf.data: decode_jpeg, antialiased",
     "image_dataset",
     "pair_dataset",
     "pair_dataset, cache in memory",

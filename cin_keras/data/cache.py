@@ -1,9 +1,9 @@
-"""Decoded images in memory or in a file, for data sets small enough: each is decoded only once.
+"""Resized images in memory or in a file: each is decoded only once.
 
-What is kept is the whole decoded photograph, before it is cropped: width × height × 3 bytes, so
-that every crop has the same pixels as without a cache, at every size of the network. A file that
-cannot be decoded, or on disk one of more pixels than the samples' limit, is not kept; whoever reads
-it meets the same error as without a cache.
+What is kept is the image at 8/7 of the network's size, of which every crop is a part: at 448 pixels
+512 × 512 × 3 bytes, 786 kB, whatever the photograph's own size. Crops are taken from it at whole
+pixels. A file that cannot be decoded is not kept; whoever reads it meets the same error as without
+a cache.
 """
 
 import dataclasses
@@ -11,71 +11,84 @@ import hashlib
 import os
 import pathlib
 import pickle
+import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL
-from PIL import Image
 
+from cin_keras.checks import check_size
+from cin_keras.data.cropping import resize, resized_size, size_that_will_do
 from cin_keras.data.samples import check_samples
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
 
-FORMAT = 1  # of the file and of the rules by which images are decoded
+FORMAT = 2  # of the file and of the rules by which images are decoded and resized
 IMAGES_AT_A_TIME = 64  # decoded and not yet written
 # What a sample is called and whose class it is says nothing about its pixels.
 NOT_PIXELS = ("paths", "encoded", "labels", "class_names", "parts", "max_pixels")
 
 
-def with_cache(samples, cache):
-    """Samples that are decoded only once.
+def with_cache(samples, cache, image_size=448, max_pixels=None):
+    """Samples that are decoded only once, for one size of the network.
+
+    How much room it takes is said, and there must be as much, before it begins.
 
     Args:
         samples: `Samples`.
         cache: `None`, no cache; `"memory"`, each image is kept from its first use on; or the path
-            of a folder on disk. There, one file holds all images of these samples. It is written
-            now if it is not there yet, with a progress bar, whole or not at all, and anew if an
-            image file has another size or time of change than when the cache was written. Other
-            samples have another file, so data sets can share a folder. Nobody deletes the files
-            but you.
+            of a folder on disk. There, one file holds all images of these samples at this size. It
+            is written now if it is not there yet, with a progress bar, whole or not at all, and
+            anew if an image file has another size or time of change than when the cache was
+            written. Other samples have another file, so data sets can share a folder. Nobody
+            deletes the files but you.
+        image_size: Int or `(height, width)`, in pixels, what the network sees. Defaults to 448.
+        max_pixels: As for `cin_keras.data.image_dataset`. Defaults to `None`.
 
     Returns:
-        An object that reads like `samples`, with the same `labels` and `paths`.
+        `samples` without a cache; else an object with the same `labels`, `paths` and so on, whose
+        `read(index)` returns a uint8 array `(8/7 height, 8/7 width, 3)`.
 
     Raises:
-        ValueError: If `cache` is something else, or `samples` are none.
-        OSError: If the folder cannot be written.
+        ValueError: If `cache` or `image_size` is something else, or `samples` are none.
+        MemoryError: If the images do not fit into the memory that is free.
+        OSError: If the folder cannot be written, or has no room for them.
 
     Example:
 
     >>> samples = cin_keras.data.drawn_cars(images_per_class=1, image_size=64)
-    >>> cached = with_cache(samples, "memory")
+    >>> cached = with_cache(samples, "memory", image_size=56)
+    Keeping 12 images of 64×64 pixels in memory takes 147 kB.
     >>> first, again = cached.read(3), cached.read(3)  # decodes, and takes what was kept
-    >>> np.array_equal(first, again) and np.array_equal(again, samples.read(3))
-    True
+    >>> first.shape, np.array_equal(first, again)
+    ((64, 64, 3), True)
     """
     check_samples(samples)
+    size = check_size("image_size", image_size)
     if cache is None:
         return samples
     if cache == "memory":
-        return MemoryCache(samples)
+        return MemoryCache(samples, size)
     if isinstance(cache, (str, os.PathLike)) and str(cache):
-        return DiskCache(samples, cache)
+        return DiskCache(samples, cache, size, max_pixels)
     raise ValueError(
         f"`cache` must be None, 'memory' or the path of a folder. Received: cache={cache!r}"
     )
 
 
-class MemoryCache:
-    """Samples whose decoded images stay in memory from their first use on.
+class _Cache:
+    """What both kinds share: samples, and a row of pixels an image where there is one.
 
     Args:
         samples: `Samples`.
+        size: `(height, width)` that the network sees.
     """
 
-    def __init__(self, samples):
+    def __init__(self, samples, size):
         self._samples = samples
-        self._images = [None] * len(samples)
+        self._size = size
+        self._shape = (len(samples), *resized_size(*size), 3)
 
     def __len__(self):
         return len(self._samples)
@@ -83,61 +96,132 @@ class MemoryCache:
     def __getattr__(self, name):
         return getattr(self._samples, name)
 
-    def read(self, index, max_pixels=None):
-        """As `Samples.read`."""
-        max_pixels = self._samples.max_pixels if max_pixels is None else max_pixels
-        pixels = self._images[index]
-        if pixels is None or pixels[..., 0].size > max_pixels:
-            pixels = np.asarray(self._samples.read(index, max_pixels=max_pixels))
-            self._images[index] = pixels
-        return Image.fromarray(pixels)
+    def _decode(self, index, **limits):
+        at_least = size_that_will_do(*self._size)
+        return resize(self._samples.read(index, **{"at_least": at_least, **limits}), *self._size)
+
+    def _say_what_it_takes(self, where):
+        count, height, width, _ = self._shape
+        takes = in_bytes(np.prod(self._shape, dtype=np.int64))
+        print(f"Keeping {count} images of {width}×{height} pixels in {where} takes {takes}.")
 
 
-class DiskCache:
-    """Samples whose decoded images are in one file in a folder; see `with_cache`.
+class MemoryCache(_Cache):
+    """Samples whose resized images stay in memory from their first use on; see `with_cache`."""
+
+    def __init__(self, samples, size):
+        super().__init__(samples, size)
+        self._say_what_it_takes("memory")
+        needed, free = int(np.prod(self._shape, dtype=np.int64)), free_memory()
+        if needed > free:
+            raise MemoryError(
+                f"The cache needs {in_bytes(needed)} of memory, and {in_bytes(free)} are free: "
+                "give a folder on disk, a smaller `image_size`, or cache=None. Received: "
+                "cache='memory'"
+            )
+        self._pixels = np.empty(self._shape, np.uint8)  # the system's only when it is filled
+        self._of_limit = np.zeros(len(samples), np.int64)  # 0: not there
+        self._lock = threading.Lock()
+
+    def read(self, index, max_pixels=None, at_least=None):
+        """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
+        limit = self._samples.max_pixels if max_pixels is None else max_pixels
+        # What a smaller limit has let pass is in order under a larger one.
+        if not 0 < self._of_limit[index] <= limit:
+            pixels = self._decode(index, max_pixels=limit)
+            with self._lock:
+                self._pixels[index] = pixels
+                self._of_limit[index] = limit
+        return self._pixels[index]
+
+
+class DiskCache(_Cache):
+    """Samples whose resized images are in one file in a folder; see `with_cache`.
 
     The file begins with a line that says of what it is the cache, then an array in NumPy's format,
-    a row an image: offset in the file, height, width (zeros where there is no image); then the
-    pixels, image after image.
+    whether there is an image, a bool each; then the pixels, image after image.
 
     Args:
         samples: `Samples`.
         folder: Str or path; made if it is not there.
-
-    Raises:
-        OSError: If the folder cannot be written.
+        size: `(height, width)` that the network sees.
+        max_pixels: Int, or `None` for the limit of the samples.
     """
 
-    def __init__(self, samples, folder):
-        self._samples = samples
-        self.path, title = _identify(samples, folder)
-        index = _read_index(self.path, title, len(samples))
-        if index is None:
-            _write(samples, self.path, title)
-            index = _read_index(self.path, title, len(samples))
-        self._index = index
-        self._bytes = np.memmap(self.path, np.uint8, "r")
+    def __init__(self, samples, folder, size, max_pixels=None):
+        super().__init__(samples, size)
+        limit = samples.max_pixels if max_pixels is None else max_pixels
+        self.path, title = _identify(samples, folder, self._shape, limit)
+        self._there = self._read_index(title)
+        if self._there is None:
+            self._write(title, limit)
+            self._there = self._read_index(title)
+        begin = self.path.stat().st_size - int(np.prod(self._shape, dtype=np.int64))
+        self._pixels = np.memmap(self.path, np.uint8, "r", begin, self._shape)
 
-    def __len__(self):
-        return len(self._samples)
+    def read(self, index, max_pixels=None, at_least=None):
+        """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
+        if self._there[index]:
+            return self._pixels[index]
+        return self._decode(index, max_pixels=max_pixels)
 
-    def __getattr__(self, name):
-        return getattr(self._samples, name)
+    def _read_index(self, title):
+        """Which images are there, or `None` if the file is missing, of another state, or cut."""
+        try:
+            with open(self.path, "rb") as file:
+                if file.readline(len(title)) != title:
+                    return None
+                there = np.lib.format.read_array(file, allow_pickle=False)
+                pixels = os.fstat(file.fileno()).st_size - file.tell()
+        except (OSError, ValueError):
+            return None
+        whole = pixels == np.prod(self._shape, dtype=np.int64)
+        return there if whole and there.shape == self._shape[:1] and there.dtype == bool else None
 
-    def read(self, index, max_pixels=None):
-        """As `Samples.read`."""
-        max_pixels = self._samples.max_pixels if max_pixels is None else max_pixels
-        offset, height, width = self._index[index]
-        if height == 0 or height * width > max_pixels:
-            return self._samples.read(index, max_pixels=max_pixels)
-        pixels = self._bytes[offset : offset + height * width * 3]
-        return Image.fromarray(pixels.reshape(height, width, 3))
+    def _write(self, title, limit):
+        """Decodes all images and writes the cache, whole or not at all."""
+        folder, needed = self.path.parent, int(np.prod(self._shape, dtype=np.int64))
+        self._say_what_it_takes(self.path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            if needed > free:
+                raise OSError(f"it needs {in_bytes(needed)}, and {in_bytes(free)} are free")
+            with whole_file(self.path) as partial, open(partial, "wb") as file:
+                self._write_images(file, title, limit)
+        except OSError as error:
+            raise OSError(
+                f"The cache cannot be written ({error}): make room, or choose another folder. "
+                f"Received: cache={str(folder)!r}"
+            ) from error
+
+    def _write_images(self, file, title, limit):
+        def decode(i):
+            try:
+                return self._decode(i, max_pixels=limit)
+            except ValueError:  # Whoever needs this image reads it again, and sees the error.
+                return None
+
+        count, missing = len(self), np.zeros(self._shape[1:], np.uint8)
+        there = np.zeros(count, bool)
+        file.write(title)
+        np.save(file, there)
+        with ThreadPoolExecutor() as pool, progress_bar(count, "image") as bar:
+            for begin in range(0, count, IMAGES_AT_A_TIME):
+                block = range(begin, min(begin + IMAGES_AT_A_TIME, count))
+                for i, pixels in zip(block, pool.map(decode, block), strict=True):
+                    there[i] = pixels is not None
+                    file.write(missing if pixels is None else np.ascontiguousarray(pixels))
+                    bar.update()
+        # Now that it is known; as long as the empty one.
+        file.seek(len(title))
+        np.save(file, there)
 
 
-def _identify(samples, folder):
+def _identify(samples, folder, shape, limit):
     """The path of the cache of these samples, and the line with which it must begin."""
-    which = hashlib.blake2b(digest_size=16)
-    state = hashlib.blake2b(f"{FORMAT} {PIL.__version__}".encode(), digest_size=16)
+    which = hashlib.blake2b(repr(shape).encode(), digest_size=16)
+    state = hashlib.blake2b(f"{FORMAT} {PIL.__version__} {limit}".encode(), digest_size=16)
     for field in dataclasses.fields(samples):
         if field.name not in NOT_PIXELS:
             which.update(pickle.dumps((field.name, getattr(samples, field.name))))
@@ -156,52 +240,22 @@ def _identify(samples, folder):
     return pathlib.Path(folder) / f"{which.hexdigest()}.images", title
 
 
-def _read_index(path, title, count):
-    """The index of a cache, or `None` if it is missing, of another state, or not whole."""
+def free_memory():
+    """Bytes (int) that the system can still give away; all it has where it does not say."""
     try:
-        with open(path, "rb") as file:
-            if file.readline(len(title)) != title:
-                return None
-            index = np.lib.format.read_array(file, allow_pickle=False)
-            begin, size = file.tell(), os.fstat(file.fileno()).st_size
-    except (OSError, ValueError):
-        return None
-    if index.shape != (count, 3) or index.dtype != np.int64:
-        return None
-    return index if begin + int(np.prod(index[:, 1:], axis=1).sum()) * 3 == size else None
+        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _write(samples, path, title):
-    """Decodes all images and writes the cache, whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial, open(partial, "wb") as file:
-            _write_images(samples, file, title, path)
-    except OSError as error:
-        raise OSError(
-            f"The cache cannot be written ({error}). It takes width × height × 3 bytes an image: "
-            f"make room, or choose another folder. Received: cache={str(path.parent)!r}"
-        ) from error
+def in_bytes(count):
+    """A number of bytes for people to read.
 
-
-def _write_images(samples, file, title, path):
-    def decode(i):
-        try:
-            return np.asarray(samples.read(i))
-        except ValueError:  # Whoever needs this image reads it again, and sees the error.
-            return np.empty((0, 0, 3), np.uint8)
-
-    print(f"Decoding {len(samples)} images into {path}")
-    index = np.zeros((len(samples), 3), np.int64)
-    file.write(title)
-    np.save(file, index)
-    with ThreadPoolExecutor() as pool, progress_bar(len(samples), "image") as bar:
-        for begin in range(0, len(samples), IMAGES_AT_A_TIME):
-            block = range(begin, min(begin + IMAGES_AT_A_TIME, len(samples)))
-            for i, image in zip(block, pool.map(decode, block), strict=True):
-                index[i] = file.tell(), *image.shape[:2]
-                file.write(image)
-                bar.update()
-    # Now that it is known; as long as the empty one.
-    file.seek(len(title))
-    np.save(file, index)
+    >>> in_bytes(147_456), in_bytes(36_000_000_000)
+    ('147 kB', '36 GB')
+    """
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1000:.3g} kB"

@@ -67,8 +67,9 @@ def pair_dataset(
             `"raise"`.
         max_pixels: Int ≥ 1; larger images count as ones that cannot be decoded; or `None` for the
             limit of the samples. Defaults to `None`.
-        cache: `None`, `"memory"`, or a folder on disk, to decode every image only once; see
-            `cin_keras.data.with_cache`. The pixels are the same. Defaults to `None`.
+        cache: `None`, `"memory"`, or a folder on disk, to decode every image only once and keep
+            it at 8/7 of `image_size`, from which crops are taken at whole pixels; see
+            `cin_keras.data.with_cache`. Defaults to `None`.
         shard: `None`, or `(index, count)`, the part of one of `count` hosts, `index` from 0:
             every `count`-th batch of the epoch, with the same crops. All have equally many
             batches; the last ones that do not go round (fewer than `count`) are dropped.

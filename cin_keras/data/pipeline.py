@@ -5,7 +5,7 @@ import numpy as np
 
 from cin_keras.checks import check_choice, check_int, check_size
 from cin_keras.data.cache import with_cache
-from cin_keras.data.cropping import crop
+from cin_keras.data.cropping import crop, crop_resized, size_that_will_do
 from cin_keras.data.rand_augment import rand_augment
 from cin_keras.data.skipping import Reader
 
@@ -167,8 +167,9 @@ def read_in_batches(
 
     height, width = check_size("image_size", image_size)
     check_choice("augment", augment, (None, "crop", "randaugment"))
-    reader = Reader(with_cache(samples, cache), on_error, max_pixels, stand_ins)
-    load = _loader(reader, height, width, augment, seed)
+    source = with_cache(samples, cache, (height, width), max_pixels)
+    reader = Reader(source, on_error, max_pixels, stand_ins, size_that_will_do(height, width))
+    load = _loader(reader, crop if cache is None else crop_resized, height, width, augment, seed)
     together = min(batch_size, IMAGES_PER_CALL)
     images = places_in_order(epochs, together).map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if reader.shortens:
@@ -186,7 +187,7 @@ def read_in_batches(
     return batches
 
 
-def _loader(reader, height, width, augment, seed):
+def _loader(reader, crop, height, width, augment, seed):
     """A function for a graph of `tf.data`: places, int64 `(images, 3)`, to images and labels."""
     import tensorflow as tf
 

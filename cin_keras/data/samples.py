@@ -355,13 +355,16 @@ class Samples:
             ordered, np.searchsorted(self.labels[ordered], np.arange(1, self.num_classes))
         )
 
-    def read(self, index, max_pixels=None):
+    def read(self, index, max_pixels=None, at_least=None):
         """Decodes one sample, by the rules of `cin_keras.data.decode`.
 
         Args:
             index: Int, which sample.
             max_pixels: Int ≥ 1; an image of more pixels is refused; or `None` for the limit of these
                 samples. Defaults to `None`.
+            at_least: `(height, width)`, in pixels, that will do: a larger JPEG may come in a half,
+                a quarter or an eighth of its size, unless it is cut; or `None` for all pixels.
+                Defaults to `None`.
 
         Returns:
             A `PIL.Image.Image` in mode RGB, upright as its EXIF orientation says, transparent
@@ -373,7 +376,10 @@ class Samples:
         """
         source = self.paths[index] if self.encoded is None else self.encoded[index]
         max_pixels = self.max_pixels if max_pixels is None else max_pixels
-        return self._cut(decode(source, name=self.paths[index], max_pixels=max_pixels), index)
+        if self.crops is not None or self.bottom_strips is not None:
+            at_least = None  # they are cut in whole pixels
+        image = decode(source, name=self.paths[index], max_pixels=max_pixels, at_least=at_least)
+        return self._cut(image, index)
 
     def encoded_bytes(self, index):
         """The file of one sample (int), or what is in memory in its place, as bytes.

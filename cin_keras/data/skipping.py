@@ -24,6 +24,7 @@ class Reader:
         replacements: With `"skip"`, a function from epoch, position and index to the indices
             that may stand in for that image, the best first; or `None` to leave it out. Defaults
             to `None`.
+        at_least: As for `Samples.read`. Defaults to `None`.
 
     Attributes:
         skipped: `SkippedImages`.
@@ -33,13 +34,16 @@ class Reader:
         ValueError: If `on_error` is neither, or `max_pixels` is no positive int.
     """
 
-    def __init__(self, samples, on_error="raise", max_pixels=None, replacements=None):
+    def __init__(
+        self, samples, on_error="raise", max_pixels=None, replacements=None, at_least=None
+    ):
         self.samples = samples
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
         if max_pixels is not None:
             max_pixels = check_int("max_pixels", max_pixels, least=1)
         self.max_pixels = max_pixels
         self.replacements = replacements
+        self.at_least = at_least
         self.skipped = SkippedImages(samples)
         self.shortens = on_error == "skip" and replacements is None
 
@@ -47,14 +51,14 @@ class Reader:
         """The image at a place of an epoch.
 
         Returns:
-            `(image, index)`: a `PIL.Image.Image` and the number of the sample it shows, which
+            `(image, index)`: what `samples.read` returns and the number of the sample it shows, which
             may be another's; or `None` where the image is left out.
 
         Raises:
             ValueError: For a bad image with `"raise"`; with `"skip"`, if none is good.
         """
         if self.on_error == "raise":
-            return self.samples.read(index, max_pixels=self.max_pixels), index
+            return self._read(index), index
         others = self.replacements(epoch, position, index) if self.replacements else ()
         for candidate in itertools.chain([index], others):
             image = self._try(candidate)
@@ -74,12 +78,15 @@ class Reader:
         others = self.replacements(epoch, position, index) if self.replacements else ()
         return next((other for other in others if other not in self.skipped), None)
 
+    def _read(self, index):
+        return self.samples.read(index, max_pixels=self.max_pixels, at_least=self.at_least)
+
     def _try(self, index):
         """The image, or `None` if it is bad; a bad one is never read again."""
         if index in self.skipped:
             return None
         try:
-            return self.samples.read(index, max_pixels=self.max_pixels)
+            return self._read(index)
         except UnreadableImage as error:
             self.skipped.add(index, error.reason)
             return None

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
+from cin_keras.data.cropping import resized_size
 from cin_keras.data.pipeline import EpochCounter, places_in_order
 from cin_keras.measuring.memory import bytes_of_python
 from cin_keras.measuring.rounds import seconds
@@ -98,6 +99,40 @@ def decode_and_resize(paths, image_size, threads):
 
     with ThreadPoolExecutor(threads) as pool:
         read_all(pool.map(read, paths))
+
+
+def with_tf_data(samples, image_size, batch_size, seed=0):
+    """The pipeline of TensorFlow's own operations that does what `image_dataset` does.
+
+    Args:
+        samples: `Samples` of JPEG files.
+        image_size: Int, pixels of a side.
+        batch_size: Int ≥ 1.
+        seed: Int, of order, crops and flips. Defaults to 0.
+
+    Returns:
+        `tf.data.Dataset` of uint8 images `(batch, image_size, image_size, 3)` and labels: decoded,
+        resized to 8/7 of the size with antialiasing, cropped and flipped at random.
+    """
+    import tensorflow as tf
+
+    sizes = resized_size(image_size, image_size)
+
+    def load(path, label, seeds):
+        pixels = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        pixels = tf.image.resize(pixels, sizes, antialias=True)
+        size = (image_size, image_size, 3)
+        pixels = tf.image.stateless_random_crop(pixels, size, seeds)
+        pixels = tf.image.stateless_random_flip_left_right(pixels, seeds)
+        return tf.cast(tf.round(pixels), "uint8"), label
+
+    count = len(samples)
+    seeds = tf.data.Dataset.random(seed).batch(2, drop_remainder=True)
+    files = tf.data.Dataset.from_tensor_slices((list(samples.paths), samples.labels))
+    images = tf.data.Dataset.zip(files.shuffle(count, seed), seeds).map(
+        lambda file, seeds: load(*file, seeds), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def time_sampler(make, pairs_per_batch, epoch):
@@ -231,6 +266,9 @@ def reading_variants(samples, image_size, pairs_per_batch, threads, folder, seed
 
     return {
         BARE: variant(lambda: decode_and_resize(samples.paths, image_size, threads)),
+        "tf.data: decode_jpeg, antialiased": variant(
+            functools.partial(read_all, with_tf_data(samples, image_size, batch, seed))
+        ),
         "image_dataset": pipeline(image_dataset, batch_size=batch, shuffle=True),
         "pair_dataset": in_pairs(),
         "pair_dataset, cache in memory": in_pairs("memory"),

@@ -216,9 +216,10 @@ def test_the_limit_of_pixels(models, photographs, here, monkeypatch, capsys):
     monkeypatch.setattr(
         Samples,
         "read",
-        lambda self, index, max_pixels=1: (asked.append(max_pixels), read(self, index, max_pixels))[
-            1
-        ],
+        lambda self, index, max_pixels=1, **size: (
+            asked.append(max_pixels),
+            read(self, index, max_pixels, **size),
+        )[1],
     )
     assert evaluate(models, *command, "99") == 0
     assert set(asked) == {99}

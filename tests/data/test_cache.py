@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from cin_keras.data import Samples, image_dataset, pair_dataset, with_cache
+from cin_keras.data import cache as caching
 from tests.data.small_sets import encode
 
 
@@ -42,8 +43,15 @@ def reads(monkeypatch):
     return numbers
 
 
-def pixels(samples):
-    return [np.asarray(samples.read(i)) for i in range(len(samples))]
+def pixels(samples, size=16):
+    """As a cache of images for a network of 14 pixels should have them: all of 16 × 16."""
+    images = [samples.read(i) for i in range(len(samples))]
+    return [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+
+
+def cached_pixels(samples, cache, image_size=14):
+    cached = with_cache(samples, cache, image_size)
+    return [cached.read(i) for i in range(len(samples))]
 
 
 def assert_same(received, expected):
@@ -60,29 +68,52 @@ def cache(request, tmp_path):
 # === What comes out ===
 
 
-def test_cached_images_have_the_same_pixels(samples, cache):
-    cached = with_cache(samples, cache)
+def test_cached_images_are_the_resized_ones(samples, cache, capsys):
+    cached = with_cache(samples, cache, 14)
+    where = "memory" if cache == "memory" else str(cached.path)
+    assert capsys.readouterr().out == (
+        f"Keeping 8 images of 16×16 pixels in {where} takes 6.14 kB.\n"
+    )
     for _ in range(2):
-        assert_same(pixels(cached), pixels(samples))
-    assert cached.read(0).mode == "RGB"
+        assert_same([cached.read(i) for i in range(8)], pixels(samples))
     assert len(cached) == 8
     assert cached.paths == samples.paths
     np.testing.assert_array_equal(cached.labels, samples.labels)
+    oblong = with_cache(samples, cache, (14, 28)).read(1)
+    assert oblong.shape == (16, 32, 3)
 
 
-def test_the_pipelines_give_the_same_crops(samples, cache, reads):
-    def passes(**kwargs):
-        pairs = pair_dataset(samples, 14, 2, **kwargs)
-        images = image_dataset(samples, 14, 3, shuffle=True, augment="crop", **kwargs)
-        batches = [batch for _ in range(3) for data in (pairs, images) for batch in data]
-        return [np.asarray(a) for (a, *_), _ in batches] + [np.asarray(y[0]) for _, y in batches]
+def test_a_crop_is_a_window_of_the_resized_image(samples, cache, reads):
+    """Or of its mirror image; each is decoded once, by all pipelines where they share a file."""
+    images = image_dataset(samples, 14, 4, augment="crop", cache=cache)
+    pairs = pair_dataset(samples, 14, 2, cache=cache)
+    seen = [np.asarray(image) for _ in range(3) for batch, _ in images for image in batch]
+    for (a, b), (labels, _) in pairs:
+        assert a.shape == b.shape == (2, 14, 14, 3) and labels.shape == (2,)
+    assert sorted(reads) == sorted(list(range(8)) * (2 if cache == "memory" else 1))
+    found = set()
+    for position, crop in enumerate(seen):
+        whole = pixels(samples)[position % 8]
+        windows = [
+            (top, left, mirrored)
+            for mirrored in (False, True)
+            for top in range(3)
+            for left in range(3)
+            if np.array_equal(crop[:, ::-1] if mirrored else crop, whole[top:, left:][:14, :14])
+        ]
+        assert len(windows) == 1
+        found |= set(windows)
+    assert {top for top, _, _ in found} == {left for _, left, _ in found} == {0, 1, 2}
+    assert {mirrored for *_, mirrored in found} == {False, True}
 
-    expected = passes()
-    reads.clear()
-    assert_same(passes(cache=cache), expected)
-    # Each pipeline's own memory; the pipelines share the file.
-    times = 2 if cache == "memory" else 1
-    assert sorted(reads) == sorted(list(range(8)) * times)
+
+def test_the_centre_is_that_without_a_cache(samples, cache):
+    plain, cached = (
+        np.concatenate([np.asarray(images) for images, _ in image_dataset(samples, 14, **options)])
+        for options in ({}, {"cache": cache})
+    )
+    assert plain.std() > 30
+    assert np.abs(plain.astype(int) - cached).max() <= 1
 
 
 def test_encoded_samples_are_told_apart_by_their_bytes(tmp_path, reads):
@@ -91,10 +122,11 @@ def test_encoded_samples_are_told_apart_by_their_bytes(tmp_path, reads):
         return Samples(["a.png", "b.png"], [0, 0], ["cat"], encoded=encoded)
 
     for seeds in ((0, 1), (0, 2)):
-        cached = with_cache(samples_of(*seeds), tmp_path)
-        assert_same(pixels(cached), [noise(seed) for seed in seeds])
+        found = cached_pixels(samples_of(*seeds), tmp_path, 7)
+        resized = [Image.fromarray(noise(s)).resize((8, 8), Image.BILINEAR) for s in seeds]
+        assert_same(found, list(map(np.asarray, resized)))
     assert reads == [0, 1, 0, 1]
-    with_cache(samples_of(0, 1), tmp_path)
+    with_cache(samples_of(0, 1), tmp_path, 7)
     assert reads == [0, 1, 0, 1]
 
 
@@ -102,18 +134,24 @@ def test_a_bad_file_gives_the_error_that_it_gives_without_a_cache(samples, cache
     broken = samples.paths[2]
     with open(broken, "r+b") as file:
         file.truncate(40)
-    cached = with_cache(samples, cache)
+    cached = with_cache(samples, cache, 14)
     with pytest.raises(ValueError, match="Cannot decode .*2.png"):
         cached.read(2)
-    assert_same([np.asarray(cached.read(5))], [noise(5, width=25)])
+    assert_same([cached.read(5)], pixels(samples.subset([5])))
 
 
 def test_a_limit_of_pixels_counts_for_cached_images(samples, cache):
-    cached = with_cache(samples, cache)
-    assert cached.read(5).size == (25, 16)
-    assert cached.read(5, max_pixels=400).size == (25, 16)
-    with pytest.raises(ValueError, match="5.png.*25×16 pixels are more than max_pixels=399"):
-        cached.read(5, max_pixels=399)
+    for limit in (None, 400, 399, None):
+        images = image_dataset(samples.subset([5]), 14, cache=cache, max_pixels=limit)
+        if limit != 399:
+            assert len(list(images)) == 1
+            continue
+        with pytest.raises(Exception, match="5.png.*25×16 pixels are more than max_pixels=399"):
+            list(images)
+    in_memory = with_cache(samples, "memory", 14)
+    assert in_memory.read(5).shape == in_memory.read(5, max_pixels=400).shape
+    with pytest.raises(ValueError, match="more than max_pixels=399"):
+        in_memory.read(5, max_pixels=399)
 
 
 def test_bad_files_are_left_out_as_without_a_cache(samples, cache):
@@ -133,25 +171,23 @@ def test_bad_files_are_left_out_as_without_a_cache(samples, cache):
 
 def test_the_file_serves_another_time_until_an_image_changes(samples, tmp_path, reads):
     folder = tmp_path / "some" / "cache"
-    with_cache(samples, folder)
+    with_cache(samples, folder, 14)
     (file,) = folder.iterdir()
     assert sorted(reads) == list(range(8))
     first = file.read_bytes()
-    assert len(first) == pytest.approx(sum(x.size for x in pixels(samples)), abs=600)
+    assert len(first) == pytest.approx(8 * 16 * 16 * 3, abs=600)
 
     reads.clear()
     relabelled = Samples(samples.paths, [1, 0] * 4, ["one", "two"])
-    assert_same(
-        pixels(with_cache(relabelled, folder)),
-        [noise(i, 20 + i) for i in range(3)] + pixels(samples)[3:],
-    )
-    assert sorted(reads) == list(range(8)), "only those of the comparison"
+    found = cached_pixels(relabelled, folder)
+    assert not reads
+    assert_same(found, pixels(samples))
 
     status = os.stat(samples.paths[7])
     with open(samples.paths[7], "wb") as changed:
         changed.write(encode(noise(70)))
     os.utime(samples.paths[7], ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
-    assert_same([np.asarray(with_cache(samples, folder).read(7))], [noise(70)])
+    assert_same(cached_pixels(samples, folder), pixels(samples))
     assert list(folder.iterdir()) == [file], "in the place of the old one"
 
 
@@ -161,23 +197,24 @@ def test_a_changed_file_may_be_as_large_as_before(tmp_path):
     for i, path in enumerate(paths):
         Image.fromarray(noise(i, 20)).save(path)
     samples, before = Samples(paths, [0, 1], ["a", "b"]), os.stat(paths[1])
-    with_cache(samples, tmp_path / "cache")
+    with_cache(samples, tmp_path / "cache", 14)
     Image.fromarray(noise(5, 20)).save(paths[1])
     os.utime(paths[1], ns=(before.st_atime_ns, before.st_mtime_ns + 1000))
     assert os.stat(paths[1]).st_size == before.st_size
-    assert_same(pixels(with_cache(samples, tmp_path / "cache")), [noise(0, 20), noise(5, 20)])
+    assert_same(cached_pixels(samples, tmp_path / "cache"), pixels(samples))
 
 
 def test_other_samples_have_another_file(samples, tmp_path):
     for part in (samples, samples.subset([1, 2]), samples.subset([2, 1])):
-        assert_same(pixels(with_cache(part, tmp_path / "cache")), pixels(part))
-    assert len(list((tmp_path / "cache").iterdir())) == 3
+        assert_same(cached_pixels(part, tmp_path / "cache"), pixels(part))
+    assert_same(cached_pixels(samples, tmp_path / "cache", 21), pixels(samples, 24))
+    assert len(list((tmp_path / "cache").iterdir())) == 4
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "foreign", "pickle"])
 def test_a_damaged_file_is_written_anew(samples, tmp_path, damage):
     folder = tmp_path / "cache"
-    with_cache(samples, folder)
+    with_cache(samples, folder, 14)
     (file,) = folder.iterdir()
     whole = file.read_bytes()
     title = whole[: whole.index(b"\n") + 1]
@@ -191,7 +228,7 @@ def test_a_damaged_file_is_written_anew(samples, tmp_path, damage):
             "pickle": title + objects.read_bytes(),
         }[damage]
     )
-    assert_same(pixels(with_cache(samples, folder)), pixels(samples))
+    assert_same(cached_pixels(samples, folder), pixels(samples))
     assert file.read_bytes() == whole
 
 
@@ -200,17 +237,17 @@ def test_a_file_is_written_whole_or_not_at_all(samples, tmp_path, monkeypatch, s
     folder = tmp_path / "cache"
     read = Samples.read
 
-    def breaks_off(self, index):
+    def breaks_off(self, index, **limits):
         if index == 6:
             raise stop
-        return read(self, index)
+        return read(self, index, **limits)
 
     with monkeypatch.context() as patch:
         patch.setattr(Samples, "read", breaks_off)
         with pytest.raises(stop):
-            with_cache(samples, folder)
+            with_cache(samples, folder, 14)
     assert list(folder.iterdir()) == []
-    assert_same(pixels(with_cache(samples, folder)), pixels(samples))
+    assert_same(cached_pixels(samples, folder), pixels(samples))
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(samples, tmp_path, monkeypatch):
@@ -219,14 +256,31 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(samples, tmp_path, monke
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left.*make room.*cache=.*cache"):
-        with_cache(samples, tmp_path / "cache")
+        with_cache(samples, tmp_path / "cache", 14)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made(samples, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cache cannot be written .*choose another folder.*file"):
-        with_cache(samples, tmp_path / "file")
+        with_cache(samples, tmp_path / "file", 14)
+
+
+def test_what_does_not_fit_is_refused_before_it_begins(samples, tmp_path, monkeypatch, reads):
+    usage = type("Usage", (), {"free": 6143})
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match="needs 6.14 kB, and 6.14 kB are free.*another folder"):
+        with_cache(samples, tmp_path / "cache", 14)
+    monkeypatch.setattr(caching, "free_memory", lambda: 6143)
+    with pytest.raises(MemoryError, match="needs 6.14 kB of memory.*give a folder.*'memory'"):
+        with_cache(samples, "memory", 14)
+    assert not reads and not list((tmp_path / "cache").iterdir())
+    usage.free = 6144
+    with_cache(samples, tmp_path / "cache", 14)
+
+
+def test_the_memory_that_is_free():
+    assert 10**7 < caching.free_memory() < 10**14
 
 
 @pytest.mark.parametrize("cache", [True, 3, ""])
