@@ -1,3 +1,4 @@
+import collections
 import fcntl
 import os
 import shutil
@@ -38,10 +39,28 @@ def made_once(tmp_path_factory):
     return made
 
 
+CASES_ON_JAX = 2
+
+
 def pytest_collection_modifyitems(config, items):
-    """On TensorFlow every test runs, on the other backends those whose code reaches Keras'."""
-    if keras.backend.backend() == "tensorflow":
-        return
-    others = [item for item in items if not item.get_closest_marker("every_backend")]
-    config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item.get_closest_marker("every_backend")]
+    """On TensorFlow every test runs, on the other backends those whose code reaches Keras'.
+
+    JAX compiles every shape of a test's cases anew: it gets the first two of them, unless the
+    marker says `all_cases=True`, as where each case is a thing of its own.
+    """
+    backend, cases = keras.backend.backend(), collections.Counter()
+
+    def is_wanted(item):
+        if backend == "tensorflow":
+            return True
+        marker = item.get_closest_marker("every_backend")
+        if marker is None:
+            return False
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        few = backend == "jax" and not marker.kwargs.get("all_cases")
+        return not few or cases[test] <= CASES_ON_JAX
+
+    wanted = [is_wanted(item) for item in items]
+    config.hook.pytest_deselected(items=[i for i, kept in zip(items, wanted) if not kept])
+    items[:] = [item for item, kept in zip(items, wanted) if kept]

@@ -18,7 +18,7 @@ MODULES = sorted(
 )
 
 
-@pytest.mark.every_backend
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     module = importlib.import_module(name)

@@ -13,7 +13,7 @@ from cin_keras.layers import (
     SelfChannelInteraction,
 )
 
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(all_cases=True)
 POLICIES = ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16"]
 if keras.backend.backend() != "jax":  # which has no float64 unless told
     POLICIES.append("float64")

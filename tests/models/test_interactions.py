@@ -22,7 +22,7 @@ ROWS = [
     {"interaction": "phi", "contrast": "embedding", "descriptor": "flatten"},
     {"interaction": "phi", "contrast": "embedding", "pooled": False},
 ]
-ROWS = [pytest.param(row, marks=pytest.mark.every_backend) for row in ROWS]
+ROWS = [pytest.param(row, marks=pytest.mark.every_backend(all_cases=True)) for row in ROWS]
 # Without contrast, a test of its own trains them on every backend.
 ROWS += [{"interaction": name, "contrast": None} for name in INTERACTIONS]
 
