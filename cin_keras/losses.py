@@ -1,4 +1,4 @@
-"""Losses of the Channel Interaction Network.
+"""Losses of the Channel Interaction Network and of the systems it is compared with.
 
 Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization", AAAI 2020,
 section 3.3: the total loss is `L_soft + α L_cont`.
@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_bool, check_number
+from cin_keras.layers.numerics import unit_length
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -73,6 +74,93 @@ class ContrastiveLoss(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
+
+
+@keras.saving.register_keras_serializable(package="cin_keras")
+class MultiAttentionMultiClassLoss(keras.losses.Loss):
+    """MAMC: features of one attention and class closer than any that differ in either.
+
+    Every feature of the batch is an anchor `f`, of length 1 after division by its own. The others
+    are of the same attention and the same class (`sasc`), the same attention and a different class
+    (`sadc`), a different attention and the same class (`dasc`) or of neither (`dadc`). For
+    `(P, N)` of `(sasc, sadc ∪ dasc ∪ dadc)`, `(sadc, dadc)` and `(dasc, dadc)` the anchor costs
+    the sum over `f₊ ∈ P` of `log(1 + Σ_{f₋ ∈ N} exp(f · f₋ − f · f₊))`; the loss is the mean over
+    anchors. Sun et al., ECCV 2018 (arXiv:1806.05372), equations 4 to 8, which add half of it to
+    the cross-entropy. An anchor without any positive costs nothing.
+
+    Args:
+        reduction: As for every Keras loss. Defaults to `"sum_over_batch_size"`, the mean over
+            images.
+        name: Str. Defaults to `"multi_attention_multi_class_loss"`.
+        dtype: As for `ContrastiveLoss`. Defaults to `None`.
+
+    Call arguments:
+        y_true: Class numbers, `(batch,)` or `(batch, 1)`, or one-hot, `(batch, classes)`; the
+            batch must hold several images of a class for `sasc` to have a say.
+        y_pred: `(batch, attentions, features)`, such as
+            `cin_keras.layers.OneSqueezeMultiExcitation` returns.
+        sample_weight: Optional, `(batch,)`, of an image's anchors.
+
+    Raises:
+        ValueError: If the shapes are others.
+
+    Example:
+
+    >>> features = np.eye(4)[[0, 1, 2, 3]].reshape(2, 2, 4)  # nothing is alike
+    >>> loss = cin_keras.losses.MultiAttentionMultiClassLoss()
+    >>> round(float(loss(np.array([0, 1]), features)), 4)  # 2 log 2 an anchor
+    1.3863
+    """
+
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="multi_attention_multi_class_loss",
+        dtype=None,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+
+    def call(self, y_true, y_pred):
+        if len(y_pred.shape) != 3:
+            raise ValueError(
+                "`y_pred` must hold the features of every attention of an image, shape (batch, "
+                f"attentions, features). Received: y_pred.shape={tuple(y_pred.shape)}"
+            )
+        if len(y_true.shape) not in (1, 2):
+            raise ValueError(
+                "`y_true` must hold one label an image, shape (batch,), or one-hot, (batch, "
+                f"classes). Received: y_true.shape={tuple(y_true.shape)}"
+            )
+        if len(y_true.shape) == 2:
+            y_true = y_true[:, 0] if y_true.shape[1] == 1 else ops.argmax(y_true, axis=1)
+        attentions, features = y_pred.shape[1:]
+        anchors = unit_length(ops.reshape(y_pred, (-1, features)))
+        labels = ops.repeat(ops.cast(y_true, "int32"), attentions, axis=0)
+        # As many rows as images: the numbers of the attentions, and of the anchors themselves.
+        ones = ops.ones_like(labels)
+        numbers = ops.cumsum(ones) - 1
+        attention = ops.mod(numbers, attentions)
+
+        def equal(values):
+            return ops.cast(values[:, None] == values[None, :], anchors.dtype)
+
+        same_class, same_attention = equal(labels), equal(attention)
+        sasc = same_class * same_attention - equal(numbers)
+        sadc = (1.0 - same_class) * same_attention
+        dasc = same_class * (1.0 - same_attention)
+        dadc = (1.0 - same_class) * (1.0 - same_attention)
+        products = ops.matmul(anchors, ops.transpose(anchors))
+        # Products of vectors of length 1 lie in [-1, 1]: no exponential of them overflows.
+        growth = ops.exp(products)
+        costs = 0.0
+        for positives, negatives in (
+            (sasc, sadc + dasc + dadc),
+            (sadc, dadc),
+            (dasc, dadc),
+        ):
+            against = ops.sum(negatives * growth, axis=1, keepdims=True)
+            costs += ops.sum(positives * ops.log1p(against / growth), axis=1)
+        return ops.mean(ops.reshape(costs, (-1, attentions)), axis=1)
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")

@@ -127,6 +127,64 @@ def mean_and_deviation(x):
     return np.array(means + deviations)
 
 
+def compact_generalized_non_local(x, theta, phi, g, w_z, gamma, beta, epsilon=1e-5):
+    """CGNL on one map; θ, φ, g as `(channels, inner)`, W_z as `(groups, inner, outer)` of a group."""
+    height, width, channels = x.shape
+    groups, inner, outer = w_z.shape
+    positions = [x[row, column] for row in range(height) for column in range(width)]
+    z = np.zeros((len(positions), channels))
+    for group in range(groups):
+        within = slice(group * inner, (group + 1) * inner)
+        attention = 0.0
+        for position in positions:
+            for a, b in zip((position @ phi)[within], (position @ g)[within], strict=True):
+                attention += a * b
+        y = np.array(
+            [attention * (position @ theta)[within] @ w_z[group] for position in positions]
+        )
+        z[:, group * outer : (group + 1) * outer] = (y - y.mean()) / np.sqrt(y.var() + epsilon)
+    return (z * gamma + beta).reshape(x.shape) + x
+
+
+def one_squeeze_multi_excitation(x, attentions):
+    """`(attentions, units)` of one map; of each its three linear maps, `(kernel, bias)`."""
+    mean = np.zeros(x.shape[2])
+    for row, column in np.ndindex(x.shape[:2]):
+        mean += x[row, column] / (x.shape[0] * x.shape[1])
+    features = []
+    for (reduce, reduce_bias), (gate, gate_bias), (project, project_bias) in attentions:
+        gates = np.maximum(mean @ reduce + reduce_bias, 0) @ gate + gate_bias
+        gated = np.zeros_like(x)
+        for row, column in np.ndindex(x.shape[:2]):
+            gated[row, column] = x[row, column] / (1 + np.exp(-gates))
+        features.append(gated.mean(axis=(0, 1)) @ project + project_bias)
+    return np.array(features)
+
+
+def multi_attention_multi_class(labels, features):
+    """What the anchors of every image cost on average, `(batch,)`, of `(batch, attentions, n)`."""
+    anchors = [
+        (image, attention)
+        for image in range(features.shape[0])
+        for attention in range(features.shape[1])
+    ]
+    f = {a: features[a] / np.sqrt(np.sum(features[a] ** 2)) for a in anchors}
+    costs = np.zeros(features.shape[:2])
+    for anchor in anchors:
+        kinds = {(s, c): [] for s in (True, False) for c in (True, False)}
+        for other in anchors:
+            if other != anchor:
+                same_class = labels[other[0]] == labels[anchor[0]]
+                kinds[other[1] == anchor[1], same_class].append(other)
+        sasc, sadc = kinds[True, True], kinds[True, False]
+        dasc, dadc = kinds[False, True], kinds[False, False]
+        for positives, negatives in ((sasc, sadc + dasc + dadc), (sadc, dadc), (dasc, dadc)):
+            for p in positives:
+                near = f[anchor] @ f[p]
+                costs[anchor] += np.log(1 + sum(np.exp(f[anchor] @ f[n] - near) for n in negatives))
+    return costs.mean(axis=1)
+
+
 def contrastive_channel_interaction(
     x_a, x_b, kernel, bias, psi_kernel, psi_bias, scale=1.0, flatten=False
 ):

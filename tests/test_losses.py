@@ -3,7 +3,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy
+from cin_keras.losses import (
+    ContrastiveLoss,
+    MultiAttentionMultiClassLoss,
+    SoftmaxCrossentropy,
+)
 from tests import reference
 
 pytestmark = pytest.mark.every_backend
@@ -166,3 +170,40 @@ def test_crossentropy_smooths_labels():
 def test_losses_survive_serialization(loss):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert copy.get_config() == loss.get_config()
+
+
+def attended(images=5, attentions=2, units=4, seed=0):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(images, attentions, units)).astype("float32")
+    return np.array([0, 1, 0, 2, 1])[:images], features
+
+
+@pytest.mark.parametrize(("images", "attentions"), [(5, 2), (4, 3), (3, 1), (1, 2)])
+def test_every_anchor_of_mamc_agrees_with_the_loop(images, attentions):
+    labels, features = attended(images, attentions)
+    expected = reference.multi_attention_multi_class(labels, features.astype("float64"))
+    for given in (labels, labels[:, None], np.eye(3)[labels]):
+        losses = MultiAttentionMultiClassLoss(reduction=None)(given, features)
+        reference.assert_close(ops.convert_to_numpy(losses), expected)
+    mean = float(MultiAttentionMultiClassLoss()(labels, features))
+    assert mean == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_the_gradient_of_mamc_agrees_with_central_differences():
+    labels, features = attended(4)
+    found = loss_gradient(MultiAttentionMultiClassLoss(), labels, features)
+    expected = reference.gradient(
+        lambda p: reference.multi_attention_multi_class(labels, p["f"]).mean(),
+        {"f": features.astype("float64")},
+    )["f"]
+    reference.assert_close(found, expected)
+    features[0, 0] = 0
+    assert np.isfinite(loss_gradient(MultiAttentionMultiClassLoss(), labels, features)).all()
+
+
+def test_mamc_names_other_shapes():
+    labels, features = attended()
+    with pytest.raises(ValueError, match=r"attentions, features\).*\(5, 8\)"):
+        MultiAttentionMultiClassLoss()(labels, features.reshape(5, 8))
+    with pytest.raises(ValueError, match=r"one label an image.*\(5, 1, 1\)"):
+        MultiAttentionMultiClassLoss()(labels[:, None, None], features)

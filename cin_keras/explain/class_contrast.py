@@ -103,6 +103,11 @@ def class_contrast(model, images, classes=None, others=None):
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
+    if model.interaction_name == "osme":
+        raise ValueError(
+            "class_contrast_map needs a map after the interaction, and 'osme' leaves none; use "
+            "grad_cam. Received: a model with interaction='osme'"
+        )
     contrast = _bilinear_contrast if isinstance(model.interaction, BilinearPooling) else _contrast
     results, start = [], 0
     with without_gradients():

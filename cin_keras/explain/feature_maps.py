@@ -13,6 +13,7 @@ from keras import ops
 
 from cin_keras.layers import ResidualConvolution
 from cin_keras.models import CIN
+from cin_keras.models.interactions import pool_interacted
 
 
 def check_model(model):
@@ -79,7 +80,7 @@ def head(model, maps):
     z = maps[0]
     if model.interaction is not None:
         z = model.interaction(maps if len(maps) == 2 else maps[0])
-    pooled = z if len(z.shape) == 2 else model.pooling(z)
+    pooled = pool_interacted(z, model.pooling)
     kernel, bias = model.classifier.kernel, model.classifier.bias
     return ops.matmul(ops.cast(pooled, "float32"), kernel) + bias
 

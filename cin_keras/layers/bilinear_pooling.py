@@ -14,7 +14,7 @@ from cin_keras.layers.feature_map import (
     check_feature_map,
     positions_by_channels,
 )
-from cin_keras.layers.numerics import float32_matmul
+from cin_keras.layers.numerics import float32_matmul, unit_length
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -100,7 +100,7 @@ class BilinearPooling(keras.layers.Layer):
         a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
         products = float32_matmul(ops.transpose(a, (0, 2, 1)), b)
         products = ops.reshape(products, (-1, a.shape[2] * b.shape[2]))
-        return ops.cast(_normalize(_signed_root(products)), self.compute_dtype)
+        return ops.cast(unit_length(_signed_root(products)), self.compute_dtype)
 
     def _check_maps(self, shapes):
         """The shapes of the two maps, given those of one or two."""
@@ -145,10 +145,3 @@ def _signed_root(x):
     # The root has no finite gradient at zero, and where() alone would pass its NaN on.
     differs = size > 0
     return ops.sign(x) * ops.where(differs, ops.sqrt(ops.where(differs, size, 1.0)), 0.0)
-
-
-def _normalize(x):
-    """Rows of `x` divided by their lengths."""
-    # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
-    squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(squared, 1e-12))

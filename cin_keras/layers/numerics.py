@@ -1,4 +1,4 @@
-"""The two steps that need all of float32: the product that makes the logits, and their softmax."""
+"""Steps that need all of float32, or care at zero: products, their softmax, the unit length."""
 
 import keras
 from keras import ops
@@ -65,3 +65,24 @@ def softmax_rows(logits):
         largest = logits.detach().amax(dim=-1, keepdim=True)
         logits = ops.maximum(logits, largest + SMALLEST_LOGIT)
     return ops.softmax(logits, axis=-1)
+
+
+def unit_length(x):
+    """Vectors along the last axis divided by their lengths; a zero vector stays one.
+
+    Not `ops.normalize`: its gradient is NaN for a zero vector on JAX and PyTorch.
+
+    Args:
+        x: Floats of shape `(..., features)`.
+
+    Returns:
+        Tensor of the same shape and dtype.
+
+    Example:
+
+    >>> vectors = unit_length(np.array([[3.0, 4.0], [0.0, 0.0]], "float32"))
+    >>> np.round(keras.ops.convert_to_numpy(vectors), 6).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squared, 1e-12))

@@ -22,7 +22,12 @@ from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.losses import ContrastiveLoss, SoftmaxCrossentropy, is_sparse
+from cin_keras.losses import (
+    ContrastiveLoss,
+    MultiAttentionMultiClassLoss,
+    SoftmaxCrossentropy,
+    is_sparse,
+)
 from cin_keras.metrics import accuracy
 from cin_keras.models.backbones import (
     build_backbone,
@@ -32,7 +37,12 @@ from cin_keras.models.backbones import (
 )
 from cin_keras.models.checked_data import checked_evaluation, checked_fit, settle_modes
 from cin_keras.models.embedding import Embedding
-from cin_keras.models.interactions import build_interaction, check_contrast, check_interaction
+from cin_keras.models.interactions import (
+    build_interaction,
+    check_contrast,
+    check_interaction,
+    pool_interacted,
+)
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
 from cin_keras.models.logits import logits_mistake
 from cin_keras.models.pair_batch import (
@@ -111,13 +121,20 @@ class CIN(keras.Model):
         interaction: What stands between backbone and classifier. `"sci"`: the paper's self-channel
             interaction; `"pos_sci"`: the same with the sign turned; `"phi"`: `φ(X) + X`, no
             interaction but the same weights; `"non_local"`: the non-local block (Wang et al.,
-            CVPR 2018); `"squeeze_excite"`: KerasCV's `SqueezeAndExcite2D`; `"bilinear"`: bilinear
+            CVPR 2018); `"cgnl"`: its compact generalized form (Yue et al., NeurIPS 2018), after the
+            last map where the authors put it before the last block of ResNet's fourth stage, in
+            eight groups or as many as divide the channels; `"osme"`: two attentions (Sun et al.,
+            ECCV 2018) on spatial means, as every position would take 822 million weights at 448
+            pixels, of which the classifier sees the sum;
+            `"squeeze_excite"`: KerasCV's `SqueezeAndExcite2D`; `"bilinear"`: bilinear
             pooling (Lin et al., ICCV 2015) in place of the spatial mean; `None`: nothing, which is
             plain fine-tuning. Defaults to `"sci"`.
         contrast: What the contrastive loss compares. `"cci"`: embeddings of `Z'`, the paper's
             contrastive channel interaction, for `"sci"` and `"pos_sci"`; `"embedding"`: embeddings
-            of `Z` itself, the paper's SCI+Cont; `None`: no contrastive loss, and `fit` takes single
-            images as well as pairs. Defaults to `"cci"`, which is what makes it a CIN; where it was
+            of `Z` itself, the paper's SCI+Cont; `"mamc"`: the attentions of `"osme"`, by
+            `cin_keras.losses.MultiAttentionMultiClassLoss` over all images of a batch, which has no
+            margin (its authors have `alpha=0.5`); `None`: no contrastive loss, and `fit` takes
+            single images as well as pairs. Defaults to `"cci"`, which is what makes it a CIN; where it was
             measured, `None` and `"embedding"` were a point better.
         similarity: How alike two channels are, for `"sci"` and `"pos_sci"`: `"dot"` (the paper's),
             `"cosine"` or `"correlation"`; see `cin_keras.layers.SelfChannelInteraction`. Defaults
@@ -278,7 +295,7 @@ class CIN(keras.Model):
                 name="classifier",
             )
             z = features if interaction_layer is None else interaction_layer(maps)
-            z_pooled = z if len(z.shape) == 2 else pooling(z)
+            z_pooled = pool_interacted(z, pooling)
             super().__init__(images, classifier(drop(z_pooled)), name=name)
 
             # === Training only ===
@@ -292,7 +309,7 @@ class CIN(keras.Model):
                     name="contrastive_channel_interaction",
                 )
                 contrast_layer.build([features.shape, features.shape])
-            if contrast is not None:
+            if contrast in ("embedding", "cci"):
                 embedding = Embedding(embedding_dim, dtype="float32", name="embedding")
                 seen = features if contrast == "cci" else z
                 described = seen.shape[1:] if descriptor == "flatten" else z_pooled.shape[1:]
@@ -308,7 +325,9 @@ class CIN(keras.Model):
         self.classifier = classifier
         self.contrast = contrast_layer
         self.embedding = embedding
-        self.contrastive_loss = ContrastiveLoss(margin)
+        self.contrastive_loss = (
+            MultiAttentionMultiClassLoss() if contrast == "mamc" else ContrastiveLoss(margin)
+        )
         self.pair_trackers = []
         self._evaluates = False
         if contrast is not None:
@@ -408,6 +427,8 @@ class CIN(keras.Model):
         outputs = {"outputs": self.classifier(self.dropout(pooled, training=training))}
         if self.embedding is not None:
             outputs["embeddings"] = ops.stack([self._embed(z) for z in contrasted], axis=1)
+        elif self.contrast_name == "mamc":
+            outputs["embeddings"] = z
         return outputs
 
     def _interact(self, features, images, training):
@@ -419,8 +440,7 @@ class CIN(keras.Model):
         return self.interaction(features)
 
     def _pool(self, z):
-        """The spatial mean of `Z`, which the pooled form is already."""
-        return z if len(z.shape) == 2 else self.pooling(z)
+        return pool_interacted(z, self.pooling)
 
     def _embed(self, z):
         """`h(Z')`, `(pairs, embedding_dim)`, of length 1."""
@@ -435,14 +455,17 @@ class CIN(keras.Model):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         labels, weights = _interleave_targets(y, sample_weight)
         loss = super().compute_loss(x, labels, y_pred["outputs"], weights, training)
-        if self.embedding is None:
+        if self.contrast_name is None:
             return loss
         penalties = [ops.sum(penalty) for penalty in self.losses]
-        same_class = ops.equal(*(self._class_numbers(part) for part in y))
-        pair_weight = None if sample_weight is None else _mean_of_two(sample_weight)
-        contrastive_loss = self.contrastive_loss(
-            ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
-        )
+        if self.contrast_name == "mamc":
+            contrastive_loss = self.contrastive_loss(labels, y_pred["embeddings"], weights)
+        else:
+            same_class = ops.equal(*(self._class_numbers(part) for part in y))
+            pair_weight = None if sample_weight is None else _mean_of_two(sample_weight)
+            contrastive_loss = self.contrastive_loss(
+                ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
+            )
         pairs = ops.shape(x[0])[0]
         divisor = self.replicas.loss_divisor
         values = divisor * loss - sum(penalties), divisor * contrastive_loss
@@ -508,7 +531,7 @@ class CIN(keras.Model):
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         settle_modes(given.arguments.get("callbacks"))
-        with checked_fit(given.arguments, self.num_classes, self.embedding is not None):
+        with checked_fit(given.arguments, self.num_classes, self.contrast_name is not None):
             return super().fit(*given.args, **given.kwargs)
 
     def evaluate(self, *args, **kwargs):
@@ -524,7 +547,7 @@ class CIN(keras.Model):
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""
         given = inspect.signature(super().train_on_batch).bind(*args, **kwargs)
-        with checked_fit(given.arguments, self.num_classes, self.embedding is not None):
+        with checked_fit(given.arguments, self.num_classes, self.contrast_name is not None):
             return super().train_on_batch(*given.args, **given.kwargs)
 
     def test_on_batch(self, *args, **kwargs):
@@ -541,7 +564,7 @@ class CIN(keras.Model):
         Without a contrast, single images do as well.
         """
         *state, data = args
-        if self.embedding is not None or holds_pairs(data):
+        if self.contrast_name is not None or holds_pairs(data):
             data = unpack_pair_batch(data)
         with self.replicas.training_step(self, data):
             return super().train_step(*state, data)

@@ -1,7 +1,8 @@
 """`h`: what the contrastive loss compares of an image."""
 
 import keras
-from keras import ops
+
+from cin_keras.layers.numerics import unit_length
 
 
 class Embedding(keras.layers.Dense):
@@ -25,7 +26,4 @@ class Embedding(keras.layers.Dense):
         super().__init__(embedding_dim, use_bias=False, **kwargs)
 
     def call(self, inputs):
-        embedding = super().call(inputs)
-        # Not ops.normalize: its gradient is NaN for a zero vector on JAX and PyTorch.
-        squared = ops.sum(ops.square(embedding), axis=-1, keepdims=True)
-        return embedding * ops.rsqrt(ops.maximum(squared, 1e-12))
+        return unit_length(super().call(inputs))

@@ -1,17 +1,23 @@
 """What stands between backbone and classifier, by name: the rows of the paper's comparison."""
 
+import math
+
 import keras
+from keras import ops
 
 from cin_keras.checks import check_choice
 from cin_keras.layers import (
     BilinearPooling,
+    CompactGeneralizedNonLocal,
     NonLocalBlock,
+    OneSqueezeMultiExcitation,
     ResidualConvolution,
     SelfChannelInteraction,
 )
 
 INTERACTIONS = (None, "squeeze_excite", "non_local", "phi", "pos_sci", "sci", "bilinear")
-CONTRASTS = (None, "embedding", "cci")
+INTERACTIONS += ("cgnl", "osme")
+CONTRASTS = (None, "embedding", "cci", "mamc")
 # Those that have interaction weights to contrast, and rows of them to compute in blocks.
 SELF_CHANNEL = ("pos_sci", "sci")
 
@@ -43,8 +49,9 @@ def build_interaction(
         projection_dim: As for `CIN`. Defaults to `None`.
 
     Returns:
-        A layer from the map to a map, `(batch, height, width, channels)`, or a vector an image,
-        `(batch, features)`; `None` for no interaction.
+        A layer from the map to a map, `(batch, height, width, channels)`, a vector an image,
+        `(batch, features)`, or one for each of several attentions, `(batch, attentions, features)`;
+        `None` for no interaction.
     """
     pooling = "avg" if pooled else None
     if name in SELF_CHANNEL:
@@ -62,18 +69,39 @@ def build_interaction(
         return ResidualConvolution(
             pooling=pooling, kernel_initializer=phi_initializer, name="residual_convolution"
         )
+    channels = features.shape[3 if keras.config.image_data_format() == "channels_last" else 1]
     if name == "squeeze_excite":
         # Here, because it takes seconds to import.
         from keras_cv.layers import SqueezeAndExcite2D
 
-        channel_axis = 3 if keras.config.image_data_format() == "channels_last" else 1
-        channels = features.shape[channel_axis]
         return SqueezeAndExcite2D(channels, max(channels // 4, 1), name="squeeze_excite")
     if name == "non_local":
         return NonLocalBlock(name="non_local")
+    if name == "cgnl":
+        # Eight, the paper's, or what divides the channels of a narrower network.
+        groups = math.gcd(8, channels, max(channels // 2, 1))
+        return CompactGeneralizedNonLocal(groups=groups, name="compact_generalized_non_local")
+    if name == "osme":
+        return OneSqueezeMultiExcitation(name="one_squeeze_multi_excitation")
     if name == "bilinear":
         return BilinearPooling(projection_dim, name="bilinear_pooling")
     return None
+
+
+def pool_interacted(z, pooling):
+    """A vector an image of what an interaction returns.
+
+    Args:
+        z: A map `Z`; its spatial mean, which the pooled form is already; or the features of several
+            attentions, whose sum is taken.
+        pooling: The layer that takes the spatial mean of a map.
+
+    Returns:
+        Tensor `(batch, features)`.
+    """
+    if len(z.shape) == 3:
+        return ops.sum(z, axis=1)
+    return z if len(z.shape) == 2 else pooling(z)
 
 
 def check_interaction(
@@ -110,5 +138,10 @@ def check_contrast(contrast, interaction, descriptor):
             "`contrast='cci'` contrasts the interaction weights of 'sci' or 'pos_sci'; with any "
             "other interaction use contrast='embedding' or None. "
             f"Received: interaction={interaction!r}"
+        )
+    if contrast == "mamc" and interaction != "osme":
+        raise ValueError(
+            "`contrast='mamc'` compares the attentions of interaction='osme'; with any other "
+            f"interaction use contrast='embedding' or None. Received: interaction={interaction!r}"
         )
     check_choice("descriptor", descriptor, ("average", "flatten"))

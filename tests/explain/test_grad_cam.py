@@ -59,3 +59,11 @@ def test_mistakes():
         grad_cam(model, images_of(), classes=1, others=1)
     with pytest.raises(TypeError, match="cin_keras.CIN"):
         grad_cam(convolution(), images_of())
+
+
+def test_several_attentions_have_a_gradient_but_no_map():
+    model, images = explained_cin("osme"), images_of(2)
+    maps = grad_cam(model, images)
+    assert maps.shape == (2, 4, 4) and np.isfinite(maps).all()
+    with pytest.raises(ValueError, match="'osme' leaves none; use grad_cam"):
+        class_contrast(model, images)

@@ -15,6 +15,8 @@ CASES = {
     "pooled": (layers.SelfChannelInteraction, {"pooling": "avg", "block_rows": 3}, (2, 4), 2),
     "phi": (layers.ResidualConvolution, {"kernel_size": (1, 3)}, MAP, 2),
     "non-local": (layers.NonLocalBlock, {"inner_channels": 2}, MAP, 7),
+    "cgnl": (layers.CompactGeneralizedNonLocal, {"groups": 2}, MAP, 6),
+    "osme": (layers.OneSqueezeMultiExcitation, {"units": 3}, (2, 2, 3), 12),
     "bilinear": (layers.BilinearPooling, {"projection_dim": 2}, (2, 4), 2),
 }
 

@@ -21,6 +21,7 @@ ROWS = [
     {"interaction": "bilinear", "contrast": None, "projection_dim": 3},
     {"interaction": "phi", "contrast": "embedding", "descriptor": "flatten"},
     {"interaction": "phi", "contrast": "embedding", "pooled": False},
+    {"interaction": "osme", "contrast": "mamc", "alpha": 0.5},
 ]
 ROWS = [pytest.param(row, marks=pytest.mark.every_backend(all_cases=True)) for row in ROWS]
 # Without contrast, a test of its own trains them on every backend.
@@ -92,7 +93,7 @@ def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "bilinear"])
+@pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "bilinear", "cgnl"])
 def test_only_phi_has_a_rate_of_its_own(interaction):
     model = make(interaction=interaction, contrast=None)
     model.optimizer.build(model.trainable_variables)
@@ -170,6 +171,31 @@ def test_the_contrast_of_embeddings_compares_z_itself():
 
 
 @pytest.mark.every_backend
+def test_mamc_compares_the_attentions_of_all_images():
+    images, labels = pair_batch()
+    weights = (np.array([1.0, 2.0, 0.0, 3.0]), np.array([3.0, 0.0, 1.0, 1.0]))
+    model = make(interaction="osme", contrast="mamc", alpha=0.5)
+    outputs = model(images, training=False)
+    attended = ops.convert_to_numpy(outputs["embeddings"]).astype("float64")
+    assert attended.shape == (8, 2, 1024)
+    kernel, bias = model.classifier.get_weights()
+    logits = ops.convert_to_numpy(outputs["outputs"])
+    reference.assert_close(logits, attended.sum(axis=1) @ kernel + bias)
+    costs = reference.multi_attention_multi_class(np.stack(labels, axis=1).reshape(-1), attended)
+    expected = (costs * np.stack(weights, axis=1).reshape(-1)).mean()
+    history = (
+        uncompiled(model)
+        .fit(images, labels, sample_weight=weights, batch_size=4, verbose=0)
+        .history
+    )
+    assert history["contrastive_loss"][0] == pytest.approx(expected, rel=1e-4)
+    total = history["classification_loss"][0] + 0.5 * expected
+    assert history["loss"][0] == pytest.approx(total, rel=1e-4)
+    with pytest.raises(ValueError, match="fit.. of a CIN takes a pair dataset"):
+        model.fit(images[0], labels[0], verbose=0)
+
+
+@pytest.mark.every_backend
 def test_bilinear_pooling_takes_two_backbones(tmp_path):
     images, labels = pair_batch()
     first = keras.Sequential(
@@ -231,7 +257,7 @@ def test_interactions_are_served_by_tensorflow_alone(tmp_path):
     np.save(tmp_path / "images.npy", images[0])
     expected, folders = [], []
     # "pos_sci" is the layer of "sci", "phi" a part of it, and no interaction is less than any.
-    named = ("bilinear", "sci", "non_local", "squeeze_excite")
+    named = ("bilinear", "sci", "non_local", "squeeze_excite", "cgnl", "osme")
     # On JAX each takes a minute to compile, and the way there is the same.
     for interaction in named[:1] if keras.backend.backend() == "jax" else named:
         model = make(interaction=interaction, contrast=None)
@@ -249,7 +275,9 @@ def test_interactions_are_served_by_tensorflow_alone(tmp_path):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("interaction", [None, "squeeze_excite", "non_local", "phi", "bilinear"])
+@pytest.mark.parametrize(
+    "interaction", [None, "squeeze_excite", "non_local", "phi", "bilinear", "cgnl", "osme"]
+)
 def test_half_precision(interaction):
     images, labels = pair_batch()
     model = uncompiled(make(interaction=interaction, contrast="embedding", dtype="mixed_bfloat16"))
@@ -263,6 +291,7 @@ def test_half_precision(interaction):
         ({"interaction": "se"}, "interaction='se'"),
         ({"contrast": "triplet"}, "contrast='triplet'"),
         ({"interaction": "phi"}, r"contrast='cci'.*interaction='phi'"),
+        ({"contrast": "mamc"}, r"contrast='mamc'.*interaction='sci'"),
         ({"block_rows": 4, "interaction": "phi", "contrast": None}, "block_rows=4"),
         ({"projection_dim": 4}, "projection_dim=4"),
         ({"second_backbone": "mobilenet"}, "second_backbone='mobilenet'"),

@@ -24,7 +24,12 @@ from cin_keras.versions import __version__
 
 MOST_PAIRS = 8  # 16 photographs, which the model sees in one batch
 MOST_CLASSES = 20
-CONTRASTS = {"cci": "channel interaction", "embedding": "embeddings alone", None: "none"}
+CONTRASTS = {
+    "cci": "channel interaction",
+    "embedding": "embeddings alone",
+    "mamc": "attentions",
+    None: "none",
+}
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("cin_keras.evaluation", "report"),
     autoescape=True,
