@@ -9,6 +9,7 @@ import pytest
 import cin_keras
 from cin_keras import Gallery
 from cin_keras.data import Samples
+from cin_keras.gallery import index
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
 
 
@@ -416,6 +417,33 @@ def test_a_network_of_any_size(samples):
         Gallery(model)
     gallery = Gallery(model, samples, image_size=(6, 4))
     assert gallery.classify(np.tile(flat(COLOURS["rot"]), (1, 2, 1, 1))).classes == ["rot"]
+
+
+def test_an_index_finds_what_looking_at_all_finds(monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(index, "LARGE", 50)
+    stored, names = spread(20, 30, seed=0)
+    queries, _ = spread(20, 2, seed=1)
+    gallery = Gallery.from_embeddings(stored, names)
+    exact = Gallery.from_embeddings(stored, names, exact=True)
+    found, expected = gallery.search(queries, k=10), exact.search(queries, k=10)
+    assert gallery._index is not None and exact._index is None
+    same = [len(set(a) & set(b)) for a, b in zip(found.indices, expected.indices)]
+    assert sum(same) >= 0.99 * 10 * len(queries)
+    np.testing.assert_allclose(found.similarities[:, 0], expected.similarities[:, 0], atol=2e-3)
+    # More than lie in a few cells, and none that was taken out.
+    monkeypatch.setattr(index, "CELLS", 1)
+    assert sorted(gallery.search(queries[:1], k=600).indices[0]) == list(range(600))
+    gallery.remove("c0")
+    assert "c0" not in gallery.search(queries[:1], k=10).classes
+
+
+def test_without_the_library_all_are_looked_at(monkeypatch):
+    monkeypatch.setattr(index, "LARGE", 3)
+    monkeypatch.setattr(index.importlib.util, "find_spec", lambda name: None)
+    gallery = Gallery.from_embeddings(np.eye(4), list("abcd"))
+    with pytest.warns(UserWarning, match=r"cin-keras\[index\]"):
+        assert gallery.search(np.eye(4)[2:3], k=1).classes.tolist() == [["c"]]
 
 
 def test_importing_the_package_loads_no_gallery():
