@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from cin_keras.data.predicting import predict_each
-from cin_keras.evaluation import softmax
+from cin_keras.evaluation import calibrated
 from cin_keras.models import load_model
 
 LARGE = 4096  # pixels, of which every network makes something
@@ -65,7 +65,7 @@ class Classifier:
         self.class_names = tuple(names or map(str, range(count)))
 
     def probabilities(self, images):
-        """Probabilities of every class.
+        """Probabilities of every class, with the model's temperature.
 
         Args:
             images: Array of shape `(batch, height, width, 3)`, RGB from 0 to 255.
@@ -86,7 +86,8 @@ class Classifier:
 
     def _predict_with_keras(self, images):
         scores = np.asarray(self.model.predict_on_batch(images))
-        return scores if self.model.classifier_activation == "softmax" else softmax(scores)
+        are_logits = self.model.classifier_activation is None
+        return calibrated(scores, self.model.temperature, are_logits)
 
     def classify(self, samples, batch_size, max_pixels):
         """Reads photographs and classifies them, a batch at a time.

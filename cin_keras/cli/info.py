@@ -61,6 +61,7 @@ def describe(model, path):
         "parameters": inference,
         "training_parameters": _count(model.weights) - inference,
         "precision": model.dtype_policy.name,
+        "temperature": round(model.temperature, 6),
         "settings": settings,
         "versions": versions,
         "num_classes": model.num_classes,
@@ -117,6 +118,7 @@ def describe_saved_model(path):
         "format": "savedmodel",
         "megabytes": megabytes(path),
         "image_size": card["image_size"],
+        "temperature": card.get("temperature"),
         "versions": versions,
         "settings": settings,
         "num_classes": num_classes,
@@ -139,6 +141,8 @@ def as_text(found):
             f"{found['parameters']:,}, and {found['training_parameters']:,} for training only"
         )
         rows["precision"] = found["precision"]
+    if found["temperature"] is not None:
+        rows["temperature"] = f"{found['temperature']:.3g}, by which logits are divided"
     rows["settings"] = ", ".join(settings) or "none noted down"
     versions = [f"{name} {version}" for name, version in found["versions"].items()]
     rows["versions"] = ", ".join(versions) or "none noted down"

@@ -183,6 +183,52 @@ def calibrated(scores, temperature, are_logits=True):
     return softmax(scores / scores.dtype.type(temperature))
 
 
+def uncalibrated(probabilities, temperature):
+    """What probabilities were before a temperature: those of a temperature of 1.
+
+    Args:
+        probabilities: Floats of shape `(images, classes)`.
+        temperature: Float > 0, with which they were made.
+
+    Returns:
+        Array of the same shape.
+
+    Example:
+
+    >>> logits = np.array([[2.0, 0.0]])
+    >>> bool(np.allclose(uncalibrated(calibrated(logits, 3.0), 3.0), calibrated(logits, 1.0)))
+    True
+    """
+    return calibrated(np.asarray(probabilities, "float64"), 1 / temperature, are_logits=False)
+
+
+def answered(labels, probabilities, thresholds=(0.5, 0.7, 0.8, 0.9, 0.95, 0.99)):
+    """What a threshold on the confidence costs and gains: `predict --min-confidence`.
+
+    Args:
+        labels: True classes, integers from 0, shape `(images,)`.
+        probabilities: Floats of shape `(images, classes)`.
+        thresholds: Sequence of floats. Defaults to six from 0.5 to 0.99.
+
+    Returns:
+        List of dicts, one a threshold: `threshold`; `answered`, float, the share of photographs
+        whose confidence reaches it; `accuracy`, of these, or `None` if there are none.
+
+    Example:
+
+    >>> answered([0, 1], np.array([[0.9, 0.1], [0.6, 0.4]]), [0.8])
+    [{'threshold': 0.8, 'answered': 0.5, 'accuracy': 1.0}]
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == np.asarray(labels)
+    rows = []
+    for threshold in thresholds:
+        sure = confidence >= threshold
+        accuracy = float(right[sure].mean()) if sure.any() else None
+        rows.append({"threshold": threshold, "answered": float(sure.mean()), "accuracy": accuracy})
+    return rows
+
+
 def as_logits(probabilities):
     """Logarithms of probabilities, finite also where one is 0.
 

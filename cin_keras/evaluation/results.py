@@ -3,6 +3,7 @@
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation import figures
 from cin_keras.evaluation.accuracy import evaluate_predictions
+from cin_keras.evaluation.calibration import expected_calibration_error, uncalibrated
 from cin_keras.evaluation.report import write_report
 from cin_keras.files import write_json
 
@@ -32,7 +33,11 @@ def write_results(
         OSError: If a file cannot be written.
     """
     names, predicted = test.class_names, probabilities.argmax(axis=1)
-    metrics = {**evaluate_predictions(test.labels, probabilities, names), **about}
+    metrics = {
+        **evaluate_predictions(test.labels, probabilities, names),
+        "calibration": calibration_metrics(test.labels, probabilities, model),
+        **about,
+    }
     write_json(folder / "metrics.json", metrics)
     figures.confusion_matrix(test.labels, predicted, names, folder / "confusion_matrix.png")
     figures.worst_mistakes(
@@ -54,3 +59,24 @@ def write_results(
         **known,
     )
     return metrics
+
+
+def calibration_metrics(labels, probabilities, model):
+    """How well probabilities mean what they say, with the model's temperature and without.
+
+    Args:
+        labels: Integers `(images,)`.
+        probabilities: Floats in [0, 1] `(images, classes)`, with the temperature.
+        model: `CIN`, or another Keras model, which has no temperature.
+
+    Returns:
+        Dict of floats: `temperature`; `ece`, the expected calibration error; `ece_before`, that
+        of a temperature of 1.
+    """
+    temperature = getattr(model, "temperature", 1.0)
+    before = uncalibrated(probabilities, temperature)
+    return {
+        "temperature": temperature,
+        "ece": expected_calibration_error(labels, probabilities),
+        "ece_before": expected_calibration_error(labels, before),
+    }

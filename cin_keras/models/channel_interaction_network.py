@@ -156,6 +156,10 @@ class CIN(keras.Model):
             `None`, the input's size if it is fixed.
         settings: Dict of what JSON can hold, how the model was trained, or `None` for `{}`.
             Defaults to `None`.
+        temperature: Float > 0, by which logits are divided where probabilities are made of them:
+            by the command line, the report and what `export` writes. `predict` gives what it
+            always gives. A run fits it on the validation photographs; see
+            `cin_keras.evaluation.fit_temperature`. Defaults to 1.0, no change.
         dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
             float32. Defaults to `None`, the global policy.
 
@@ -178,10 +182,11 @@ class CIN(keras.Model):
         interaction: The layer between backbone and classifier, such as a
             `cin_keras.layers.SelfChannelInteraction`, or `None`.
         contrast: The `ContrastiveChannelInteraction`, in training only, or `None`.
-        class_names: List of str, or `None`. This and the next two can be set at any time and
+        class_names: List of str, or `None`. This and the next three can be set at any time and
             travel inside the `.keras` file and what `export` writes.
         image_size: `(height, width)`, or `None` if the network takes any size and nobody said.
         settings: Dict.
+        temperature: Float.
         data_format: `"channels_last"` or `"channels_first"`.
         layers: List of all layers: those of the graph from images to scores, and before the last of
             them, the classifier, those of training alone, ψ with its contrast and the embedding.
@@ -230,6 +235,7 @@ class CIN(keras.Model):
         class_names=None,
         image_size=None,
         settings=None,
+        temperature=1.0,
         dtype=None,
     ):
         num_classes = check_int("num_classes", num_classes, least=2)
@@ -250,6 +256,7 @@ class CIN(keras.Model):
         data_format = keras.config.image_data_format()
         choose_image_size(image_size, _height_and_width(input_shape, data_format))
         check_settings(settings)
+        check_number("temperature", temperature, above=0)
         check_interaction(
             interaction,
             block_rows,
@@ -401,6 +408,14 @@ class CIN(keras.Model):
     @settings.setter
     def settings(self, settings):
         self._settings = check_settings(settings)
+
+    @property
+    def temperature(self):
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature):
+        self._temperature = check_number("temperature", temperature, above=0)
 
     # === Forward ===
 
@@ -619,7 +634,7 @@ class CIN(keras.Model):
 
         A SavedModel has two signatures that return the same: `class_names`, the name of the most
         likely class, strings `(batch,)` (its number, if the model has no names); `probabilities`,
-        float32 `(batch, num_classes)`; and `embeddings`, float32 `(batch, channels)`, the spatial
+        float32 `(batch, num_classes)`, with the `temperature`; and `embeddings`, float32 `(batch, channels)`, the spatial
         mean of `Z` that the classifier sees, scaled to length 1, so that a product of two is
         their cosine similarity, for retrieval.
 
@@ -631,10 +646,11 @@ class CIN(keras.Model):
           Left out, with a warning, while `image_size` is `None`.
 
         Beside them, `serve` and `serve_uint8` give the model's output alone, and `model_card()`
-        gives class names, image size and settings as JSON, which also lie in
+        gives class names, image size, settings and temperature as JSON, which also lie in
         `assets.extra/model_card.json`. An ONNX file holds that text in its metadata
         (`model_card`), a LiteRT file as an appended ZIP archive; these two have one input, images
-        as for `serving_default`, and one output, that of the model.
+        as for `serving_default`, and one output, that of the model; logits, divided by the
+        `temperature` in that text, have the softmax that `probabilities` are.
 
         Args:
             filepath: Folder (or file, for formats other than SavedModel) to write.

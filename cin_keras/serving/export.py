@@ -4,6 +4,7 @@ import pathlib
 import warnings
 
 import keras
+import numpy as np
 
 from cin_keras.checks import check_int
 from cin_keras.data.decoding import MAX_PIXELS
@@ -90,7 +91,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     network = keras.Model(model.input, [model.output, model.dropout.output], name=model.name)
     channels_first = model.data_format == "channels_first"
     forward = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
-    text = card(model)
+    text, temperature = card(model), model.temperature
     shape = model.input.shape
     names = model.class_names or [str(number) for number in range(model.num_classes)]
     # Names of folders may hold bytes that are no UTF-8.
@@ -98,8 +99,12 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
 
     def describe(images):
         outputs, pooled = forward(images)
-        is_logits = model.classifier_activation is None
-        probabilities = tf.nn.softmax(outputs) if is_logits else outputs
+        probabilities = outputs
+        if model.classifier_activation is None:
+            probabilities = tf.nn.softmax(outputs / temperature)
+        elif temperature != 1:
+            logits = tf.math.log(tf.maximum(outputs, np.finfo("float32").tiny))
+            probabilities = tf.nn.softmax(logits / temperature)
         return {
             "class_names": tf.gather(names, tf.argmax(probabilities, axis=1)),
             "probabilities": probabilities,

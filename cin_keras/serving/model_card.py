@@ -98,7 +98,8 @@ def card(model):
 
     Returns:
         Str, in ASCII: an object of `class_names` (list or null), `image_size` (`[height, width]`
-        or null), `settings` (object) and `name` (the model's).
+        or null), `settings` (object), `temperature` (number, which divides logits before the
+        softmax) and `name` (the model's).
 
     Example:
 
@@ -111,6 +112,7 @@ def card(model):
             "class_names": model.class_names,
             "image_size": model.image_size,
             "settings": check_settings(model.settings),
+            "temperature": model.temperature,
             "name": model.name,
         }
     )

@@ -15,9 +15,10 @@ from cin_keras.callbacks import (
 )
 from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates
 from cin_keras.distribution import Devices
-from cin_keras.evaluation import accuracy_in_words, figures, softmax
+from cin_keras.evaluation import accuracy_in_words, calibrated, figures, fit_temperature
+from cin_keras.evaluation.calibration import as_logits
 from cin_keras.evaluation.results import write_results
-from cin_keras.files import check_writable, move_aside, remove_partial, whole_folder
+from cin_keras.files import check_writable, move_aside, remove_partial, whole_file, whole_folder
 from cin_keras.models import load_model
 from cin_keras.training.command import command_line, decisive
 from cin_keras.training.photographs import (
@@ -211,6 +212,7 @@ class RunFolder:
             List of Keras callbacks.
         """
         self._skipped = (train_data.skipped, validation_data.skipped)
+        self._validation_data = validation_data
         # The state before what it keeps.
         saving = [self._state, self.keep_best, self._history] if self.devices.is_chief else []
         return [
@@ -222,7 +224,7 @@ class RunFolder:
         ]
 
     def best_model(self, model):
-        """The model of the best epoch on the validation images.
+        """The model of the best epoch on the validation images, which also set its temperature.
 
         Args:
             model: The model that was trained.
@@ -233,7 +235,18 @@ class RunFolder:
         if self.devices.is_chief:
             model = load_model(self.keep_best.filepath)
         self.devices.broadcast_weights(model)
+        self._calibrate(model)
         return model
+
+    def _calibrate(self, model):
+        """Fits the temperature, and puts it into the file of the model."""
+        scores = self.devices.predict(model, self._validation_data)
+        labels = self._validation_data.skipped.remaining().labels
+        are_logits = model.classifier_activation is None
+        model.temperature = fit_temperature(labels, scores if are_logits else as_logits(scores))
+        if self.devices.is_chief:
+            with whole_file(self.keep_best.filepath) as partial:
+                model.save(partial)
 
     def export(self, model):
         """Writes the SavedModel, where the backend can: a folder that is whole or not there."""
@@ -282,7 +295,7 @@ class RunFolder:
             self.path,
             model,
             skipped.remaining(),
-            softmax(scores),
+            calibrated(scores, model.temperature, model.classifier_activation is None),
             about,
             train=self._parts["train"],
             validation=self._parts["validation"],

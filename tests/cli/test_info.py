@@ -30,6 +30,7 @@ def test_for_a_person(models, capsys):
     for line in (
         "images 8 × 8 pixels",
         "parameters 12, and 0 for training only",
+        "temperature 1, by which logits are divided",
         "settings epochs 3",
         f"versions python 3.x, keras {keras.__version__}",
         "classes 3",

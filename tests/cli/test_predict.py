@@ -111,6 +111,16 @@ def test_the_bar_is_on_standard_error(models, photographs, capsys):
     assert len(out.splitlines()) == 3 and "3/3" in err and "3/3" not in out
 
 
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_the_temperature_of_the_model(tmp_path, photographs, capsys, activation):
+    colour_model(classifier_activation=activation, temperature=3.0).save(tmp_path / "m.keras")
+    path = str(photographs / "rot" / "1 ü.png")
+    assert main(["predict", str(tmp_path / "m.keras"), path, "--json"]) == 0
+    powers = [np.exp(5 * part / 255 / 3) for part in COLOURS["rot"]]
+    found = json.loads(capsys.readouterr().out)["probability"]
+    assert found == pytest.approx(powers[0] / sum(powers), abs=2e-6)
+
+
 def test_probabilities_of_the_model_are_taken_as_they_are(tmp_path, photographs, capsys):
     colour_model(classifier_activation="softmax").save(tmp_path / "m.keras")
     path = str(photographs / "rot" / "1 ü.png")

@@ -3,11 +3,13 @@ import pytest
 
 from cin_keras.evaluation import softmax
 from cin_keras.evaluation.calibration import (
+    answered,
     as_logits,
     calibrated,
     expected_calibration_error,
     fit_temperature,
     reliability,
+    uncalibrated,
 )
 
 
@@ -124,6 +126,24 @@ def test_probabilities_of_a_softmax_model():
     )
     certain = calibrated(np.array([[1.0, 0.0]], "float32"), 2.0, are_logits=False)
     assert np.isfinite(certain).all() and certain[0, 0] > 0.99
+
+
+def test_what_was_before_the_temperature_comes_back():
+    _, logits = drawn(1.0, images=20)
+    np.testing.assert_allclose(
+        uncalibrated(calibrated(logits, 1.7), 1.7), softmax(logits), atol=1e-9
+    )
+
+
+def test_a_threshold_answers_fewer_and_better():
+    labels, logits = drawn(1.0)
+    rows = answered(labels, softmax(logits), [0, 0.5, 0.9, 1.1])
+    shares, accuracies = ([row[key] for row in rows] for key in ("answered", "accuracy"))
+    assert shares[0] == 1 and shares == sorted(shares, reverse=True) and shares[-1] == 0
+    assert accuracies[:3] == sorted(accuracies[:3]) and accuracies[-1] is None
+    confident = softmax(logits).max(axis=1) >= 0.9
+    assert shares[2] == confident.mean()
+    assert accuracies[2] == (logits.argmax(axis=1) == labels)[confident].mean()
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def trained_model(size=8, **form):
 def check_description(outputs, images, model):
     """Of images, against the Keras model."""
     logits = model.predict(images, verbose=0).astype("float64")
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    exponentials = np.exp((logits - logits.max(axis=1, keepdims=True)) / model.temperature)
     pooled = keras.Model(model.input, model.get_layer("dropout").output).predict(images, verbose=0)
     assert outputs["class_names"] == [model.class_names[i] for i in logits.argmax(axis=1)]
     for name, expected in {
@@ -138,7 +138,7 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
     models, folders = [], []
     for i, form in enumerate(({}, {"pooled": False, "block_rows": 4})):
         model, images = trained_model(
-            size, class_names=["a", "b", "Möwe"], settings=settings, **form
+            size, class_names=["a", "b", "Möwe"], settings=settings, temperature=0.5 + i, **form
         )
         models.append(model)
         folders.append(tmp_path / f"saved_model_{i}")
@@ -158,6 +158,7 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
             "class_names": model.class_names,
             "image_size": [size, size],
             "settings": settings,
+            "temperature": model.temperature,
             "name": model.name,
         }
 
@@ -166,14 +167,16 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
 def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path):
     import tensorflow as tf
 
-    model = tiny_cin(classifier_activation="softmax")
+    model = tiny_cin(classifier_activation="softmax", temperature=2.0)
     model.export(tmp_path / "saved_model", verbose=False)
     images = pair_batch()[0][0].astype("float32")
     expected = model.predict(images, verbose=0)
     outputs = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"](
         images=tf.constant(images)
     )
-    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    halved = expected**0.5  # softmax(logits / 2)
+    halved /= halved.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs["probabilities"], halved, atol=1e-5)
     names = [name.decode() for name in outputs["class_names"].numpy()]
     assert names == [str(i) for i in expected.argmax(axis=1)]
 

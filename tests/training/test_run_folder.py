@@ -7,6 +7,7 @@ import pytest
 import cin_keras
 from cin_keras.data import drawn_cars, image_dataset, pair_dataset
 from cin_keras.distribution import Devices
+from cin_keras.evaluation import calibrated, expected_calibration_error, fit_temperature
 from cin_keras.files import move_aside
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import RunFolder
@@ -56,6 +57,13 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     parts = run.check_samples(samples, samples, samples)
     pairs, validation_data, test_data = pipelines(*parts, on_error="skip")
     model = fit(run, build(2, settings=run.settings), pairs, validation_data)
+    # Fitted on the validation images that could be read, and in the file.
+    labels = validation_data.skipped.remaining().labels
+    scores = model.predict(validation_data, verbose=0)
+    assert len(labels) == len(scores) == 15
+    expected = fit_temperature(labels, scores)
+    loaded = cin_keras.load_model(run.path / "model.keras", compile=False)
+    assert model.temperature == loaded.temperature == pytest.approx(expected, rel=1e-3) != 1
     run.export(model)
     assert (run.path / "saved_model").is_dir() == (keras.backend.backend() != "torch")
     metrics = run.evaluate(model, test_data)
@@ -67,6 +75,10 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     assert out.endswith(f"{run.summary()}\n") and "report.html" in run.summary()
     assert "15 test images right, " in out, "within five says nothing of two classes"
     saved = json.loads((run.path / "metrics.json").read_text())
+    probabilities = calibrated(scores, model.temperature)
+    ece = expected_calibration_error(labels, probabilities)  # the test's are the same images
+    assert saved["calibration"]["ece"] == pytest.approx(ece, abs=1e-4)
+    assert saved["calibration"]["temperature"] == model.temperature
     assert saved["settings"]["on_error"] == "skip" and saved["data"] == "pets"
     assert saved["duplicates"] == {"train": 15, "validation": 15}
     assert list(saved["skipped_in_training"]) == [str(bad)]

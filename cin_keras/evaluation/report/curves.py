@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from cin_keras.evaluation.figures.curves import checked_curves, draw_accuracies, draw_losses
+from cin_keras.evaluation.figures.reliability import draw_reliability
 
 # What matplotlib draws in these colours, the page shows in those of its scheme, light or dark.
 PAGE_COLOURS = {
@@ -49,6 +50,21 @@ def learning_curves_svg(history):
         draw(figure.subplots(), curves, epochs)
         panels.append(to_svg(figure, name, f"Learning curves: {name} by epoch"))
     return panels
+
+
+def reliability_svg(before, after):
+    """Confidence and accuracy, before and after the temperature, as an SVG element.
+
+    Args:
+        before: List of dicts, as from `cin_keras.evaluation.reliability`.
+        after: Likewise, or `None` where there is no temperature.
+
+    Returns:
+        Str.
+    """
+    figure = Figure(figsize=(4.6, 4), layout="constrained")
+    draw_reliability(figure.subplots(), before, after)
+    return to_svg(figure, "reliability", "Accuracy of predictions by their confidence")
 
 
 def to_svg(figure, name, description):

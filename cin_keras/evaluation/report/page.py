@@ -14,8 +14,14 @@ from cin_keras.evaluation.accuracy import (
     evaluate_predictions,
     wilson_interval,
 )
+from cin_keras.evaluation.calibration import (
+    answered,
+    expected_calibration_error,
+    reliability,
+    uncalibrated,
+)
 from cin_keras.evaluation.confusions import confusion_counts, most_confused_pairs, worst_classes
-from cin_keras.evaluation.report.curves import learning_curves_svg
+from cin_keras.evaluation.report.curves import learning_curves_svg, reliability_svg
 from cin_keras.evaluation.report.photographs import colour_gradient, data_uri, photographs_of
 from cin_keras.evaluation.text import plural
 from cin_keras.files import whole_file
@@ -61,7 +67,8 @@ def write_report(
 ):
     """Writes a page that a person can read, with everything it shows in the one file.
 
-    What was trained on what; accuracy with a 95 % confidence interval; learning curves; the pairs
+    What was trained on what; accuracy with a 95 % confidence interval; how far the model's own
+    confidence can be believed; learning curves; the pairs
     of classes that are confused most, in photographs, with maps of where they differ; the worst
     classes; and what it takes to repeat it. All numbers of accuracy come from `test` and
     `probabilities`. The file appears whole or not at all; any browser shows it, on a telephone,
@@ -118,6 +125,8 @@ def write_report(
     counts = confusion_counts(test.labels, predicted, test.num_classes)
     image_size = seen_size(model, image_size)
     pairs = most_confused_pairs(counts, MOST_PAIRS)
+    temperature = getattr(model, "temperature", 1.0)
+    before = uncalibrated(probabilities, temperature) if temperature != 1 else None
     explained = isinstance(model, CIN)
     photographs = photographs_of(
         pairs,
@@ -153,6 +162,11 @@ def write_report(
         explained=explained,
         model_type=type(model).__name__,
         colours=colour_gradient(),
+        temperature=temperature,
+        ece=expected_calibration_error(test.labels, probabilities),
+        ece_before=None if before is None else expected_calibration_error(test.labels, before),
+        reliability=_reliability(test.labels, probabilities, before),
+        answered=answered(test.labels, probabilities),
         worst=worst_classes(counts, test.num_classes),
         most_classes=MOST_CLASSES,
         command=metrics.get("command"),
@@ -167,6 +181,13 @@ def write_report(
         # Names of files may hold what UTF-8 has no code for.
         partial.write_text(page, "utf-8", errors="replace")
     return path
+
+
+def _reliability(labels, probabilities, before):
+    after = reliability(labels, probabilities)
+    if before is None:
+        return reliability_svg(after, None)
+    return reliability_svg(reliability(labels, before), after)
 
 
 def best_epoch(accuracies):

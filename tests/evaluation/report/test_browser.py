@@ -120,8 +120,9 @@ def check_pictures_are_drawn(look, page, pixels):
 def check_curves_are_drawn(look, scheme, pixels):
     """In the colours of the scheme: those of the training and of the validation images."""
     colours = {"light": [(0, 114, 178), (192, 79, 0)], "dark": [(86, 180, 233), (245, 141, 76)]}
-    losses, accuracies = (cut(pixels, place) for place in look["curves"])
+    confidence, losses, accuracies = (cut(pixels, place) for place in look["curves"])
     for panel, colour in (
+        (confidence, colours[scheme][0]),
         (losses, colours[scheme][0]),
         (losses, colours[scheme][1]),
         (accuracies, colours[scheme][1]),

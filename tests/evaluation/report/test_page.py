@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 import cin_keras
-from cin_keras.evaluation import write_report
+from cin_keras.evaluation import expected_calibration_error, write_report
 from tests.evaluation.report.pages import NAMES, Page, foreign_model, material, samples, tiny_model
 
 
@@ -41,6 +41,42 @@ def test_accuracy_is_that_of_a_loop(report):
     assert f"{right} of {images} test images right" in text
     assert f"{100 * five / images:.1f}% had the true class in the first five" in text
     assert f"{100 * counts.sum(axis=1).max() / images:.1f}% would be right by always" in text
+
+
+def test_confidence_is_that_of_a_loop(report):
+    _, page, inputs = report
+    confidence = [max(row) for row in inputs["probabilities"]]
+    right = [
+        int(np.argmax(row) == label)
+        for row, label in zip(inputs["probabilities"], inputs["test"].labels)
+    ]
+    error = 0
+    for i in range(15):
+        own = [j for j, c in enumerate(confidence) if i / 15 <= c < (i + 1) / 15]
+        error += abs(sum(confidence[j] - right[j] for j in own)) / len(right)
+    assert page.by_id["ece"] == f"{100 * error:.1f}%"
+    assert "temperature" not in page.by_id["confidence"].replace("before the temperature", "")
+    rows = page.tables["Answers with --min-confidence"][1:]
+    for at_least, share, accuracy in rows:
+        own = [j for j, c in enumerate(confidence) if c >= float(at_least)]
+        assert share == f"{100 * len(own) / len(right):.1f}%"
+        if own:
+            assert accuracy == f"{100 * sum(right[j] for j in own) / len(own):.1f}%"
+        else:
+            assert accuracy == "none"
+
+
+def test_confidence_before_the_temperature(tmp_path):
+    inputs = material(3, 20)
+    model = tiny_model(3, temperature=2.0)
+    page = Page(write_report(tmp_path / "r.html", model=model, **inputs).read_text("utf-8"))
+    sharper = inputs["probabilities"] ** 2
+    sharper /= sharper.sum(axis=1, keepdims=True)
+    labels = inputs["test"].labels
+    for name, probabilities in (("ece", inputs["probabilities"]), ("ece-before", sharper)):
+        assert page.by_id[name] == f"{expected_calibration_error(labels, probabilities):.1%}"
+    assert "the temperature of 2 that" in page.by_id["confidence"]
+    assert "before the temperature" in page.by_id["confidence"]
 
 
 def test_confused_pairs_are_those_of_a_loop(report):
