@@ -35,7 +35,12 @@ from cin_keras.models.backbones import (
     check_names_differ,
     dtype_policy_scope,
 )
-from cin_keras.models.checked_data import checked_evaluation, checked_fit, settle_modes
+from cin_keras.models.checked_data import (
+    checked_evaluation,
+    checked_fit,
+    lengths_may_be_unknown,
+    settle_modes,
+)
 from cin_keras.models.embedding import Embedding
 from cin_keras.models.interactions import (
     build_interaction,
@@ -558,6 +563,11 @@ class CIN(keras.Model):
                 return super().evaluate(*given.args, **given.kwargs)
         finally:
             self._evaluates = False
+
+    def predict(self, x, *args, **kwargs):
+        """As `keras.Model.predict`, on single images."""
+        with lengths_may_be_unknown(x):
+            return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""

@@ -8,6 +8,7 @@ import copy
 import itertools
 import sys
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -44,6 +45,7 @@ def checked_fit(given, num_classes, pairs_only):
         ValueError: At once for arrays, and before the step on it for a batch.
     """
     x, y = given.get("x"), given.get("y")
+    whole = _unless_counted(given, x, given.get("validation_data"))
     if given.get("validation_split") and is_pair(x):
         raise ValueError(
             "`validation_split` would validate on pairs, and a CIN is validated on single images: "
@@ -62,20 +64,41 @@ def checked_fit(given, num_classes, pairs_only):
         given["x"] = training.dataset(x)
     else:
         given["y"], given["sample_weight"] = training.arrays(y, given.get("sample_weight"))
-    with training.own_error(), validation.own_error():
+    with training.own_error(), validation.own_error(), lengths_may_be_unknown(*whole):
         yield
 
 
 @contextlib.contextmanager
 def checked_evaluation(given, num_classes):
     """A context for `evaluate` or `test_on_batch` whose data are checked, as for `checked_fit`."""
+    whole = _unless_counted(given, given.get("x"))
     checked = CheckedData(num_classes)
     if given.get("y") is None:
         given["x"] = checked.dataset(given.get("x"))
     else:
         checked.arrays(given["y"])
-    with checked.own_error():
+    with checked.own_error(), lengths_may_be_unknown(*whole):
         yield
+
+
+@contextlib.contextmanager
+def lengths_may_be_unknown(*data):
+    """A context in which Keras does not warn that data from which images are left out run out.
+
+    Args:
+        *data: What `fit`, `evaluate` or `predict` was given; that of `on_error="skip"` is known by
+            its `skipped`. A warning about anything else is shown as ever.
+    """
+    with warnings.catch_warnings():
+        if any(hasattr(part, "skipped") for part in data):
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+        yield
+
+
+def _unless_counted(given, *data):
+    """The data, or nothing if the caller has said how many batches there are to be."""
+    counts = ("steps", "steps_per_epoch", "validation_steps")
+    return () if any(given.get(name) is not None for name in counts) else data
 
 
 def _checked_validation(data, checked):

@@ -1,10 +1,14 @@
 """What people give to `fit`, `evaluate` and `compile` by habit: it works, or a sentence says why."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 import cin_keras
+from cin_keras.data import image_dataset
+from tests.data.small_sets import coloured_samples
 from tests.models.networks import pair_batch, tiny_backbone, tiny_cin, uncompiled
 
 pytestmark = pytest.mark.every_backend
@@ -217,3 +221,21 @@ def test_a_mode_that_was_given_stays():
     stopping = keras.callbacks.EarlyStopping("accuracy", mode="min")
     uncompiled(tiny_cin()).fit(images, labels, verbose=0, callbacks=stopping)
     assert stopping.mode == "min"
+
+
+def test_data_that_shorten_do_not_run_out(recwarn):
+    """Unless the caller has counted: then they do."""
+    samples = coloured_samples([0, 1, 2] * 4, size=8)
+    encoded = [data[:40] if i in (3, 7) else data for i, data in enumerate(samples.encoded)]
+    data = image_dataset(
+        dataclasses.replace(samples, encoded=tuple(encoded)), 8, 4, on_error="skip"
+    )
+    data.skipped.silence()
+    model = tiny_cin(contrast=None, randomize=False)
+    model.fit(data, validation_data=data, epochs=2, verbose=0)
+    model.evaluate(data, verbose=0)
+    assert model.predict(data, verbose=0).shape == (10, 3)
+    said = [str(warning.message) for warning in recwarn if "ran out of data" in str(warning)]
+    assert not said
+    model.fit(data, steps_per_epoch=9, verbose=0)
+    assert any("ran out of data" in str(warning.message) for warning in recwarn)
