@@ -31,6 +31,7 @@ class Classifier:
         class_names: Tuple of str; the numbers of the classes, from 0, where they have no names.
         image_size: `(height, width)` in pixels.
         settings: Dict, how the model was trained.
+        hierarchy: Dict, as for `CIN`, or `None`.
     """
 
     def __init__(self, path, image_size=None, keras_only=False):
@@ -40,6 +41,7 @@ class Classifier:
             names, size, self.settings = (
                 card[k] for k in ("class_names", "image_size", "settings")
             )
+            self.hierarchy = card.get("hierarchy")
             if image_size is not None and size not in (None, [image_size] * 2):
                 raise ValueError(
                     f"`image_size` must be that of the SavedModel, {size}, or be left out. "
@@ -56,6 +58,7 @@ class Classifier:
             self._predict, count = self._predict_with_keras, self.model.num_classes
             names, size = self.model.class_names, self.model.image_size
             self.settings = self.model.settings
+            self.hierarchy = self.model.hierarchy
         if size is None:
             raise ValueError(
                 f"{str(path)!r} takes images of any size and does not say which: give --image-size."

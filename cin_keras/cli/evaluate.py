@@ -219,7 +219,13 @@ def match_classes(samples, classifier):
         remarks.append("The data have the model's classes in another order: matched by name.")
     number = {name: label for label, name in enumerate(known)}
     numbers = np.array([number.get(name, -1) for name in given])
-    return dataclasses.replace(samples, labels=numbers[samples.labels], class_names=known), remarks
+    samples = dataclasses.replace(
+        samples,
+        labels=numbers[samples.labels],
+        class_names=known,
+        hierarchy=classifier.hierarchy,
+    )
+    return samples, remarks
 
 
 def quoted(names):

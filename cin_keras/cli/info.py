@@ -66,6 +66,7 @@ def describe(model, path):
         "versions": versions,
         "num_classes": model.num_classes,
         "class_names": model.class_names,
+        "hierarchy": model.hierarchy,
     }
 
 
@@ -123,6 +124,7 @@ def describe_saved_model(path):
         "settings": settings,
         "num_classes": num_classes,
         "class_names": card["class_names"],
+        "hierarchy": card.get("hierarchy"),
     }
 
 
@@ -147,6 +149,8 @@ def as_text(found):
     versions = [f"{name} {version}" for name, version in found["versions"].items()]
     rows["versions"] = ", ".join(versions) or "none noted down"
     rows["classes"] = str(found["num_classes"]) + ("" if names else ", without names")
+    for level, groups in (found["hierarchy"] or {}).items():
+        rows[level] = str(len(set(groups)))
     lines = ["A Channel Interaction Network for fine-grained recognition"]
     for key, text in rows.items():
         lines += textwrap.wrap(

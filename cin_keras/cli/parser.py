@@ -86,7 +86,8 @@ def _add_predict(commands):
         "--min-confidence",
         metavar="P",
         type=share,
-        help="probability below which the answer is none of these (0: there is always one)",
+        help="probability below which the answer is none of these, or, if the classes have a "
+        "hierarchy, the finest level that reaches it (0: always a class)",
     )
     parser.add_argument(
         "--gallery",
@@ -98,9 +99,9 @@ def _add_predict(commands):
     _add_result(
         parser,
         json="{path, class, label, probability, top}, or {path, error}; class is null for none "
-        "of these",
+        "of these; with a hierarchy {level, levels}, too",
         csv="path,rank,class,label,probability, K rows a photograph; with --min-confidence or "
-        "--gallery, answer, too",
+        "--gallery, answer,level, too",
     )
 
 

@@ -10,6 +10,7 @@ from cin_keras.cli.galleries import embed_each, open_gallery
 from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.cli.output import bar_beside, json_line, open_output
 from cin_keras.data import Samples
+from cin_keras.data.hierarchy import levels_of, roll_up
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
 
@@ -67,7 +68,7 @@ class GalleryClassifier:
         FileNotFoundError, ValueError: As `open_gallery`; if it is empty or has another image size.
     """
 
-    has_class_names = True
+    has_class_names, hierarchy = True, None
 
     def __init__(self, path, model, image_size):
         self.gallery = open_gallery(path, model)
@@ -113,9 +114,37 @@ def _predictions(source, paths, args):
                 }
                 for label in order
             ]
-            if is_known and probabilities.max() >= (args.min_confidence or 0):
-                answer = top[0]
+            answer = answer_of(probabilities, top[0], source.hierarchy, args.min_confidence)
+            if not is_known:
+                answer = None
         yield paths[index], top, answer, reason
+
+
+def answer_of(probabilities, best, hierarchy, min_confidence=None):
+    """What is said of a photograph: its class, the group that it is in, or nothing.
+
+    Args:
+        probabilities: Array `(classes,)`.
+        best: Dict, the most probable class: `class`, `label` and `probability`.
+        hierarchy: As for `CIN`, or `None`.
+        min_confidence: Float, which the answer has to reach, or `None`. Defaults to `None`.
+
+    Returns:
+        Dict like `best`, with the finest level that reaches it: that of the classes or, with a
+        `level` and without a label, one of the hierarchy; with `levels`, where there is one, the
+        most probable group on each. `None` if no level reaches it.
+    """
+    levels = {
+        level: {**each, "probability": round(each["probability"], 6)}
+        for level, each in levels_of(probabilities, hierarchy).items()
+    }
+    more = {"levels": levels} if levels else {}
+    if min_confidence is None or best["probability"] >= min_confidence:
+        return {**best, **({"level": "class"} if levels else {}), **more}
+    level = roll_up(probabilities, hierarchy, min_confidence)
+    if level is None:
+        return None
+    return {**levels[level], "label": None, "level": level, **more}
 
 
 class Text:
@@ -136,11 +165,14 @@ class Text:
         Args:
             path: Str.
             top: List of dicts, the most probable classes, the most probable first.
-            answer: Dict, the first of these, or `None` for none of these.
+            answer: Dict, as `answer_of` returns it.
         """
         shown = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in top)
         if answer is None:
             shown = f"none of these ({shown})"
+        elif answer.get("level", "class") != "class":
+            of_level = f"{answer['level']} {answer['class']} {answer['probability']:.1%}"
+            shown = f"{of_level} ({shown})"
         print(one_line(f"{path}: {shown}"), file=self.out, flush=True)
 
     def write_error(self, path, reason):
@@ -164,17 +196,20 @@ class Json(Text):
 class Csv(Text):
     """A table with a row for each class of a photograph, `rank` from 1.
 
-    Where there are answers, a last column has that of the photograph: empty for none of these.
+    Where there are answers, two columns have that of the photograph, empty for none of these, and
+    the level that it is on: `class`, or one of the hierarchy.
     """
 
     def __init__(self, out, answers):
         super().__init__(out, answers)
         self.rows = csv.writer(out, lineterminator="\n")
-        more = ["answer"] if answers else []
+        more = ["answer", "level"] if answers else []
         self.rows.writerow(["path", "rank", "class", "label", "probability", *more])
 
     def write(self, path, top, answer):
-        more = [answer["class"] if answer else ""] if self.answers else []
+        more = []
+        if self.answers:
+            more = [answer["class"], answer.get("level", "class")] if answer else ["", ""]
         for rank, each in enumerate(top, start=1):
             self.rows.writerow([path, rank, *each.values(), *more])
         self.out.flush()

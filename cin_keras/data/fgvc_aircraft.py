@@ -49,7 +49,9 @@ def fgvc_aircraft(data_dir, split="train", level="variant"):
     Returns:
         `Samples`: labels from 0 in the order of the list of classes, and, if there is
         `images_box.txt`, the boxes of the aircraft (the annotation's, which count from 1 and
-        include the last pixel, turned into pixels from 0 with exclusive right and bottom).
+        include the last pixel, turned into pixels from 0 with exclusive right and bottom). Of
+        variants and families, the coarser levels are their `hierarchy`, if the lists of these are
+        there.
 
     Raises:
         ValueError: If `split` or `level` is none of these, or files contradict each other.
@@ -79,7 +81,24 @@ def fgvc_aircraft(data_dir, split="train", level="variant"):
         class_names=class_names,
         boxes=_read_boxes(root / "images_box.txt", listed, list_file),
         bottom_strips=np.full(len(names), CREDIT_STRIP),
+        hierarchy=_read_hierarchy(root, level, class_names),
     )
+
+
+def _read_hierarchy(root, level, class_names):
+    """The groups of the classes on the levels above, as far as the lists of photographs tell."""
+    levels = ["manufacturer", "family", "variant"]
+    hierarchy = {}
+    for coarser in levels[: levels.index(level)]:
+        group_of = {}
+        for split in ("trainval", "train", "val", "test"):
+            files = [root / f"images_{each}_{split}.txt" for each in (level, coarser)]
+            if all(file.is_file() for file in files):
+                classes, groups = map(read_list, files)
+                group_of |= {classes[i]: groups[i] for i in classes.keys() & groups.keys()}
+        if all(name in group_of for name in class_names):
+            hierarchy[coarser] = [group_of[name] for name in class_names]
+    return hierarchy
 
 
 def _read_boxes(path, images, list_file):

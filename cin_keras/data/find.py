@@ -236,8 +236,14 @@ def _splits_of_table(path, rows):
 
 def _loader(layout, options):
     """The loader of a layout with its options; ValueError for a table's if this is none."""
+    options = {name: value for name, value in options.items() if value is not None}
     if layout == "table":
         return functools.partial(from_table, **options)
+    if layout in PUBLISHED and "levels" in options:
+        raise ValueError(
+            "`levels` is for nested folders and CSV tables: a published data set has its own. "
+            f"Received: levels={options['levels']!r}"
+        )
     for name in TABLE_OPTIONS:
         if options.get(name) is not None:
             raise ValueError(f"`{name}` is for a CSV table. Received: {options[name]!r}")

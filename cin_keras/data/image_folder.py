@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 
+from cin_keras.checks import check_list, short
 from cin_keras.data.folders import (
     check_differ_in_more_than_case,
     class_name,
@@ -31,6 +32,7 @@ def image_folder(
     test_fraction=0.1,
     seed=0,
     split_file=None,
+    levels=None,
 ):
     """Lists the photographs of a folder whose folders are the classes.
 
@@ -63,6 +65,9 @@ def image_folder(
             down, whatever was added to the folder since and whatever the fractions and the seed;
             if not, it is written. Put it beside the run. Not for divided folders. Defaults to
             `None`.
+        levels: `None`, or a sequence of str, what the levels of nested folders are called, the
+            outermost first: with `["make", "model"]`, the folders in `Audi/` are classes,
+            `"Audi/A4"`, …, and the makes their `hierarchy`. Defaults to `None`, one level.
 
     Returns:
         `Samples`; the names of the classes are those of their folders (in Unicode's form C).
@@ -85,6 +90,12 @@ def image_folder(
     Samples(2 classes, 4 images, 2–2 a class)
     """
     root = pathlib.Path(data_dir)
+    levels = ("class",) if levels is None else check_list("levels", levels)
+    if not levels or not all(isinstance(level, str) and level for level in levels):
+        raise ValueError(
+            "`levels` must name the levels of nested folders, such as ['make', 'model']. "
+            f"Received: levels={short(levels)}"
+        )
     divided, flat = _divisions(root)
     if divided:
         if split_file is not None:
@@ -92,13 +103,13 @@ def image_folder(
                 f"{root} is divided into {', '.join(f.name for f in divided.values())}/ already, "
                 f"and needs no `split_file`. Received: split_file={str(split_file)!r}"
             )
-        return _list_division(root, divided, flat, split_name(split or "train"))
+        return _list_division(root, divided, flat, split_name(split or "train"), levels)
     if split is None and split_file is not None:
         raise ValueError(
             "With `split_file`, `split` must be 'train', 'val' or 'test'. "
             f"Received: split=None, split_file={str(split_file)!r}"
         )
-    samples = _list_classes(_unwrapped(root))
+    samples = _list_classes(_unwrapped(root), levels)
     if split is None:
         return samples
     name = split_name(split)
@@ -197,7 +208,7 @@ def _listed(folders):
     return first_few([f"{folder.name}/" for folder in folders])
 
 
-def _list_division(root, divided, flat, split):
+def _list_division(root, divided, flat, split, levels):
     """The photographs in `train/`, `val/` or `test/`, with the classes of all of them."""
     if split not in divided:
         raise ValueError(
@@ -205,7 +216,7 @@ def _list_division(root, divided, flat, split):
             f"{_listed(divided.values())}. To hold out a part of another, samples.split(0.1). "
             f"Received: split={split!r}"
         )
-    listed = {name: _Listing(folder) for name, folder in divided.items()}
+    listed = {name: _Listing(folder, len(levels)) for name, folder in divided.items()}
     class_names = set().union(*(listing.photographs for listing in listed.values()))
     if split == next(iter(divided)):
         loose = look_into(_unwrapped(root)).images
@@ -215,7 +226,7 @@ def _list_division(root, divided, flat, split):
                 "folder of a class: nobody knows their classes, and they are left out."
             )
     listed[split].warn()
-    samples = _samples(root, listed[split], sorted(class_names, key=natural_order))
+    samples = _samples(root, listed[split], sorted(class_names, key=natural_order), levels)
     if "train" in listed:
         unseen = sorted(class_names - set(listed["train"].photographs))
         if unseen:
@@ -226,12 +237,13 @@ def _list_division(root, divided, flat, split):
     return samples
 
 
-def _list_classes(root):
+def _list_classes(root, levels):
     """The photographs in a folder with one folder a class."""
-    listing = _Listing(root)
-    _check_are_classes(root, listing)
+    listing = _Listing(root, len(levels))
+    if len(levels) == 1:
+        _check_are_classes(root, listing)
     listing.warn()
-    return _samples(root, listing, listing.photographs)
+    return _samples(root, listing, listing.photographs, levels)
 
 
 def _check_are_classes(root, listing):
@@ -266,11 +278,13 @@ def _check_are_classes(root, listing):
             )
 
 
-def _samples(root, listing, class_names):
+def _samples(root, listing, class_names, levels):
+    class_names = list(class_names)
     if not class_names:
+        where = "" if len(levels) == 1 else f", in {'/'.join(levels)}/"
         raise ValueError(
-            f"{root} must hold one folder of photographs a class, or train/, val/ and test/ with "
-            "such folders in them. Received: no folder with a photograph in it"
+            f"{root} must hold one folder of photographs a class{where}, or train/, val/ and test/ "
+            "with such folders in them. Received: no folder with a photograph in it"
         )
     check_differ_in_more_than_case(class_names, root)
     found = [
@@ -279,7 +293,11 @@ def _samples(root, listing, class_names):
         for path in listing.photographs.get(name, ())
     ]
     paths, labels = zip(*found) if found else ((), ())
-    return Samples(paths, labels, class_names)
+    hierarchy = {
+        level: ["/".join(name.split("/")[: depth + 1]) for name in class_names]
+        for depth, level in enumerate(levels[:-1])
+    }
+    return Samples(paths, labels, class_names, hierarchy=hierarchy)
 
 
 class _Listing:
@@ -297,15 +315,18 @@ class _Listing:
         problems: List of `Folder` that cannot be listed.
     """
 
-    def __init__(self, root):
+    def __init__(self, root, depth=1):
         self.root = root
+        self.above = f"{root} itself" if depth == 1 else f"{root} above the folders of classes"
         top = look_into(root)
         self.photographs = collections.defaultdict(list)
         self.nested, self.empty, self.twice = {}, [], []
         self.problems = [top] if top.problem else []
-        self.others, self.loose, self.results = list(top.others), top.images, list(top.results)
-        for class_folder in top.folders:
-            name, inside, found = class_name(class_folder.name), [], list(walk(class_folder))
+        self.others, self.loose, self.results = list(top.others), list(top.images), []
+        self.results += top.results
+        for class_folder in self._class_folders(top, depth):
+            name = class_name(class_folder.relative_to(root).as_posix())
+            inside, found = [], list(walk(class_folder))
             self.twice += [name] if name in self.photographs else []
             for folder in found:
                 self.others += folder.others
@@ -319,6 +340,20 @@ class _Listing:
                 self.nested.setdefault(name, []).extend(inside)
             if not inside and not any(folder.results or folder.problem for folder in found):
                 self.empty.append(class_folder.name)
+
+    def _class_folders(self, top, depth):
+        """The folders `depth` levels down; what lies above in no class is noted."""
+        if depth == 1:
+            return top.folders
+        folders = []
+        for folder in top.folders:
+            within = look_into(folder)
+            self.others += within.others
+            self.loose += within.images
+            self.results += within.results
+            self.problems += [within] if within.problem else []
+            folders += self._class_folders(within, depth - 1)
+        return folders
 
     def warn(self):
         """One sentence on each kind of thing that a user may not have meant."""
@@ -335,7 +370,7 @@ class _Listing:
         tell(others, f"{len(others)} files in {root} are no images by their names and are left out")
         tell(
             loose,
-            f"{len(loose)} images lie in {root} itself, in no folder of a class, and are left out",
+            f"{len(loose)} images lie in {self.above}, in no folder of a class, and are left out",
         )
         tell(self.empty, f"{len(self.empty)} folders in {root} hold no image and are no classes")
         tell(

@@ -11,6 +11,7 @@ import numpy as np
 
 from cin_keras.checks import check_bool, check_int, check_labels, check_list, check_number, short
 from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage, decode, file_bytes, file_size
+from cin_keras.data.hierarchy import check_hierarchy
 
 # What a sample may have beside its path and label, one entry a sample.
 _OPTIONAL = ("boxes", "encoded", "parts", "bottom_strips", "crops")
@@ -43,6 +44,8 @@ class Samples:
         max_pixels: Int ≥ 1; `read` refuses an image of more pixels, as `cin_keras.data.decode`
             does. For another limit, `dataclasses.replace(samples, max_pixels=...)`. Defaults to
             178,956,970.
+        hierarchy: `None`, or a dict from the name of a level, the coarsest first, to a sequence of
+            str, one a class: the group that the class is in. Defaults to `None`.
 
     Raises:
         ValueError: If the lengths differ, there is no sample, a label is no class, a class name
@@ -66,6 +69,7 @@ class Samples:
     bottom_strips: np.ndarray | None = None
     crops: np.ndarray | None = None
     max_pixels: int = MAX_PIXELS
+    hierarchy: dict | None = None
 
     def __post_init__(self):
         paths = check_list("paths", self.paths)
@@ -102,6 +106,7 @@ class Samples:
                     f"Received: bottom_strips={short(self.bottom_strips)}"
                 )
             values["bottom_strips"] = strips.astype("int32")
+        values["hierarchy"] = check_hierarchy(self.hierarchy, class_names)
         values["max_pixels"] = check_int("max_pixels", self.max_pixels, least=1)
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -140,6 +145,7 @@ class Samples:
             labels=self.labels[indices],
             class_names=self.class_names,
             max_pixels=self.max_pixels,
+            hierarchy=self.hierarchy,
             **{name: pick(getattr(self, name)) for name in _OPTIONAL},
         )
 
@@ -184,6 +190,8 @@ class Samples:
             kept,
             labels=np.searchsorted(order, kept.labels),
             class_names=[self.class_names[k] for k in order],
+            hierarchy=self.hierarchy
+            and {level: [groups[k] for k in order] for level, groups in self.hierarchy.items()},
         )
 
     def _label_of(self, item):
@@ -209,7 +217,8 @@ class Samples:
         numbers, names that only others have come after them.
 
         Args:
-            *others: `Samples`. Parts, strips and crops that only some of them have are kept.
+            *others: `Samples`. Parts, strips and crops that only some of them have are kept; a
+                hierarchy, if all have the same levels and agree.
 
         Returns:
             `Samples`.
@@ -255,6 +264,7 @@ class Samples:
             ),
             class_names=class_names,
             max_pixels=max(item.max_pixels for item in together),
+            hierarchy=_common_hierarchy(together, class_names),
             **{name: gather(name) for name in _OPTIONAL},
         )
 
@@ -417,6 +427,20 @@ class Samples:
                 )
         box = tuple(int(edge) for edge in (left, top, right, bottom))
         return image if box == (0, 0, *image.size) else image.crop(box)
+
+
+def _common_hierarchy(together, class_names):
+    """That of several samples for all of their classes, or `None` where they have none in common."""
+    levels = [item.hierarchy and list(item.hierarchy) for item in together]
+    if levels[0] is None or any(own != levels[0] for own in levels):
+        return None
+    group_of = {}
+    for item in together:
+        for level, groups in item.hierarchy.items():
+            for name, group in zip(item.class_names, groups):
+                if group_of.setdefault((level, name), group) != group:
+                    return None
+    return {level: [group_of[level, name] for name in class_names] for level in levels[0]}
 
 
 def _shares(sizes, fraction, rng):

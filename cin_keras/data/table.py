@@ -30,6 +30,7 @@ def from_table(
     box_columns=None,
     class_names=None,
     delimiter=None,
+    levels=None,
 ):
     """Lists the photographs of a table.
 
@@ -62,6 +63,8 @@ def from_table(
             natural order, numbers as names, too: 737 and 747 are two classes. Defaults to `None`.
         delimiter: Str, one character between cells; or `None` for the one of `,`, `;`, tab and `|`
             with which the header has the columns asked for. Defaults to `None`.
+        levels: `None`, or a sequence of str, columns of coarser classes, such as
+            `["make", "series"]`, the coarsest first: they are the `hierarchy`. Defaults to `None`.
 
     Returns:
         `Samples`, in the table's order; the classes are those of the whole table, whatever the
@@ -89,7 +92,10 @@ def from_table(
             "`box_columns` must name four columns: left, top, right, bottom. "
             f"Received: box_columns={box_columns!r}"
         )
-    table = _Table(path, delimiter, (path_column, label_column, *boxed))
+    levels = () if levels is None else check_list("levels", levels)
+    # The last may be that of the classes themselves.
+    levels = [level for level in levels if level != label_column]
+    table = _Table(path, delimiter, (path_column, label_column, *boxed, *levels))
     photographs = table.cells(path_column)
     names, labels = _read_labels(table, label_column, class_names)
     boxes = list(zip(*map(table.numbers, boxed), strict=True)) or None
@@ -114,7 +120,25 @@ def from_table(
         labels=[labels[i] for i in chosen],
         class_names=names,
         boxes=boxes and [boxes[i] for i in chosen],
+        hierarchy={level: _group_of_each(table, level, names, labels) for level in levels},
     )
+
+
+def _group_of_each(table, column, class_names, labels):
+    """What a column says of every class; ValueError if it says two things of one, or nothing."""
+    group_of = {}
+    for line, label, group in zip(table.lines, labels, table.cells(column)):
+        if group_of.setdefault(label, group) != group:
+            raise ValueError(
+                f"{table.path} has {class_names[label]!r} in two of {column}: "
+                f"{group_of[label]!r} and, in line {line}, {group!r}"
+            )
+    missing = [name for label, name in enumerate(class_names) if label not in group_of]
+    if missing:
+        raise ValueError(
+            f"{table.path} has no row, and so no {column}, of the classes {first_few(missing)}."
+        )
+    return [group_of[label] for label in range(len(class_names))]
 
 
 def table_splits(path, split_column="split", delimiter=None):

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from cin_keras.checks import check_labels
+from cin_keras.data.hierarchy import group_probabilities
 
 
 def evaluate_predictions(labels, probabilities, class_names):
@@ -57,6 +58,40 @@ def evaluate_predictions(labels, probabilities, class_names):
     }
 
 
+def accuracy_of_levels(labels, probabilities, hierarchy):
+    """How many images are in the right group, on every level above the classes.
+
+    The group of an image is that with the highest sum of its classes' probabilities, which need not
+    be that of the most probable class.
+
+    Args:
+        labels: True classes, integers from 0, shape `(images,)`.
+        probabilities: Floats `(images, classes)`, no logits.
+        hierarchy: Dict, as for `cin_keras.data.Samples`, or `None`.
+
+    Returns:
+        Dict from each level, the coarsest first, to a dict of `groups`, int, `right`, int, and
+        `accuracy`, float.
+
+    Example:
+
+    >>> scores = np.array([[0.3, 0.3, 0.4]])
+    >>> accuracy_of_levels([0], scores, {"make": ["Audi", "Audi", "BMW"]})["make"]
+    {'groups': 2, 'right': 1, 'accuracy': 1.0}
+    """
+    levels = {}
+    for level, groups in (hierarchy or {}).items():
+        names, sums = group_probabilities(np.asarray(probabilities), groups)
+        number = np.array([names.index(group) for group in groups])
+        right = sums.argmax(axis=1) == number[np.asarray(labels)]
+        levels[level] = {
+            "groups": len(names),
+            "right": int(right.sum()),
+            "accuracy": float(right.mean()),
+        }
+    return levels
+
+
 def accuracy_in_words(metrics, images):
     """How many images were right, and how many within the first five, where five say something.
 
@@ -77,6 +112,8 @@ def accuracy_in_words(metrics, images):
     words = f"{metrics['accuracy']:.1%} of {metrics['images']} {images} right"
     if len(metrics["per_class"]) > 5:
         words += f" ({metrics['top_5_accuracy']:.1%} within five)"
+    for level, each in metrics.get("levels", {}).items():
+        words += f", {each['accuracy']:.1%} of {level}"
     return words
 
 

@@ -2,7 +2,7 @@
 
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation import figures
-from cin_keras.evaluation.accuracy import evaluate_predictions
+from cin_keras.evaluation.accuracy import accuracy_of_levels, evaluate_predictions
 from cin_keras.evaluation.calibration import expected_calibration_error, uncalibrated
 from cin_keras.evaluation.report import write_report
 from cin_keras.files import write_json
@@ -36,6 +36,7 @@ def write_results(
     metrics = {
         **evaluate_predictions(test.labels, probabilities, names),
         "calibration": calibration_metrics(test.labels, probabilities, model),
+        "levels": accuracy_of_levels(test.labels, probabilities, test.hierarchy),
         **about,
     }
     write_json(folder / "metrics.json", metrics)

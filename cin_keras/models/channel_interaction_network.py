@@ -18,6 +18,7 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_bool, check_int, check_number, short
+from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.layers import ContrastiveChannelInteraction
@@ -165,6 +166,10 @@ class CIN(keras.Model):
             by the command line, the report and what `export` writes. `predict` gives what it
             always gives. A run fits it on the validation photographs; see
             `cin_keras.evaluation.fit_temperature`. Defaults to 1.0, no change.
+        hierarchy: Dict from the name of a level, the coarsest first, to a list of str, one a class,
+            the group that the class is in, such as `{"make": ["Audi", "Audi", "BMW"]}`; or `None`.
+            With it the command line and the report tell of groups where a class is unsure.
+            Defaults to `None`.
         dtype: Dtype policy of all layers made here, such as `"mixed_bfloat16"`; outputs stay
             float32. Defaults to `None`, the global policy.
 
@@ -187,11 +192,12 @@ class CIN(keras.Model):
         interaction: The layer between backbone and classifier, such as a
             `cin_keras.layers.SelfChannelInteraction`, or `None`.
         contrast: The `ContrastiveChannelInteraction`, in training only, or `None`.
-        class_names: List of str, or `None`. This and the next three can be set at any time and
+        class_names: List of str, or `None`. This and the next four can be set at any time and
             travel inside the `.keras` file and what `export` writes.
         image_size: `(height, width)`, or `None` if the network takes any size and nobody said.
         settings: Dict.
         temperature: Float.
+        hierarchy: Dict, or `None`.
         data_format: `"channels_last"` or `"channels_first"`.
         layers: List of all layers: those of the graph from images to scores, and before the last of
             them, the classifier, those of training alone, ψ with its contrast and the embedding.
@@ -241,6 +247,7 @@ class CIN(keras.Model):
         image_size=None,
         settings=None,
         temperature=1.0,
+        hierarchy=None,
         dtype=None,
     ):
         num_classes = check_int("num_classes", num_classes, least=2)
@@ -262,6 +269,7 @@ class CIN(keras.Model):
         choose_image_size(image_size, _height_and_width(input_shape, data_format))
         check_settings(settings)
         check_number("temperature", temperature, above=0)
+        check_hierarchy(hierarchy, range(num_classes))
         check_interaction(
             interaction,
             block_rows,
@@ -421,6 +429,15 @@ class CIN(keras.Model):
     @temperature.setter
     def temperature(self, temperature):
         self._temperature = check_number("temperature", temperature, above=0)
+
+    @property
+    def hierarchy(self):
+        return self._hierarchy
+
+    @hierarchy.setter
+    def hierarchy(self, hierarchy):
+        checked = check_hierarchy(hierarchy, range(self.num_classes))
+        self._hierarchy = checked and {level: list(groups) for level, groups in checked.items()}
 
     # === Forward ===
 

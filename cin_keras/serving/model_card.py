@@ -99,7 +99,7 @@ def card(model):
     Returns:
         Str, in ASCII: an object of `class_names` (list or null), `image_size` (`[height, width]`
         or null), `settings` (object), `temperature` (number, which divides logits before the
-        softmax) and `name` (the model's).
+        softmax), `hierarchy` (object or null) and `name` (the model's).
 
     Example:
 
@@ -113,6 +113,7 @@ def card(model):
             "image_size": model.image_size,
             "settings": check_settings(model.settings),
             "temperature": model.temperature,
+            "hierarchy": model.hierarchy,
             "name": model.name,
         }
     )

@@ -44,6 +44,7 @@ def add_table_options(parser):
         ("--split-column", "NAME", "of a table: column of train, val and test (split)"),
         ("--delimiter", "C", "of a table: what parts its cells (, ; | or a tab, as it has)"),
         ("--class-names", "FILE", "of a table: its classes in their order, a line each"),
+        ("--levels", "NAMES", "of nested folders: make,model for make/model/; of a table: columns"),
     ):
         parser.add_argument(name, metavar=metavar, type=filled, help=help)
 
@@ -70,6 +71,8 @@ def table_options(args):
         for name in ("path_column", "label_column", "split_column", "delimiter")
         if getattr(args, name) is not None
     }
+    if args.levels is not None:
+        options["levels"] = [name.strip() for name in args.levels.split(",")]
     if options.get("delimiter") == "\\t":  # as a shell passes on what is typed
         options["delimiter"] = "\t"
     if args.class_names is not None:

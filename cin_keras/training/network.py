@@ -16,7 +16,7 @@ def network_options(args, samples):
         samples: `Samples` to train on.
 
     Returns:
-        Dict of `input_shape`, `class_names`, `backbone`, `weights`, `feature_layer`, `alpha` and
+        Dict of `input_shape`, `class_names`, `hierarchy`, `backbone`, `weights`, `feature_layer`, `alpha` and
         `dtype`; with `--plain` of `interaction` and `contrast`, too.
 
     Raises:
@@ -42,6 +42,7 @@ def network_options(args, samples):
     return {
         "input_shape": (args.image_size, args.image_size, 3),
         "class_names": list(samples.class_names),
+        "hierarchy": samples.hierarchy,
         "backbone": small_backbone(args.image_size, dtype) if small else args.backbone,
         "weights": None if args.weights == "none" else args.weights,
         "feature_layer": args.feature_layer,

@@ -111,6 +111,35 @@ def test_the_bar_is_on_standard_error(models, photographs, capsys):
     assert len(out.splitlines()) == 3 and "3/3" in err and "3/3" not in out
 
 
+def test_roll_up_when_unsure(tmp_path, capsys):
+    hierarchy = {"kind": ["warm", "cold", "cold"]}  # rot, grün, blau
+    colour_model(hierarchy=hierarchy).save(tmp_path / "m.keras")
+    colours = {"rot": (255, 0, 0), "cold": (0, 250, 240), "nothing": (200, 190, 195)}
+    paths = [write_photograph(tmp_path / f"{name}.png", c) for name, c in colours.items()]
+    command = ["predict", str(tmp_path / "m.keras"), *paths, "--min-confidence", "0.9", "--json"]
+    assert main(command) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for entry, colour in zip(found, colours.values()):
+        red, green, blue = colour_probabilities(colour)
+        best = max(red, green, blue)
+        assert entry["top"][0]["probability"] == pytest.approx(best, abs=2e-6)
+        if entry["class"] is not None:
+            kind = entry["levels"]["kind"]
+            assert kind["probability"] == pytest.approx(max(red, green + blue), abs=3e-6)
+            assert kind["class"] == ("warm" if red > green + blue else "cold")
+    assert [entry["class"] for entry in found] == ["rot", "cold", None]
+    assert [entry.get("level") for entry in found] == ["class", "kind", None]
+    assert found[1]["label"] is None and found[1]["probability"] > 0.9
+    assert main(command[:-1]) == 0
+    lines = [line.split(": ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("rot 9") and lines[1].startswith("kind cold 9")
+    assert lines[2].startswith("none of these (")
+    assert main([*command[:-1], "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    answers = [(row["answer"], row["level"]) for row in rows]
+    assert answers == [("rot", "class"), ("cold", "kind"), ("", "")]
+
+
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_the_temperature_of_the_model(tmp_path, photographs, capsys, activation):
     colour_model(classifier_activation=activation, temperature=3.0).save(tmp_path / "m.keras")

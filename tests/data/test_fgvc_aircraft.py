@@ -101,3 +101,19 @@ def test_missing_photographs(folder):
     (folder / "data" / "images" / "0000013.jpg").unlink()
     with pytest.raises(FileNotFoundError, match="1 of the 3 photographs .*: 0000013.jpg$"):
         fgvc_aircraft(folder)
+
+
+def test_the_levels_above_are_the_hierarchy(folder):
+    for split in ("train", "test"):
+        samples = fgvc_aircraft(folder, split)
+        assert list(samples.hierarchy) == ["manufacturer", "family"]
+        for name, family, maker in zip(
+            samples.class_names, samples.hierarchy["family"], samples.hierarchy["manufacturer"]
+        ):
+            assert (family, maker) == (FAMILIES[name], MANUFACTURERS[name])
+    families = fgvc_aircraft(folder, "test", "family")
+    assert list(families.hierarchy) == ["manufacturer"]
+    assert fgvc_aircraft(folder, "test", "manufacturer").hierarchy is None
+    for path in folder.glob("data/images_family_*"):
+        path.unlink()
+    assert list(fgvc_aircraft(folder, "test").hierarchy) == ["manufacturer"]

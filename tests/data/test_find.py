@@ -183,3 +183,16 @@ def test_a_split_that_is_written_down(tmp_path, divided):
         again = find_splits(root, split_file=split_file, seed=1)
     assert [part.paths for part in again.values()] == [part.paths for part in first.values()]
     assert [list(p.labels) for p in again.values()] == [list(p.labels) for p in first.values()]
+
+
+def test_levels_of_nested_folders_and_of_no_published_set(tmp_path):
+    names = [f"{name}/{i}.png" for name in ("Audi/A4", "BMW/M3") for i in range(5)]
+    write_files(tmp_path / "cars", *names)
+    parts = find_splits(tmp_path / "cars", levels=["make", "model"], split_file=tmp_path / "s.json")
+    again = find_splits(tmp_path / "cars", levels=["make", "model"], split_file=tmp_path / "s.json")
+    for name in ("train", "val", "test"):
+        assert parts[name].hierarchy == {"make": ("Audi", "BMW")}
+        assert again[name].paths == parts[name].paths and again[name].hierarchy
+    write_fgvc_aircraft(tmp_path / "aircraft")
+    with pytest.raises(ValueError, match="`levels` is for nested folders"):
+        find_data_set(tmp_path / "aircraft", levels=["a", "b"])

@@ -396,3 +396,35 @@ def test_arguments_that_do_not_fit(forty, tmp_path):
     write_files(tmp_path / "divided", "train/cat/1.png")
     with pytest.raises(ValueError, match="divided into train/ already, and needs no `split_file`"):
         image_folder(tmp_path / "divided", "train", split_file=tmp_path / "split.json")
+
+
+def test_nested_folders_are_levels(folder):
+    write_files(
+        folder, "Audi/A4/1.png", "Audi/A4/old/2.png", "Audi/TT/1.png", "BMW/M3/1.png", "BMW/x.png"
+    )
+    with pytest.warns(UserWarning) as caught:
+        samples = image_folder(folder, levels=["make", "model"])
+    told = " ".join(str(each.message) for each in caught)
+    assert "1 images lie in" in told and "BMW/x.png" in told and "Audi/A4 has old" in told
+    assert samples.class_names == ("Audi/A4", "Audi/TT", "BMW/M3")
+    assert samples.hierarchy == {"make": ("Audi", "Audi", "BMW")}
+    assert names(samples, folder) == [
+        "Audi/A4/1.png", "Audi/A4/old/2.png", "Audi/TT/1.png", "BMW/M3/1.png",
+    ]  # fmt: skip
+    assert samples.labels.tolist() == [0, 0, 1, 2]
+
+
+def test_levels_of_a_divided_folder_and_of_three(folder):
+    write_files(folder, "train/a/b/c/1.png", "train/a/b/d/1.png", "test/a/e/c/1.png")
+    with pytest.warns(UserWarning, match="1 classes .* have no image in train/: a/e/c"):
+        samples = image_folder(folder, "train", levels=("order", "family", "species"))
+    assert samples.class_names == ("a/b/c", "a/b/d", "a/e/c") and len(samples) == 2
+    assert samples.hierarchy == {"order": ("a",) * 3, "family": ("a/b", "a/b", "a/e")}
+    with (
+        pytest.raises(ValueError, match="in a/b/c/d/, or train"),
+        pytest.warns(UserWarning, match="2 images lie in .* above the folders of classes"),
+    ):
+        image_folder(folder / "train" / "a", levels="a b c d".split())
+    for levels in ("make", [], [""]):
+        with pytest.raises(ValueError, match="`levels` must"):
+            image_folder(folder, levels=levels)

@@ -277,3 +277,23 @@ def test_missing_files(folder):
     (folder / "latin.csv").write_bytes("path,label\nimages/0.png,höhle\n".encode("latin-1"))
     with pytest.raises(ValueError, match="latin.csv is no CSV file in UTF-8"):
         from_table(folder / "latin.csv")
+
+
+def test_a_column_a_level(folder):
+    rows = ["VW,Audi,A4", "VW,Audi,TT", "BMW,BMW,M3", "VW,Audi,A4"]
+    lines = [f"images/{i}.png,{row}" for i, row in enumerate(rows)]
+    table = write(folder, "path,group,make,model", *lines)
+    options = {"label_column": "model", "levels": ["group", "make"]}
+    samples = from_table(table, **options)
+    assert samples.class_names == ("A4", "M3", "TT")
+    assert samples.hierarchy == {"group": ("VW", "BMW", "VW"), "make": ("Audi", "BMW", "Audi")}
+    options["levels"].append("model")  # that of the classes
+    assert from_table(table, **options).hierarchy == samples.hierarchy
+    assert from_table(table, label_column="model").hierarchy is None
+    with pytest.raises(ValueError, match="no column 'maker'"):
+        from_table(table, label_column="model", levels=["maker"])
+    with pytest.raises(ValueError, match="no group, of the classes Z4"):
+        from_table(table, class_names=["A4", "M3", "TT", "Z4"], **options)
+    table = write(folder, "path,make,model", "images/0.png,Audi,TT", "images/1.png,BMW,TT")
+    with pytest.raises(ValueError, match="'TT' in two of make: 'Audi' and, in line 3, 'BMW'"):
+        from_table(table, label_column="model", levels=["make"])

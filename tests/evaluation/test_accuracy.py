@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from cin_keras.evaluation import evaluate_predictions, softmax, wilson_interval
+from cin_keras.evaluation import (
+    accuracy_in_words,
+    evaluate_predictions,
+    softmax,
+    wilson_interval,
+)
+from cin_keras.evaluation.accuracy import accuracy_of_levels
 
 NAMES = [f"class {k}" for k in range(7)]
 
@@ -71,3 +77,20 @@ def test_certainty_is_never_claimed():
 def test_impossible_numbers_are_refused(right, images):
     with pytest.raises(ValueError, match=f"Received: right={right}, images={images}"):
         wilson_interval(right, images)
+
+
+def test_accuracy_of_levels_is_that_of_a_loop():
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 6, 50), rng.dirichlet(np.ones(6), 50)
+    groups = ["b", "a", "b", "c", "a", "a"]
+    right = 0
+    for label, row in zip(labels, probabilities):
+        sums = {name: 0 for name in groups}
+        for p, group in zip(row, groups):
+            sums[group] += p
+        right += max(sums, key=sums.get) == groups[label]
+    found = accuracy_of_levels(labels, probabilities, {"kind": groups})
+    assert found == {"kind": {"groups": 3, "right": right, "accuracy": right / 50}}
+    assert accuracy_of_levels(labels, probabilities, None) == {}
+    metrics = {"accuracy": 0.5, "images": 50, "per_class": [], "levels": found}
+    assert accuracy_in_words(metrics, "images").endswith(f"right, {right / 50:.1%} of kind")

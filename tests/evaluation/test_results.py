@@ -31,6 +31,7 @@ def test_all_that_is_written(tmp_path, mistaken):
     names = ["confusion_matrix.png", "metrics.json", "report.html", "worst_mistakes.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert metrics["levels"] == {}
     right = np.mean([row.argmax() == label for row, label in zip(probabilities, test.labels)])
     assert metrics["accuracy"] == pytest.approx(right) and metrics["part"] == "all"
     assert f"{right:.1%}" in (tmp_path / "report.html").read_text("utf-8")

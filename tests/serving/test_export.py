@@ -159,6 +159,7 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
             "image_size": [size, size],
             "settings": settings,
             "temperature": model.temperature,
+            "hierarchy": None,
             "name": model.name,
         }
 

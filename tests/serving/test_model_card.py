@@ -30,7 +30,13 @@ def model():
 
 @pytest.mark.every_backend
 def test_names_size_and_settings_travel_in_the_file(tmp_path):
-    model = free_cin(class_names=tuple(NAMES), image_size=96, settings=SETTINGS, temperature=1.25)
+    model = free_cin(
+        class_names=tuple(NAMES),
+        image_size=96,
+        settings=SETTINGS,
+        temperature=1.25,
+        hierarchy={"kind": ("x",) * len(NAMES)},
+    )
     model.settings["note"] = ["added later"]
     model.save(tmp_path / "model.keras")
     copies = [cin_keras.load_model(tmp_path / "model.keras")]
@@ -41,6 +47,7 @@ def test_names_size_and_settings_travel_in_the_file(tmp_path):
         assert copy.image_size == (96, 96)
         assert copy.settings == {**SETTINGS, "note": ["added later"]}
         assert json.loads(card(copy))["class_names"] == NAMES
+        assert copy.hierarchy == json.loads(card(copy))["hierarchy"] == {"kind": ["x"] * len(NAMES)}
         assert copy.temperature == json.loads(card(copy))["temperature"] == 1.25
 
 
@@ -59,11 +66,11 @@ def test_they_can_be_set_later_and_need_not_be(tmp_path):
 
 def test_a_file_without_them_loads():
     config = tiny_cin().get_config()
-    for key in ("class_names", "image_size", "settings", "temperature"):
+    for key in ("class_names", "image_size", "settings", "temperature", "hierarchy"):
         del config[key]
     model = cin_keras.CIN.from_config(config)
     assert (model.class_names, model.image_size, model.settings) == (None, (8, 8), {})
-    assert model.temperature == 1
+    assert model.temperature == 1 and model.hierarchy is None
 
 
 @pytest.mark.parametrize(
@@ -80,6 +87,7 @@ def test_a_file_without_them_loads():
         ("image_size", 16, r"network's input, \(8, 8\), or be left out. Received: image_size=16"),
         ("settings", [1], "must be a dict or None"),
         ("temperature", 0, "`temperature` must be a number above 0"),
+        ("hierarchy", {"kind": ["x"]}, "each of the 3 classes. Received: 1"),
         ("settings", {"a": {2: 1}}, r"keys of `settings\['a'\]` must be str. Received: the key 2"),
         (
             "settings",

@@ -10,6 +10,7 @@ import numpy as np
 from cin_keras.checks import check_size
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation.accuracy import (
+    accuracy_of_levels,
     checked_probabilities,
     evaluate_predictions,
     wilson_interval,
@@ -162,6 +163,7 @@ def write_report(
         explained=explained,
         model_type=type(model).__name__,
         colours=colour_gradient(),
+        levels=accuracy_of_levels(test.labels, probabilities, test.hierarchy),
         temperature=temperature,
         ece=expected_calibration_error(test.labels, probabilities),
         ece_before=None if before is None else expected_calibration_error(test.labels, before),

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 import pathlib
 import re
@@ -253,3 +254,17 @@ def test_the_template_is_installed_with_the_package():
     }
     assert {path for path in there if path.suffix != ".py"} == listed
     assert {path.name for path in listed} >= {"page.html", "page.css"}
+
+
+def test_accuracy_of_every_level(tmp_path):
+    inputs = material(3, 20)
+    hierarchy = {"kind": ["one", "two", "two"]}
+    for name in ("test", "train"):
+        inputs[name] = dataclasses.replace(inputs[name], hierarchy=hierarchy)
+    path = write_report(tmp_path / "r.html", model=tiny_model(3), **inputs)
+    (row,) = Page(path.read_text("utf-8")).tables[
+        "Levels: groups of classes, by the sum of their probabilities"
+    ][1:]
+    first = inputs["probabilities"][:, 0] > 0.5
+    right = int(np.sum(first == (inputs["test"].labels == 0)))
+    assert row == ["kind", "2", str(right), f"{right / 20:.1%}", wilson(right, 20)]
