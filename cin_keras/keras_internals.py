@@ -59,6 +59,16 @@ def is_writing_hdf5():
     return bool(global_state.get_global_attribute("use_legacy_config"))
 
 
+def uses_weight_decay(optimizer, variable):
+    """Whether a variable was not named to `optimizer.exclude_from_weight_decay`.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        variable: `keras.Variable`.
+    """
+    return optimizer._use_weight_decay(variable)
+
+
 def put_back_jax_state(model, state):
     """Gives a model the variables back that Keras' JAX trainer took out of it for an epoch.
 

@@ -1,5 +1,8 @@
 """Optimizers for large new layers on a pretrained network: rates of their own for some layers.
 
+Weight decay is for what multiplies (kernels), not for what is added or scales a channel: biases,
+batch normalisation. It goes with the rate of its layer, as an L2 penalty would.
+
 The pooled φ sees nine nearly equal inputs for each one that the classifier sees, so a step that
 suits the classifier is far too large for φ. `cin_keras.models.TRAINING_RATES` holds what was found
 to suit `CIN`.
@@ -10,14 +13,15 @@ import math
 import warnings
 
 import keras
+from keras import ops
 
 from cin_keras.checks import check_number, short
-from cin_keras.keras_internals import variable_index
+from cin_keras.keras_internals import uses_weight_decay, variable_index
 from cin_keras.layers.roles import ROLES, role_of
 
 
 class _Layerwise:
-    """Mixin for a Keras optimizer: multiplies the learning rate of some variables."""
+    """Mixin for a Keras optimizer: multiplies the learning rate of some variables, decays some."""
 
     def __init__(self, learning_rate, rates=None, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -36,12 +40,22 @@ class _Layerwise:
             math.prod(factor for name, factor in self.rates.items() if name in _names_of(variable))
             for variable in variables
         ]
+        self.decays = [
+            len(variable.shape) > 1 and uses_weight_decay(self, variable) for variable in variables
+        ]
         for name in self.rates:
             _warn_unless_used(name, variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        factor = self.factors[variable_index(self, variable)]
-        super().update_step(gradient, variable, learning_rate * factor)
+        index = variable_index(self, variable)
+        learning_rate = learning_rate * self.factors[index]
+        if self.weight_decay and self.decays[index]:
+            shrinkage = ops.cast(learning_rate * self.weight_decay, variable.dtype)
+            self.assign_sub(variable, variable * shrinkage)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _apply_weight_decay(self, variables):
+        """In Keras the decay of all variables at the common rate; here `update_step` decays."""
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
@@ -77,8 +91,12 @@ def _warn_unless_used(name, variables):
 class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
     """Stochastic gradient descent with a rate of its own for some layers.
 
-    Everything else (momentum, schedules, clipping, accumulation, weight decay, averaging) is
-    Keras' SGD. Weight decay goes with the common rate.
+    Everything else (momentum, schedules, clipping, accumulation, averaging) is Keras' SGD. Weight
+    decay is decoupled, as in Keras: at each step a variable loses `learning_rate * weight_decay`
+    of itself, with the learning rate of its layer. Only variables of two axes or more decay:
+    kernels, but no biases and no scales and offsets of batch normalisation. What
+    `exclude_from_weight_decay` names does not, either. (PyTorch's `weight_decay` goes through the
+    momentum: with a momentum of 0.9, ten times its value here takes as much away.)
 
     Args:
         learning_rate: Float or schedule. Defaults to 0.01.
@@ -108,7 +126,7 @@ class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
 class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
     """AdamW (Loshchilov and Hutter, ICLR 2019) with a rate of its own for some layers.
 
-    Everything else is Keras' AdamW. Weight decay goes with the common rate.
+    Everything else is Keras' AdamW. Weight decay is as for `LayerwiseSGD`.
 
     Args:
         learning_rate: Float or schedule. Defaults to 0.001.

@@ -59,6 +59,38 @@ def test_adamw_scales_the_step_of_its_layer_only():
         np.testing.assert_allclose(b, factor * a, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", [LayerwiseSGD, LayerwiseAdamW])
+def test_kernels_decay_with_the_rate_of_their_layer(optimizer):
+    """And biases do not, nor what is excluded by name. Keras' own decay would come on top."""
+    options = {"rates": {"first": 0.5}}
+    plain = changes(optimizer(0.1, weight_decay=0.0, **options), steps=1)
+    decayed = changes(optimizer(0.1, weight_decay=0.2, **options), steps=1)
+    keras.utils.set_random_seed(0)
+    start = [ops.convert_to_numpy(w) for w in two_layers().weights]
+    lost = [b - a for a, b in zip(plain, decayed, strict=True)]
+    for factor, before, loss in zip((0.5, 0, 1, 0), start, lost, strict=True):
+        np.testing.assert_allclose(loss, -0.1 * 0.2 * factor * before, rtol=1e-3, atol=1e-6)
+    excluding = optimizer(0.1, weight_decay=0.2, **options)
+    excluding.exclude_from_weight_decay(var_names=["kernel"])
+    for a, b in zip(plain, changes(excluding, steps=1), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_scales_and_offsets_of_a_normalisation_do_not_decay():
+    optimizer = LayerwiseSGD(0.1, weight_decay=0.2)
+    interaction = SelfChannelInteraction(learnable_scale=True)
+    model = keras.Sequential(
+        [keras.Input((2, 2, 4)), keras.layers.BatchNormalization(), interaction]
+    )
+    optimizer.build(model.trainable_variables)
+    decaying = [
+        w.path.rsplit("/", 1)[1]
+        for w, decays in zip(model.trainable_variables, optimizer.decays, strict=True)
+        if decays
+    ]
+    assert decaying == ["kernel"] and len(model.trainable_variables) == 5
+
+
 def test_only_whole_parts_of_a_path_match_and_factors_multiply():
     none = changes(LayerwiseSGD(0.1, rates={"fir": 0.0}), steps=1)
     assert all(np.abs(change).max() > 0 for change in none)
