@@ -10,6 +10,7 @@ from cin_keras.data.fgvc_aircraft import fgvc_aircraft
 from cin_keras.data.find import find_data_set, find_layout, find_splits
 from cin_keras.data.image_folder import image_folder
 from cin_keras.data.images import image_dataset
+from cin_keras.data.mixing import mixed
 from cin_keras.data.oxford_iiit_pet import oxford_iiit_pet
 from cin_keras.data.pairs import PairSampler, pair_dataset
 from cin_keras.data.pipeline import SetEpoch
