@@ -8,7 +8,7 @@ from cin_keras.training.folder import add_table_options, folder_parser
 from cin_keras.training.options import filled
 from cin_keras.versions import __version__
 
-TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
+TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
 MAX_PIXELS = 178_956_970  # cin_keras.data.decoding.MAX_PIXELS, without loading that
 # What arguments without a dash are called in messages of the package, and in the usage.

@@ -23,13 +23,7 @@ from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.losses import (
-    ContrastiveLoss,
-    MultiAttentionMultiClassLoss,
-    SoftmaxCrossentropy,
-    is_sparse,
-)
-from cin_keras.metrics import accuracy
+from cin_keras.losses import ContrastiveLoss, MultiAttentionMultiClassLoss, is_sparse
 from cin_keras.models.backbones import (
     build_backbone,
     build_second_backbone,
@@ -42,6 +36,7 @@ from cin_keras.models.checked_data import (
     lengths_may_be_unknown,
     settle_modes,
 )
+from cin_keras.models.default_recipe import default_compilation, default_schedule
 from cin_keras.models.embedding import Embedding
 from cin_keras.models.interactions import (
     build_interaction,
@@ -66,13 +61,8 @@ from cin_keras.models.save import (
     refuse_hdf5,
     warn_of_unused_weights,
 )
-from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.serving.export import export_inference
 from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
-
-# Factors on the learning rate, for LayerwiseSGD. φ and ψ see thousands of nearly equal inputs: at
-# the classifier's rate φ overshoots, and η = ψ(...) runs away until Z' is the same for all images.
-TRAINING_RATES = {"phi": 0.05, "psi": 0.01}
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -84,9 +74,11 @@ class CIN(keras.Model):
     numbers and the contrastive loss: `L = L_soft + alpha · L_cont`, `L_soft` over all `2 N`
     images, `L_cont` the mean over the `N` pairs. Gao et al., AAAI 2020 (arXiv:2003.05235).
 
-    The model is compiled on construction (`LayerwiseSGD` with momentum 0.9, softmax
-    cross-entropy, accuracy, weighted if the data are), so that `fit` works at once; `compile`
-    takes any other optimizer, classification loss and metrics. Made inside
+    The model is compiled on construction, so that `fit` works at once: `LayerwiseSGD` with momentum
+    0.9, weight decay 0.005 (of kernels; as PyTorch's 5e-4) and a rate that falls by half a cosine
+    over the epochs of each `fit`; softmax cross-entropy with label smoothing 0.1; accuracy,
+    weighted if the data are. `compile` takes any other optimizer, classification loss and metrics.
+    Made inside
     `cin_keras.distribution.distribute()`, it trains on several devices.
 
     Args:
@@ -132,9 +124,11 @@ class CIN(keras.Model):
             eight groups or as many as divide the channels; `"osme"`: two attentions (Sun et al.,
             ECCV 2018) on spatial means, as every position would take 822 million weights at 448
             pixels, of which the classifier sees the sum;
-            `"squeeze_excite"`: KerasCV's `SqueezeAndExcite2D`; `"bilinear"`: bilinear
-            pooling (Lin et al., ICCV 2015) in place of the spatial mean; `None`: nothing, which is
-            plain fine-tuning. Defaults to `"sci"`.
+            `"squeeze_excite"`: KerasCV's `SqueezeAndExcite2D`; in place of the spatial mean
+            `"bilinear"`: bilinear pooling (Lin et al., ICCV 2015), `"covariance"`: the square root
+            of the channels' covariance (iSQRT-COV; Li et al., CVPR 2018) and
+            `"mean_and_deviation"`: mean and standard deviation of every channel over positions;
+            `None`: nothing, which is plain fine-tuning. Defaults to `"sci"`.
         contrast: What the contrastive loss compares. `"cci"`: embeddings of `Z'`, the paper's
             contrastive channel interaction, for `"sci"` and `"pos_sci"`; `"embedding"`: embeddings
             of `Z` itself, the paper's SCI+Cont; `"mamc"`: the attentions of `"osme"`, by
@@ -149,9 +143,9 @@ class CIN(keras.Model):
         phi_initializer: Initializer of φ's kernel. `"zeros"` starts from the plain network;
             `"glorot_uniform"` is Keras' default, for the paper, which names none. Defaults to
             `"zeros"`.
-        projection_dim: Int ≥ 1, to how many channels `"bilinear"` projects each map before their
-            product, or `None` for no projection, which gives `channels²` numbers an image.
-            Defaults to `None`.
+        projection_dim: Int ≥ 1, to how many channels `"bilinear"` and `"covariance"` project each
+            map before they multiply channels, or `None` for no projection, which gives `channels²`
+            numbers an image, or for a covariance half as many. Defaults to `None`.
         second_backbone: For `"bilinear"`, a second network as for `backbone`, whose output has the
             same height and width, or `None` to multiply the one map with itself. A name gets
             `weights="imagenet"` or `None` as the first does. Defaults to `None`.
@@ -364,12 +358,7 @@ class CIN(keras.Model):
         for argument in _attributes():
             setattr(self, argument, given[argument])
 
-        # Clipping stands in for a warm-up, which needs to know the number of steps.
-        self.compile(
-            optimizer=LayerwiseSGD(0.01, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0),
-            loss=SoftmaxCrossentropy(from_logits=classifier_activation is None),
-            weighted_metrics=[accuracy],
-        )
+        self.compile(**default_compilation(logits=classifier_activation is None))
 
     # === Layers ===
 
@@ -474,7 +463,7 @@ class CIN(keras.Model):
             return features
         if self.second_backbone is not None:
             features = (features, self.second_backbone(images, training=training))
-        return self.interaction(features)
+        return self.interaction(features, training=training)
 
     def _pool(self, z):
         return pool_interacted(z, self.pooling)
@@ -561,14 +550,18 @@ class CIN(keras.Model):
         What cannot be trained on is refused before the first step: pairs for validation, and
         labels that are no class (of a data set, before the step on their batch). `class_weight`
         weighs every image by its class, and the contrastive loss of a pair by the mean of its two.
-        Callbacks with `mode="auto"` know that losses are to fall and accuracies to rise.
+        Callbacks with `mode="auto"` know that losses are to fall and accuracies to rise. The rate
+        of the optimizer that the model was made with falls by half a cosine over the epochs.
 
         Raises:
             ValueError: For data that a CIN cannot be trained or validated on.
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         settle_modes(given.arguments.get("callbacks"))
-        with checked_fit(given.arguments, self.num_classes, self.contrast_name is not None):
+        with (
+            default_schedule(self, given.arguments),
+            checked_fit(given.arguments, self.num_classes, self.contrast_name is not None),
+        ):
             return super().fit(*given.args, **given.kwargs)
 
     def evaluate(self, *args, **kwargs):

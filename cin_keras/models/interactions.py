@@ -9,17 +9,31 @@ from cin_keras.checks import check_choice
 from cin_keras.layers import (
     BilinearPooling,
     CompactGeneralizedNonLocal,
+    CovariancePooling,
+    MeanAndDeviation,
     NonLocalBlock,
     OneSqueezeMultiExcitation,
     ResidualConvolution,
     SelfChannelInteraction,
 )
 
-INTERACTIONS = (None, "squeeze_excite", "non_local", "phi", "pos_sci", "sci", "bilinear")
-INTERACTIONS += ("cgnl", "osme")
+INTERACTIONS = (
+    None,
+    "squeeze_excite",
+    "non_local",
+    "cgnl",
+    "osme",
+    "phi",
+    "pos_sci",
+    "sci",
+    "bilinear",
+    "covariance",
+    "mean_and_deviation",
+)
 CONTRASTS = (None, "embedding", "cci", "mamc")
 # Those that have interaction weights to contrast, and rows of them to compute in blocks.
 SELF_CHANNEL = ("pos_sci", "sci")
+PROJECTING = ("bilinear", "covariance")
 
 
 def build_interaction(
@@ -85,6 +99,10 @@ def build_interaction(
         return OneSqueezeMultiExcitation(name="one_squeeze_multi_excitation")
     if name == "bilinear":
         return BilinearPooling(projection_dim, name="bilinear_pooling")
+    if name == "covariance":
+        return CovariancePooling(projection_dim, name="covariance_pooling")
+    if name == "mean_and_deviation":
+        return MeanAndDeviation(name="mean_and_deviation")
     return None
 
 
@@ -111,7 +129,7 @@ def check_interaction(
     check_choice("interaction", interaction, INTERACTIONS)
     users = {
         "block_rows": (block_rows, SELF_CHANNEL),
-        "projection_dim": (projection_dim, ("bilinear",)),
+        "projection_dim": (projection_dim, PROJECTING),
         "second_backbone": (second_backbone, ("bilinear",)),
         "similarity": (None if similarity == "dot" else similarity, SELF_CHANNEL),
         "learnable_scale": (None if learnable_scale is False else learnable_scale, SELF_CHANNEL),

@@ -9,6 +9,8 @@ _LOADS_KERAS = {
     "RunFolder": "run_folder",
     "make_optimizer": "network",
     "network_options": "network",
+    "optimizer_options": "network",
+    "training_data": "network",
     "set_seed": "network",
     "single_images": "network",
     "mistakes_in_one_sentence": "failures",

@@ -18,7 +18,7 @@ def decisive(settings):
     >>> decisive({"epochs": 3, "output": "runs/birds", "resume": True})
     {'epochs': 3}
     """
-    others = ("resume", "output", "command", "distribute")
+    others = ("resume", "output", "command", "distribute", "tensorboard")
     return {name: value for name, value in settings.items() if name not in others}
 
 

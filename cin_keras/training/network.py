@@ -2,10 +2,12 @@
 
 import keras
 
-from cin_keras.data import image_dataset
+from cin_keras.data import image_dataset, mixed, pair_dataset
+from cin_keras.data.mixing import MIXINGS
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
+from cin_keras.training.options import SMALL_WEIGHT_DECAY, WARMUP_EPOCHS, WEIGHT_DECAY
 
 
 def network_options(args, samples):
@@ -52,8 +54,40 @@ def network_options(args, samples):
     }
 
 
+def optimizer_options(args):
+    """The arguments of `make_optimizer` that the command line sets, all but the number of steps.
+
+    Args:
+        args: What `settle` returned.
+
+    Returns:
+        Dict of `learning_rate`, `epochs`, `backbone`, `weight_decay`, `ema` and `warmup_epochs`.
+
+    Example:
+
+    >>> from cin_keras.training import recipe_parser, settle
+    >>> settings = {"backbone": "resnet50", "image_size": 448, "epochs": 20, "pairs_per_batch": 16}
+    >>> parser = recipe_parser("python recipes/birds.py", "birds", settings)
+    >>> options = optimizer_options(settle(parser.parse_args(["--recipe", "paper"]), settings))
+    >>> options["learning_rate"], options["epochs"], options["warmup_epochs"]
+    (0.01, 100, 5)
+    """
+    names = ("learning_rate", "epochs", "backbone", "weight_decay", "ema")
+    return {
+        **{name: getattr(args, name) for name in names},
+        "warmup_epochs": WARMUP_EPOCHS[args.recipe],
+    }
+
+
 def make_optimizer(
-    learning_rate, epochs, steps_per_epoch, backbone="resnet50", rates=TRAINING_RATES
+    learning_rate,
+    epochs,
+    steps_per_epoch,
+    backbone="resnet50",
+    rates=TRAINING_RATES,
+    weight_decay=None,
+    ema=False,
+    warmup_epochs=0.5,
 ):
     """The optimizer of a whole run: φ and ψ have lower rates than the rest.
 
@@ -64,6 +98,11 @@ def make_optimizer(
         backbone: Str, as `--backbone`: `"small"` is trained from nothing, by AdamW; any other,
             which is pretrained, by descent with momentum. Defaults to `"resnet50"`.
         rates: Dict, as for `cin_keras.optimizers.LayerwiseSGD`. Defaults to those of φ and ψ.
+        weight_decay: Float ≥ 0, decoupled, of kernels alone, or `None` for that of the strong
+            recipe, 0.005, and of the small network 0.004. Defaults to `None`.
+        ema: Bool, whether to keep an exponential moving average of the weights, of about the last
+            hundred steps (Keras' `use_ema`). Defaults to `False`.
+        warmup_epochs: Float ≥ 0. Defaults to 0.5.
 
     Returns:
         `cin_keras.optimizers.LayerwiseSGD` or `LayerwiseAdamW`.
@@ -73,10 +112,57 @@ def make_optimizer(
     >>> make_optimizer(0.02, epochs=20, steps_per_epoch=100).momentum
     0.9
     """
-    rate = learning_rate_schedule(learning_rate, epochs, steps_per_epoch)
-    if backbone == "small":
-        return LayerwiseAdamW(rate, rates=rates)
-    return LayerwiseSGD(rate, rates=rates, momentum=0.9)
+    rate = learning_rate_schedule(learning_rate, epochs, steps_per_epoch, warmup_epochs)
+    small = backbone == "small"
+    if weight_decay is None:
+        weight_decay = SMALL_WEIGHT_DECAY if small else WEIGHT_DECAY
+    options = {"rates": rates, "weight_decay": weight_decay, "use_ema": ema}
+    if small:
+        return LayerwiseAdamW(rate, **options)
+    return LayerwiseSGD(rate, momentum=0.9, **options)
+
+
+def training_data(args, devices, samples, reading):
+    """What a run is trained on: pairs of photographs, or single ones, mixed if that is asked for.
+
+    Args:
+        args: What `settle` returned.
+        devices: `cin_keras.distribution.Devices`.
+        samples: `Samples`.
+        reading: Dict of `seed`, `on_error` and `shard`, as for `pair_dataset`.
+
+    Returns:
+        `tf.data.Dataset`: with `--plain` of single images, for a linear classifier learns from
+        these, else of pairs; both hold as many images in a batch.
+
+    Raises:
+        ValueError: As `pair_dataset`.
+
+    Example:
+
+    >>> from cin_keras.training import recipe_parser, settle
+    >>> settings = {"backbone": "small", "image_size": 32, "epochs": 1, "pairs_per_batch": 4}
+    >>> parser = recipe_parser("python recipes/birds.py", "birds", settings)
+    >>> args = settle(parser.parse_args(["--mixup"]), settings)
+    >>> samples = cin_keras.data.drawn_cars(images_per_class=2, image_size=32)
+    >>> devices = cin_keras.distribution.Devices(["one"])
+    >>> reading = {"seed": 0, "on_error": "raise", "shard": None}
+    >>> (images_a, _), (shares_a, _) = next(iter(training_data(args, devices, samples, reading)))
+    >>> images_a.shape, shares_a.shape
+    (TensorShape([4, 32, 32, 3]), TensorShape([4, 12]))
+    """
+    size, batch = args.image_size, devices.local_batch(args.pairs_per_batch)
+    if args.plain:
+        data = single_images(devices, samples, size, 2 * batch, **reading)
+    else:
+        few = args.classes_per_batch
+        data = pair_dataset(
+            samples, size, batch, classes_per_batch=few, split_batches=True, **reading
+        )
+    for mixing in MIXINGS:
+        if getattr(args, mixing):
+            data = mixed(data, mixing, samples.num_classes, args.seed)
+    return data
 
 
 def single_images(devices, samples, image_size, batch_size, *, seed, on_error, shard):
@@ -114,13 +200,14 @@ def single_images(devices, samples, image_size, batch_size, *, seed, on_error, s
     return devices.training_data(data)
 
 
-def learning_rate_schedule(highest, epochs, steps_per_epoch):
-    """Half an epoch of linear rise from zero, then half a cosine down to zero.
+def learning_rate_schedule(highest, epochs, steps_per_epoch, warmup_epochs=0.5):
+    """A linear rise from zero, then half a cosine down to zero.
 
     Args:
         highest: Float > 0.
         epochs: Int ≥ 1, of the whole run.
         steps_per_epoch: Int ≥ 1.
+        warmup_epochs: Float ≥ 0, of the rise; at most half of the run. Defaults to 0.5.
 
     Returns:
         A Keras learning rate schedule.
@@ -131,7 +218,7 @@ def learning_rate_schedule(highest, epochs, steps_per_epoch):
     >>> [round(float(schedule(step)), 3) for step in (0, 25, 50, 1000)]
     [0.0, 0.05, 0.1, 0.0]
     """
-    warmup = steps_per_epoch // 2
+    warmup = int(min(warmup_epochs, epochs / 2) * steps_per_epoch)
     return keras.optimizers.schedules.CosineDecay(
         0.0,
         decay_steps=max(epochs * steps_per_epoch - warmup, 1),

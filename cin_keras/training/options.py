@@ -7,6 +7,27 @@ from cin_keras.checks import positive
 
 # A pretrained network is fine-tuned by descent with momentum; a small one, from nothing, by AdamW.
 LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
+# Decoupled, as in Keras: PyTorch's 5e-4 with a momentum of 0.9. The small one's is AdamW's own.
+WEIGHT_DECAY, SMALL_WEIGHT_DECAY = 5e-3, 4e-3
+LABEL_SMOOTHING = 0.1
+RECIPES = {
+    "strong": {
+        "learning_rate": LEARNING_RATE,
+        "weight_decay": WEIGHT_DECAY,
+        "label_smoothing": LABEL_SMOOTHING,
+    },
+    # Of the paper and, where it is silent, of its one public implementation, whose decay of 2e-4
+    # is PyTorch's. A batch is 4 classes × 5 images.
+    "paper": {
+        "learning_rate": 0.01,
+        "weight_decay": 2e-3,
+        "label_smoothing": 0.0,
+        "epochs": 100,
+        "pairs_per_batch": 10,
+    },
+}
+PAPER_CLASSES_PER_BATCH = 4
+WARMUP_EPOCHS = {"strong": 0.5, "paper": 5}
 
 
 def filled(text):
@@ -51,6 +72,32 @@ def seed(text):
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}: {text!r}")
     return int(text)
+
+
+def share(text):
+    """A type for argparse: a number from 0 to less than 1.
+
+    Args:
+        text: Str.
+
+    Returns:
+        Float.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is none.
+
+    Example:
+
+    >>> share("0.1")
+    0.1
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to less than 1: {text!r}")
+    return number
 
 
 def recipe_parser(command, what, settings, data=None, output=None, drawings=None):
@@ -109,9 +156,32 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     add(
         "--learning-rate",
         "R",
-        f"the highest ({LEARNING_RATE}; small: {SMALL_LEARNING_RATE})",
+        f"the highest ({LEARNING_RATE}; small: {SMALL_LEARNING_RATE}; paper: 0.01)",
         type=positive(float),
     )
+    add("--recipe", "NAME", "strong (default), or paper: its settings", choices=RECIPES)
+    add(
+        "--weight-decay",
+        "W",
+        f"of kernels ({WEIGHT_DECAY:g}; small: {SMALL_WEIGHT_DECAY:g}; paper: 0.002)",
+        type=share,
+    )
+    add(
+        "--label-smoothing",
+        "S",
+        f"share spread over all classes ({LABEL_SMOOTHING}; paper: 0)",
+        type=share,
+    )
+    add(
+        "--classes-per-batch",
+        "N",
+        "draw each batch from N classes (any; paper: 4)",
+        type=positive(int),
+    )
+    mixing = parser.add_mutually_exclusive_group()
+    for name, what in (("--mixup", "blend"), ("--cutmix", "patch")):
+        mixing.add_argument(name, help=f"{what} photographs with others", action="store_true")
+    switch("--ema", "use the moving average of the weights")
     add("--alpha", "A", "weight of the pair loss (%(default)s)", type=float, default=2.0)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
     add("--seed", "N", "of weights, order and crops (%(default)s)", type=seed, default=0)
@@ -122,8 +192,9 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     switch("--resume", "go on with the run in --output")
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
     switch("--distribute", "on all local accelerators; PyTorch: under torchrun")
+    switch("--tensorboard", "log to tensorboard/ in --output")
     switch("--plain", "only backbone and linear classifier, to compare")
-    parser.set_defaults(on_error="raise", command=command)
+    parser.set_defaults(on_error="raise", recipe="strong", command=command)
     return parser
 
 
@@ -140,14 +211,17 @@ def settle(args, settings):
     Raises:
         SystemExit: If ImageNet weights are asked for where there are none, with a sentence.
     """
-    for name, value in settings.items():
+    recipe = dict(RECIPES[args.recipe])
+    small = (args.backbone or settings["backbone"]) == "small"
+    if small:  # by AdamW
+        recipe |= {"learning_rate": SMALL_LEARNING_RATE, "weight_decay": SMALL_WEIGHT_DECAY}
+    if args.recipe == "paper" and args.pairs_per_batch is None and args.classes_per_batch is None:
+        args.classes_per_batch = PAPER_CLASSES_PER_BATCH
+    for name, value in {**settings, **recipe}.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    small = args.backbone == "small"
     if args.weights is None:
         args.weights = "none" if small else "imagenet"
     elif small and args.weights == "imagenet":
         sys.exit("error: There are no ImageNet weights for --backbone small. Leave --weights out.")
-    if args.learning_rate is None:
-        args.learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
     return args

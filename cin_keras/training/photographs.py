@@ -97,6 +97,18 @@ def check_readable(name, samples, on_error="raise"):
         raise ValueError(f"{first}{others} `on_error` skip goes on without.")
 
 
+# Settings that came later than the first runs, as those runs had them.
+_SINCE = {
+    "recipe": "strong",  # its settings stand beside it
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "classes_per_batch": None,
+    "mixup": False,
+    "cutmix": False,
+    "ema": False,
+}
+
+
 class SamePhotographs:
     """For `SaveTrainingState`: does not let a run go on with other photographs of the same names.
 
@@ -156,7 +168,8 @@ def what_is_trained(settings, train, validation):
 
     Returns:
         Dict of what JSON can hold: settings without places and what may change (whether bad
-        images are skipped), networks and weights by what they are, and the photographs.
+        images are skipped), networks and weights by what they are, and the photographs. What is as
+        it was before there was a setting for it stands for nothing.
 
     Example:
 
@@ -165,7 +178,11 @@ def what_is_trained(settings, train, validation):
     'resnet50'
     """
     typed = ("data_dir", "split_file", "download", "on_error")
-    found = {name: value for name, value in decisive(settings).items() if name not in typed}
+    found = {
+        name: value
+        for name, value in decisive(settings).items()
+        if name not in typed and (name not in _SINCE or value != _SINCE[name])
+    }
     if isinstance(found.get("backbone"), str):
         found["backbone"] = re.sub("[-_]", "", found["backbone"]).lower()
     if os.path.isfile(found.get("weights") or ""):

@@ -1,5 +1,6 @@
 """The folder of a training run: what is written there, and how a run goes on."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -41,6 +42,7 @@ RESULTS = (
     "learning_curves.png",
     "confusion_matrix.png",
     "worst_mistakes.png",
+    "tensorboard",
     # Of recipes/explain.py.
     "class_contrast.png",
     "channel.png",
@@ -107,9 +109,12 @@ class RunFolder:
         Raises:
             OSError: If the folder cannot be written.
             ValueError: If an image cannot be read, or if none can where the settings have
-                `on_error="skip"`; if the folder is where the photographs are.
+                `on_error="skip"`; if the folder is where the photographs are; if a log for
+                TensorBoard is asked for and that is not installed.
         """
         self._check_place(train, validation, test)
+        if self.asked.get("tensorboard") and importlib.util.find_spec("tensorboard") is None:
+            raise ValueError("`tensorboard` needs a package: pip install tensorboard.")
         if self.devices.is_chief:
             try:
                 check_writable(self.path)
@@ -213,12 +218,19 @@ class RunFolder:
         """
         self._skipped = (train_data.skipped, validation_data.skipped)
         self._validation_data = validation_data
-        # The state before what it keeps.
-        saving = [self._state, self.keep_best, self._history] if self.devices.is_chief else []
+        chief, watching = self.devices.is_chief, []
+        if chief and self.asked.get("tensorboard"):
+            folder = str(self.path / "tensorboard")
+            watching = [keras.callbacks.TensorBoard(folder, write_graph=False)]
+        # The state before what it keeps, and before averages take the weights' place.
+        averages = self.asked.get("ema")
         return [
             SetEpoch(train_data),
             StopOnNonFinite(train_data),
-            *saving,
+            *([self._state] if chief else []),
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averages else []),
+            *([self.keep_best, self._history] if chief else []),
+            *watching,
             ReportSkipped(train_data, validation_data),
             self.watch,
         ]

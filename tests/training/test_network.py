@@ -9,10 +9,12 @@ from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from cin_keras.training import (
     make_optimizer,
     network_options,
+    optimizer_options,
     recipe_parser,
     set_seed,
     settle,
     single_images,
+    training_data,
 )
 from cin_keras.training.network import learning_rate_schedule
 
@@ -52,6 +54,37 @@ def test_pretrained_networks_descend_and_small_ones_adapt():
     assert isinstance(optimizer, LayerwiseSGD) and optimizer.momentum == 0.9
     assert isinstance(make_optimizer(0.002, 3, 10, "small"), LayerwiseAdamW)
     assert set(optimizer.rates) == {"phi", "psi"}
+
+
+def test_the_command_line_reaches_the_optimizer():
+    parser = recipe_parser("python x.py", "cars", SETTINGS)
+    given = ["--backbone", "resnet50", "--recipe", "paper", "--epochs", "20", "--ema"]
+    args = settle(parser.parse_args(given), SETTINGS)
+    optimizer = make_optimizer(steps_per_epoch=10, **optimizer_options(args))
+    assert optimizer.weight_decay == 0.002 and optimizer.use_ema
+    rates = [float(optimizer.get_config()["learning_rate"]["config"]["warmup_steps"])]
+    assert rates == [50], "five epochs"
+    assert make_optimizer(0.02, 3, 10).weight_decay == 0.005
+    assert not make_optimizer(0.02, 3, 10).use_ema
+    small = make_optimizer(0.02, 3, 10, "small", weight_decay=0.0)
+    assert small.weight_decay == 0 and make_optimizer(0.02, 3, 10, "small").weight_decay == 0.004
+
+
+def test_the_command_line_reaches_the_training_data():
+    samples = drawn_cars(images_per_class=4, image_size=32)
+    reading = {"seed": 0, "on_error": "raise", "shard": None}
+
+    def first(*arguments):
+        parser = recipe_parser("python x.py", "cars", SETTINGS)
+        args = settle(parser.parse_args(["--pairs-per-batch", "4", *arguments]), SETTINGS)
+        return next(iter(training_data(args, Devices(["one"]), samples, reading)))
+
+    (images_a, _), labels = first("--classes-per-batch", "2")
+    assert images_a.shape == (4, 32, 32, 3) and len(set(np.ravel(labels))) == 2
+    (_, _), (shares_a, _) = first("--mixup")
+    assert shares_a.shape == (4, 12)
+    images, shares = first("--cutmix", "--plain")
+    assert images.shape == (8, 32, 32, 3) and shares.shape == (8, 12)
 
 
 def test_the_learning_rate_rises_and_falls():

@@ -30,6 +30,37 @@ def test_what_the_command_line_says_counts():
     assert args.on_error == "raise" and parse("--on-error", "skip").on_error == "skip"
 
 
+def test_the_strong_recipe_is_the_default_and_the_papers_an_option():
+    args = parse()
+    assert (args.recipe, args.weight_decay, args.label_smoothing) == ("strong", 0.005, 0.1)
+    assert args.classes_per_batch is None and not (args.ema or args.mixup or args.cutmix)
+    args = parse("--recipe", "paper")
+    assert (args.learning_rate, args.weight_decay, args.label_smoothing) == (0.01, 0.002, 0)
+    assert (args.epochs, args.pairs_per_batch, args.classes_per_batch) == (100, 10, 4)
+    args = parse(
+        "--recipe", "paper", "--epochs", "3", "--weight-decay", "0", "--pairs-per-batch", "6"
+    )
+    assert (args.epochs, args.weight_decay, args.pairs_per_batch) == (3, 0, 6)
+    assert args.classes_per_batch is None, "the batch is no longer the paper's"
+    args = parse("--backbone", "small")
+    assert (args.learning_rate, args.weight_decay, args.label_smoothing) == (0.002, 0.004, 0.1)
+
+
+@pytest.mark.parametrize("option", ["--weight-decay", "--label-smoothing"])
+@pytest.mark.parametrize("value", ["1", "-0.1", "nan", "much"])
+def test_shares_are_less_than_one(option, value, capsys):
+    with pytest.raises(SystemExit):
+        parse(option, value)
+    message = f"{option}: must be a number from 0 to less than 1: '{value}'"
+    assert message in capsys.readouterr().err
+
+
+def test_mixup_and_cutmix_exclude_each_other(capsys):
+    with pytest.raises(SystemExit):
+        parse("--mixup", "--cutmix")
+    assert "--cutmix: not allowed with argument --mixup" in capsys.readouterr().err
+
+
 def test_there_are_no_pretrained_weights_for_small():
     with pytest.raises(SystemExit, match="no ImageNet weights for --backbone small"):
         parse("--backbone", "small", "--weights", "imagenet")
@@ -49,6 +80,7 @@ def test_the_command_repeats_every_setting(recipe):
     parser.add_argument("--download", action="store_true")
     data = ["it's mine"] if "FOLDER" in recipe else ["--data-dir", "it's mine"]
     given = [*data, "--seed", "0", "--alpha", "0", "--plain", "--resume", "--download"]
+    given += ["--recipe", "paper", "--cutmix", "--ema", "--tensorboard", "--label-smoothing", "0.2"]
     args = settle(parser.parse_args(given), SETTINGS)
     backend, python, script, *words = shlex.split(command_line(vars(args)))
     assert (backend, python) == (f"KERAS_BACKEND={keras.backend.backend()}", "python")

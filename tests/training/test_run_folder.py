@@ -1,7 +1,9 @@
 import html
+import importlib.util
 import json
 
 import keras
+import numpy as np
 import pytest
 
 import cin_keras
@@ -9,6 +11,7 @@ from cin_keras.data import drawn_cars, image_dataset, pair_dataset
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import calibrated, expected_calibration_error, fit_temperature
 from cin_keras.files import move_aside
+from cin_keras.metrics import accuracy
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import RunFolder
 from cin_keras.training.run_folder import RESULTS
@@ -110,6 +113,77 @@ def test_a_run_goes_on_and_another_is_moved_aside(tmp_path, capsys):
     assert "Going on after epoch 2" in capsys.readouterr().out
     with pytest.raises(ValueError, match="settings it began with.*seed=1 [(]was 0[)]"):
         RunFolder(tmp_path, {"seed": 1, "output": "there"}, resume=True).first_epoch(build())
+
+
+def test_a_run_of_before_there_was_a_recipe_goes_on_with_its_settings(tmp_path):
+    before = {"seed": 0, "backbone": "small"}
+    pairs, validation_data, _ = pipelines(*RunFolder(tmp_path, before).check_samples(*drawings()))
+    run = RunFolder(tmp_path, before)
+    run.check_samples(*drawings())
+    fit(run, build(), pairs, validation_data)
+    since = {"recipe": "strong", "weight_decay": 0.0, "mixup": False, "classes_per_batch": None}
+    for smoothing in (0.0, 0.1):
+        settings = {**before, **since, "label_smoothing": smoothing, "tensorboard": True}
+        run = RunFolder(tmp_path, settings, resume=True)
+        run.check_samples(*drawings())
+        if not smoothing:
+            assert run.first_epoch(build()) == 1
+    with pytest.raises(ValueError, match="Received: label_smoothing=0.1 [(]was not set[)]$"):
+        run.first_epoch(build())
+
+
+class Kernels(keras.callbacks.Callback):
+    """The classifier's kernel after every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.jax_state_sync() if keras.backend.backend() == "jax" else None
+        self.seen.append(keras.ops.convert_to_numpy(self.model.classifier.kernel).copy())
+
+
+@pytest.mark.every_backend
+def test_the_average_is_what_is_kept_and_the_weights_what_goes_on(tmp_path):
+    def begin(resume):
+        run = RunFolder(tmp_path, {"ema": True}, resume=resume)
+        data = pipelines(*run.check_samples(*drawings()))[:2]
+        model = build(interaction=None, contrast=None)
+        optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+        model.compile(
+            optimizer, cin_keras.losses.SoftmaxCrossentropy(), weighted_metrics=[accuracy]
+        )
+        return run, model, data, run.first_epoch(model)
+
+    run, model, (pairs, validation_data), _ = begin(resume=False)
+    kernels = Kernels()
+    callbacks = [kernels, *run.callbacks(pairs, validation_data)]
+    model.fit(pairs, validation_data=validation_data, callbacks=callbacks, verbose=0)
+    average = kernels.seen[0]
+    for kernel in kernels.seen[1:]:
+        average = 0.5 * average + 0.5 * kernel
+    assert abs(average - kernels.seen[-1]).max() > 1e-4
+    best = cin_keras.load_model(tmp_path / "model.keras").classifier.kernel
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(best), average, atol=1e-5)
+    _, model, _, epoch = begin(resume=True)
+    kernel = keras.ops.convert_to_numpy(model.classifier.kernel)
+    np.testing.assert_allclose(kernel, kernels.seen[-1], atol=1e-6)
+    assert epoch == 1
+
+
+def test_tensorboard_reads_the_log(tmp_path):
+    pytest.importorskip("tensorboard")
+    run = RunFolder(tmp_path, {"tensorboard": True})
+    pairs, validation_data, _ = pipelines(*run.check_samples(*drawings()))
+    fit(run, build(interaction=None, contrast=None), pairs, validation_data)
+    assert list((tmp_path / "tensorboard").rglob("events.out*"))
+
+
+def test_a_log_that_nothing_can_write_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="`tensorboard` needs a package: pip install tensorboard"):
+        RunFolder(tmp_path, {"tensorboard": True}).check_samples(*drawings())
 
 
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):

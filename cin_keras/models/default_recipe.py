@@ -1,0 +1,114 @@
+"""How a `CIN` is trained that nobody has compiled: the strong recipe, as far as it fits any `fit`.
+
+Weight decay and label smoothing are what a plain network gains most by, more than by any head
+(`recipes/README.md`, "ablation"); the learning rate falls by half a cosine over the epochs of each
+`fit`. Clipping stands in for a warm-up, which needs to know the number of steps.
+"""
+
+import contextlib
+import math
+
+import keras
+
+from cin_keras.losses import SoftmaxCrossentropy
+from cin_keras.metrics import accuracy
+from cin_keras.optimizers import LayerwiseSGD
+
+# Factors on the learning rate, for LayerwiseSGD. φ and ψ see thousands of nearly equal inputs: at
+# the classifier's rate φ overshoots, and η = ψ(...) runs away until Z' is the same for all images.
+TRAINING_RATES = {"phi": 0.05, "psi": 0.01}
+LEARNING_RATE = 0.01
+# Decoupled, as Keras has it: PyTorch's 5e-4 with a momentum of 0.9.
+WEIGHT_DECAY = 5e-3
+LABEL_SMOOTHING = 0.1
+NAME = "cin_default"  # by which a saved model's optimizer is known
+
+
+def default_compilation(logits):
+    """Arguments of `compile` for a new `CIN`.
+
+    Args:
+        logits: Bool, whether it gives logits, or else probabilities.
+
+    Returns:
+        Dict.
+
+    Example:
+
+    >>> default_compilation(logits=True)["loss"].label_smoothing
+    0.1
+    """
+    return {
+        "optimizer": LayerwiseSGD(
+            LEARNING_RATE,
+            rates=TRAINING_RATES,
+            momentum=0.9,
+            weight_decay=WEIGHT_DECAY,
+            clipnorm=1.0,
+            name=NAME,
+        ),
+        "loss": SoftmaxCrossentropy(from_logits=logits, label_smoothing=LABEL_SMOOTHING),
+        "weighted_metrics": [accuracy],
+    }
+
+
+@contextlib.contextmanager
+def default_schedule(model, given):
+    """A context for a `fit` in which the rate of the default optimizer, if it is that, falls.
+
+    Args:
+        model: `CIN`.
+        given: Dict of the method's arguments, in which `callbacks` gets one more.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    scheduled = optimizer is None or isinstance(optimizer.get_config()["learning_rate"], dict)
+    if scheduled or optimizer.name != NAME:
+        yield
+        return
+    cosine, callbacks = HalfCosine(optimizer), given.get("callbacks")
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        cosine.set_params({"epochs": given.get("epochs", 1)})
+        callbacks.callbacks.insert(0, cosine)
+    else:
+        given["callbacks"] = [cosine, *keras.tree.flatten(callbacks or [])]
+    try:
+        yield
+    finally:
+        cosine.end()
+
+
+class HalfCosine(keras.callbacks.Callback):
+    """Lets the learning rate fall by half a cosine, epoch by epoch, from what it is to nearly zero.
+
+    Between epochs the optimizer has the rate it began with, which is what a saved state holds, and
+    other callbacks may change it.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer` whose learning rate is a number.
+
+    Example:
+
+    >>> optimizer = keras.optimizers.SGD(0.5)
+    >>> cosine = HalfCosine(optimizer)
+    >>> cosine.set_params({"epochs": 2})
+    >>> cosine.on_epoch_begin(1)
+    >>> float(optimizer.learning_rate)
+    0.25
+    """
+
+    def __init__(self, optimizer):
+        super().__init__()
+        self.optimizer, self._rate = optimizer, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._rate = float(self.optimizer.learning_rate)
+        done = min(epoch / self.params["epochs"], 1.0)
+        self.optimizer.learning_rate = self._rate * (1 + math.cos(math.pi * done)) / 2
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.end()
+
+    def end(self):
+        """Gives the optimizer the rate back that it had."""
+        if self._rate is not None:
+            self.optimizer.learning_rate, self._rate = self._rate, None

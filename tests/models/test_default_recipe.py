@@ -1,0 +1,92 @@
+"""How a `CIN` trains that nobody has compiled."""
+
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from cin_keras.models import default_recipe
+from cin_keras.optimizers import LayerwiseSGD
+from cin_keras.training import options
+from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
+
+pytestmark = pytest.mark.every_backend
+
+
+class Rates(keras.callbacks.Callback):
+    """The learning rate of every batch, and between epochs."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.kept = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.used.append(round(float(self.model.optimizer.learning_rate), 6))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.append(round(float(self.model.optimizer.learning_rate), 6))
+
+
+def test_a_new_model_has_the_strong_recipe_and_a_loaded_one_too(tmp_path):
+    model = tiny_cin(backbone=normalized_backbone(), contrast=None, randomize=False)
+    model.save(tmp_path / "model.keras")
+    for each in (model, cin_keras.load_model(tmp_path / "model.keras")):
+        optimizer = each.optimizer
+        assert isinstance(optimizer, LayerwiseSGD) and optimizer.momentum == 0.9
+        assert optimizer.weight_decay == 0.005 and each.loss.label_smoothing == 0.1
+        optimizer.build(each.trainable_variables)
+        decaying = {
+            variable.path
+            for variable, decays in zip(each.trainable_variables, optimizer.decays, strict=True)
+            if decays
+        }
+        kept = {variable.path for variable in each.trainable_variables} - decaying
+        assert {path.rsplit("/", 1)[1] for path in decaying} == {"kernel"}
+        assert {path.rsplit("/", 1)[1] for path in kept} == {"bias", "gamma", "beta"}
+    assert default_recipe.LABEL_SMOOTHING == options.LABEL_SMOOTHING
+    assert default_recipe.WEIGHT_DECAY == options.WEIGHT_DECAY
+
+
+def test_the_rate_falls_over_the_epochs_of_a_fit():
+    model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
+    batch = pair_batch()
+    model.fit(*batch, epochs=3, initial_epoch=1, callbacks=rates, verbose=0)
+    assert rates.used == [0.0075, 0.0025], "of three epochs the last two"
+    assert rates.kept == [0.01, 0.01], "which is what a saved state holds"
+    model.optimizer.learning_rate = 0.02
+    callbacks = keras.callbacks.CallbackList([rates], model=model)
+    model.fit(*batch, epochs=2, callbacks=callbacks, verbose=0)
+    assert rates.used[2:] == [0.02, 0.01]
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
+
+
+def test_a_fit_that_breaks_off_leaves_the_rate():
+    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+
+    class Broken(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if float(self.model.optimizer.learning_rate) < 0.01:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*pair_batch(), epochs=2, callbacks=[Broken()], verbose=0)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_what_somebody_compiles_stays_as_it_is():
+    model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(LayerwiseSGD(0.1), loss=loss)
+    model.fit(*pair_batch(), epochs=2, callbacks=[rates], verbose=0)
+    assert rates.used == [0.1, 0.1] and model.loss is loss
+
+
+def test_smoothing_is_of_all_images_of_a_pair():
+    model = tiny_cin(contrast=None, randomize=False)
+    images, labels = pair_batch()
+    logits = np.concatenate([model.predict(part, verbose=0) for part in images])
+    shares = 0.9 * np.eye(3)[np.concatenate(labels)] + 0.1 / 3
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = -(shares * np.log(powers / powers.sum(axis=1, keepdims=True))).sum(axis=1).mean()
+    loss = uncompiled(model).train_on_batch(images, labels, return_dict=True)["loss"]
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
