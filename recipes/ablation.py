@@ -12,17 +12,20 @@ import numpy as np
 import cin_keras
 from cin_keras import measuring
 from cin_keras.checks import positive
-from cin_keras.data import SetEpoch, pair_dataset
+from cin_keras.data import SetEpoch, image_dataset, pair_dataset
 from cin_keras.data.samples import fingerprint
 from cin_keras.files import check_writable
 from cin_keras.measuring import accuracies
 from cin_keras.measuring.comparison import freeze_to, run_rows
 from cin_keras.measuring.costs import inference_costs
+from cin_keras.measuring.frozen_part import FrozenPart
+from cin_keras.measuring.machine import accelerator
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import make_optimizer, mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
+from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
 from cin_keras.training.streams import stop, tidy_streams
 
 # Every row is one line: the arguments of CIN.
@@ -31,6 +34,8 @@ ROWS = {
     "SE": {"interaction": "squeeze_excite", "contrast": None},
     "non-local": {"interaction": "non_local", "contrast": None},
     "bilinear": {"interaction": "bilinear", "contrast": None, "projection_dim": 64},
+    "covariance": {"interaction": "covariance", "contrast": None, "projection_dim": 64},
+    "mean+deviation": {"interaction": "mean_and_deviation", "contrast": None},
     "phi": {"interaction": "phi", "contrast": None},
     "Pos-SCI": {"interaction": "pos_sci", "contrast": None},
     "SCI": {"interaction": "sci", "contrast": None},
@@ -51,11 +56,18 @@ VARIANTS = {
     "CIN, slow ψ": {"contrast": "cci"},
 }
 ROWS |= {row: {"interaction": "sci", "contrast": None, **own} for row, own in VARIANTS.items()}
+# What each setting of the recipe gives.
+SHARES = {
+    "plain, neither": {"weight_decay": 0.0, "label_smoothing": 0.0},
+    "plain, decay": {"label_smoothing": 0.0},
+    "plain, smoothing": {"weight_decay": 0.0},
+}
+ROWS |= {row: ROWS["plain"] for row in SHARES}
 # For descent: bilinear features have length 1, far less than a spatial mean has, so their classifier
-# needs a much higher rate, and the network, which their square root moves strongly, a much lower one.
+# needs a much higher rate, and long weights.
 # ψ at a tenth of its usual rate stays nearer to zero, where CCI is SCI+Cont.
-RATES = {"bilinear": {"classifier": 500.0}, "CIN, slow ψ": {"psi": 0.001}}
-RATE_FACTORS = {"bilinear": 0.05}
+RATES = {"bilinear": {"classifier": 20.0}, "CIN, slow ψ": {"psi": 0.001}}
+RECIPES = SHARES | {"bilinear": {"weight_decay": 1e-4}}
 
 
 def parse_arguments(arguments=None):
@@ -65,11 +77,12 @@ def parse_arguments(arguments=None):
         "runs/ablation",
         epilog=f"Rows: {'; '.join(ROWS)}.",
     )
-    number, rows = positive(int), [row for row in ROWS if row not in VARIANTS]
+    number, rows = positive(int), [row for row in ROWS if row not in {*VARIANTS, *SHARES}]
     add("--rows", "ROW", "(those of the paper)", nargs="+", choices=ROWS, default=rows)
     add("--seeds", "N", "runs of each row (%(default)s)", type=number, default=2)
     add("--learning-rates", "R", "to choose from", type=positive(float), nargs="+")
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=number)
+    add("--trials-only", action="store_true", help="choose the learning rates, and no runs")
     add("--epochs", "N", "(%(default)s)", type=number, default=5)
     add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
     add("--backbone", "NAME", "in keras.applications, or 'small' (%(default)s)", default="small")
@@ -78,6 +91,11 @@ def parse_arguments(arguments=None):
     add("--freeze-to", "NAME", "the last layer of the backbone that is not trained")
     add("--image-size", "N", "pixels (%(default)s)", type=number, default=64)
     add("--pairs-per-batch", "N", "(%(default)s)", type=number, default=16)
+    add("--weight-decay", "W", "of kernels (%(default)s)", type=share, default=WEIGHT_DECAY)
+    add("--label-smoothing", "S", "(%(default)s)", type=share, default=LABEL_SMOOTHING)
+    add("--unseen", action="store_true", help="train on every second class, Recall@1 of the others")
+    add("--crops", "N", "of each image, computed once up to --freeze-to (anew)", type=number)
+    add("--maps", "DIR", "where what --crops computes is kept (%(default)s)", default="runs/maps")
     add("--limit", "N", "images of each split, for a quick try", type=number)
     args = parser.parse_args(arguments)
     args.trial_epochs = args.trial_epochs or args.epochs
@@ -105,28 +123,121 @@ def build_model(row, args, num_classes):
 
 
 def rates_of(row, args):
-    """The factors of its layers, and the learning rates to choose from."""
-    own, factor = ({}, 1) if is_small(args) else (RATES.get(row, {}), RATE_FACTORS.get(row, 1))
-    return TRAINING_RATES | own, [round(factor * rate, 6) for rate in args.learning_rates]
+    """The factors of its layers on the learning rate."""
+    return TRAINING_RATES | ({} if is_small(args) else RATES.get(row, {}))
 
 
-def train(row, samples, args, learning_rate, epochs, seed):
+def what_it_is(row, args):
+    """What a run of the row depends on beside the settings of all."""
+    own = RECIPES.get(row, {}) if row in SHARES or not is_small(args) else {}
+    return {
+        "arguments": ROWS[row],
+        "rates": rates_of(row, args),
+        **({"recipe": own} if own else {}),
+    }
+
+
+class Photographs:
+    """Trains and judges whole networks on photographs."""
+
+    def __init__(self, args):
+        self.args = args
+
+    def model(self, row, num_classes):
+        return build_model(row, self.args, num_classes)
+
+    def pairs(self, samples, seed):
+        return pair_dataset(samples, self.args.image_size, self.args.pairs_per_batch, seed=seed)
+
+    def images(self, samples):
+        return image_dataset(samples, self.args.image_size, 2 * self.args.pairs_per_batch)
+
+
+class Maps:
+    """The same behind the frozen part of the network, which is computed once."""
+
+    def __init__(self, args, samples):
+        folder = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{args.image_size}")
+        folder.mkdir(parents=True, exist_ok=True)
+        network = build_model("plain", args, samples.num_classes).backbone
+        size, crops = args.image_size, args.crops
+        self.part = FrozenPart(network, args.freeze_to, samples, size, crops, folder)
+        self.pairs_per_batch = args.pairs_per_batch
+
+    def model(self, row, num_classes):
+        rest = self.part.rest()
+        return cin_keras.CIN(num_classes, rest, None, rest.input_shape[1:], **ROWS[row])
+
+    def pairs(self, samples, seed):
+        return self.part.pairs(samples, self.pairs_per_batch, seed)
+
+    def images(self, samples):
+        return self.part.images(samples)
+
+
+def train(row, samples, args, learning_rate, epochs, seed, reader):
     """A model trained on pairs: all rows see the same images in the same order."""
     keras.utils.set_random_seed(seed)
-    model = build_model(row, args, samples.num_classes)
-    pairs = pair_dataset(samples, args.image_size, args.pairs_per_batch, seed=seed)
-    rates, _ = rates_of(row, args)
-    optimizer = make_optimizer(learning_rate, epochs, len(pairs), args.backbone, rates)
-    model.compile(optimizer, loss=cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy"])
-    model.fit(pairs, epochs=epochs, shuffle=False, callbacks=[SetEpoch(pairs)])
+    model = reader.model(row, samples.num_classes)
+    pairs = reader.pairs(samples, seed)
+    recipe = {"weight_decay": args.weight_decay, "label_smoothing": args.label_smoothing}
+    recipe |= what_it_is(row, args).get("recipe", {})
+    optimizer = make_optimizer(
+        learning_rate,
+        epochs,
+        len(pairs),
+        args.backbone,
+        rates_of(row, args),
+        weight_decay=recipe["weight_decay"],
+    )
+    loss = cin_keras.losses.SoftmaxCrossentropy(label_smoothing=recipe["label_smoothing"])
+    # On CPUs, XLA takes two to six times as long.
+    jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    callbacks = [SetEpoch(pairs)] if hasattr(pairs, "epochs") else []
+    model.fit(pairs, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=2)
     return model
 
 
+def score(model, samples, unseen, reader):
+    """What a model is worth on the classes it knows, and its embeddings on those it does not."""
+    scores = model.predict(reader.images(samples), verbose=0)
+    found = accuracies.accuracy_of(scores, samples)
+    if unseen is not None:
+        found |= accuracies.recall_on(model, reader.images(unseen), unseen.labels)
+    return found
+
+
+def parts_of(args):
+    """Samples to train on, to test on, and of classes that are not trained (or `None`)."""
+    train, test = training_and_test(args.data_dir, args.image_size * 3 // 2, args.limit)
+    unseen = None
+    if args.unseen:
+        names = train.class_names
+        unseen = train.filter(names[1::2]).join(test.filter(names[1::2]))
+        train, test = train.filter(names[::2]), test.filter(names[::2])
+    return train, test, unseen
+
+
 def settings_of(args, samples):
-    """What must be equal for runs to stand in one table."""
-    own = ("rows", "seeds", "learning_rates", "output", "data_dir", "weights")
+    """What must be equal for runs to stand in one table: all that is not off."""
+    own = (
+        "rows",
+        "seeds",
+        "learning_rates",
+        "trials_only",
+        "output",
+        "data_dir",
+        "weights",
+        "maps",
+    )
+    news = ("weight_decay", "label_smoothing", "unseen", "crops")  # since results exist
     return {
-        **{name: value for name, value in vars(args).items() if name not in own},
+        **{
+            name: value
+            for name, value in vars(args).items()
+            if name not in own and (name not in news or value)
+        },
         "weights": pathlib.Path(args.weights).name,
         "data": [f"{part} {fingerprint(part)}" for part in samples],
         "backend": keras.backend.backend(),
@@ -136,29 +247,32 @@ def settings_of(args, samples):
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
-    folder, size, batch = pathlib.Path(args.output), args.image_size, 2 * args.pairs_per_batch
+    folder, size = pathlib.Path(args.output), args.image_size
     try:
         with mistakes_in_one_sentence():
             check_writable(folder)
-            samples = training_and_test(args.data_dir, size * 3 // 2, args.limit)
+            *samples, unseen = parts_of(args)
             print("train: {}\n test: {}".format(*samples))
             build_model(args.rows[0], args, samples[0].num_classes)
             results = measuring.Results(folder / "results.jsonl", settings_of(args, samples))
         with accidents_in_one_sentence():
-            rates = {row: rates_of(row, args) for row in args.rows}
+            reader = Maps(args, samples[0]) if args.crops else Photographs(args)
             runs = run_rows(
                 results,
-                args.seeds,
+                0 if args.trials_only else args.seeds,
                 samples,
-                {row: learning_rates for row, (_, learning_rates) in rates.items()},
-                {row: {"arguments": ROWS[row], "rates": own} for row, (own, _) in rates.items()},
-                train=lambda row, part, *budget: train(row, part, args, *budget),
-                score=lambda model, part: accuracies.accuracy_on(model, part, size, batch),
+                {row: args.learning_rates for row in args.rows},
+                {row: what_it_is(row, args) for row in args.rows},
+                train=lambda row, part, *budget: train(row, part, args, *budget, reader),
+                score=lambda model, part: score(model, part, unseen, reader),
                 epochs=args.epochs,
                 trial_epochs=args.trial_epochs,
             )
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
+    if args.trials_only:
+        print(f"\n{accuracies.trial_table(results.find(kind='trial'))}\n\n{results.path}")
+        return
     models = {row: build_model(row, args, samples[0].num_classes) for row in args.rows}
     images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))
     table = accuracies.comparison(runs, inference_costs(models, images, rounds=6))

@@ -44,7 +44,7 @@ def test_from_drawings_to_table_file_and_picture(recipe, tmp_path, few_drawings,
     with open(folder / "ablation.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert float(row["accuracy"]) == run["accuracy"] and float(row["milliseconds"]) > 0
-    line = f"| CIN | {run['accuracy']:.1%} | {run['top_5_accuracy']:.1%} | 1 | 0.002 |"
+    line = f"| CIN | {run['accuracy']:.1%} | {run['top_5_accuracy']:.1%} | {run['ece']:.3f} | 1 | 0.002 |"
     assert line in (folder / "ablation.md").read_text() and line in capsys.readouterr().out
     # The embedding and ψ are not part of what is served.
     assert int(row["parameters"]) < 1.2e6
@@ -56,19 +56,19 @@ def untrained(recipe, few_drawings, monkeypatch):
     """The recipe without its training: every call is noted, and scores depend on rate and seed."""
     calls = []
 
-    def train(row, samples, args, learning_rate, epochs, seed):
+    def train(row, samples, args, learning_rate, epochs, seed, reader):
         calls.append((row, len(samples), learning_rate, epochs, seed))
         return 100 * learning_rate + seed / 10
 
-    def accuracy_on(accuracy, samples, image_size, batch_size):
-        assert (image_size, batch_size) == (32, 12)
+    def score(accuracy, samples, unseen, reader):
+        assert unseen is None
         return {"accuracy": accuracy, "top_5_accuracy": 0.75}
 
     def inference_costs(models, images, rounds):
         return {name: {"milliseconds": 1.5, "parameters": 1_200_000} for name in models}
 
     monkeypatch.setattr(recipe, "train", train)
-    monkeypatch.setattr(recipe.accuracies, "accuracy_on", accuracy_on)
+    monkeypatch.setattr(recipe, "score", score)
     monkeypatch.setattr(recipe, "inference_costs", inference_costs)
     return recipe, calls
 
@@ -116,9 +116,52 @@ def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):
     assert [call[0] for call in calls] == ["bilinear", "CIN, slow ψ"]
     bilinear, slow = records(tmp_path / "runs" / "ablation")
     assert bilinear["arguments"] == {"interaction": "bilinear", "contrast": None, "projection_dim": 64}  # fmt: skip
-    assert bilinear["learning_rate"] == 0.001, "a twentieth of the others'"
+    assert bilinear["learning_rate"] == 0.02 and bilinear["recipe"] == {"weight_decay": 1e-4}
+    assert "recipe" not in slow
     assert slow["learning_rate"] == 0.02 and slow["rates"] == {"phi": 0.05, "psi": 0.001}
-    assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 500.0}
+    assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 20.0}
+
+
+def test_maps_computed_once_unseen_classes_and_shares_of_the_recipe(
+    recipe, tmp_path, few_drawings, capsys, monkeypatch
+):
+    """The network is cut behind the frozen part; recall is of classes that are not trained."""
+    options = [*TINY, "--freeze-to", "block_2", "--crops", "2", "--unseen", "--seeds", "1"]
+    rows = ["--rows", "mean+deviation", "plain, decay"]
+    recipe.main([*options, *rows])
+    runs = records(tmp_path / "runs" / "ablation")
+    assert [run["row"] for run in runs] == ["mean+deviation", "plain, decay"]
+    assert all(0 <= run["recall_at_1"] <= 1 and 0 <= run["ece"] <= 1 for run in runs)
+    assert runs[1]["recipe"] == {"label_smoothing": 0.0} and "recipe" not in runs[0]
+    (maps,) = (tmp_path / "runs" / "maps").iterdir()
+    assert maps.name == "small-block_2-32" and len(list(maps.iterdir())) == 3
+    table = capsys.readouterr().out
+    assert "| recall@1, unseen classes | ECE |" in table
+
+    def not_again(*arguments, **options):
+        raise AssertionError
+
+    monkeypatch.setattr(recipe.FrozenPart, "pairs", not_again)
+    recipe.main([*options, *rows])
+
+
+def test_trials_alone_choose_the_rates(untrained, tmp_path, capsys):
+    recipe, calls = untrained
+    rates = ["--learning-rates", "0.001", "0.004", "--trials-only"]
+    recipe.main([*TINY, "--rows", "plain, neither", "plain", *rates])
+    assert [(row, rate) for row, _, rate, _, _ in calls] == [
+        ("plain, neither", 0.001), ("plain, neither", 0.004), ("plain", 0.001), ("plain", 0.004),
+    ]  # fmt: skip
+    assert {record["kind"] for record in records(tmp_path / "runs" / "ablation")} == {"trial"}
+    assert "| plain | 10.0% | 40.0% |" in capsys.readouterr().out
+
+
+def test_the_recipe_of_a_row_reaches_its_training(recipe, few_drawings):
+    args = recipe.parse_arguments([*TINY, "--rows", "plain, decay", "plain, smoothing"])
+    samples, _, _ = recipe.parts_of(args)
+    for row, decay, smoothing in (("plain, decay", 0.005, 0.0), ("plain, smoothing", 0.0, 0.1)):
+        model = recipe.train(row, samples, args, 0.01, 1, 0, recipe.Photographs(args))
+        assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
 
 
 def test_only_what_comes_before_the_named_layer_is_frozen(recipe):

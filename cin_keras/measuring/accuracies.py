@@ -2,13 +2,22 @@
 
 import csv
 
+import keras
 import numpy as np
 
 from cin_keras.data import image_dataset
-from cin_keras.evaluation import evaluate_predictions
+from cin_keras.evaluation import (
+    evaluate_predictions,
+    expected_calibration_error,
+    recall_at_1,
+    softmax,
+)
 from cin_keras.files import whole_file, write_text
 from cin_keras.measuring.panels import BLUE, GREY, ORANGE, name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table
+
+# What is measured beside accuracy and top-5 accuracy, as a table calls it.
+MORE = {"recall_at_1": "recall@1, unseen classes", "ece": "ECE"}
 
 
 def accuracy_on(model, samples, image_size, batch_size):
@@ -21,26 +30,52 @@ def accuracy_on(model, samples, image_size, batch_size):
         batch_size: Int ≥ 1.
 
     Returns:
-        Dict: `accuracy` and `top_5_accuracy`, floats; both are 0, and `diverged` is `True`, where
-        the model gives no finite numbers any more.
+        Dict, as `accuracy_of`.
     """
     scores = model.predict(image_dataset(samples, image_size, batch_size), verbose=0)
-    if not np.isfinite(scores).all():
+    return accuracy_of(scores, samples)
+
+
+def accuracy_of(logits, samples):
+    """What logits are worth.
+
+    Args:
+        logits: Floats of shape `(images, classes)`.
+        samples: `Samples`, the images they are of.
+
+    Returns:
+        Dict: `accuracy`, `top_5_accuracy` and `ece`, the expected calibration error of the
+        probabilities, floats; the first two are 0, and `diverged` is `True` in place of the third,
+        where the model gives no finite numbers any more.
+
+    Example:
+
+    >>> cars = cin_keras.data.drawn_cars(num_classes=2, images_per_class=1, image_size=32)
+    >>> accuracy_of(np.array([[9.0, 0.0], [9.0, 0.0]]), cars)["accuracy"]
+    0.5
+    """
+    if not np.isfinite(logits).all():
         return {"accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True}
-    metrics = evaluate_predictions(samples.labels, scores, samples.class_names)
-    return {name: metrics[name] for name in ("accuracy", "top_5_accuracy")}
+    metrics = evaluate_predictions(samples.labels, logits, samples.class_names)
+    ece = expected_calibration_error(samples.labels, softmax(logits.astype("float64")))
+    return {
+        "accuracy": metrics["accuracy"],
+        "top_5_accuracy": metrics["top_5_accuracy"],
+        "ece": ece,
+    }
 
 
 def summarize_runs(runs):
     """Means over seeds, and how far the seeds spread.
 
     Args:
-        runs: List of dicts with `seed`, `accuracy` and `top_5_accuracy`, at least one. Of several
-            with one seed, the last counts.
+        runs: List of dicts with `seed`, `accuracy` and `top_5_accuracy`, and perhaps `ece` and
+            `recall_at_1`, at least one. Of several with one seed, the last counts.
 
     Returns:
-        Dict: `seeds`, their number; `accuracy` and `top_5_accuracy`, the means; `spread`, the
-        standard deviation of the accuracy (NaN of a single run); `accuracies`, of every run.
+        Dict: `seeds`, their number; `accuracy`, `top_5_accuracy` and of what all runs have of the
+        others, the means; `spread`, the standard deviation of the accuracy, and `recall_spread`,
+        that of the recall (NaN of a single run); `accuracies`, of every run.
 
     Example:
 
@@ -50,13 +85,19 @@ def summarize_runs(runs):
     (0.6, 0.1)
     """
     runs = list({run["seed"]: run for run in runs}.values())
-    accuracies = np.array([run["accuracy"] for run in runs])
+
+    def spread(name):
+        values = [run[name] for run in runs]
+        return float(np.std(values, ddof=1)) if len(runs) > 1 else float("nan")
+
+    names = ("accuracy", "top_5_accuracy", *MORE)
+    known = [name for name in names if all(name in run for run in runs)]
     return {
         "seeds": len(runs),
-        "accuracy": float(accuracies.mean()),
-        "spread": float(accuracies.std(ddof=1)) if len(runs) > 1 else float("nan"),
-        "top_5_accuracy": float(np.mean([run["top_5_accuracy"] for run in runs])),
-        "accuracies": accuracies.tolist(),
+        **{name: float(np.mean([run[name] for run in runs])) for name in known},
+        "spread": spread("accuracy"),
+        **({"recall_spread": spread("recall_at_1")} if "recall_at_1" in known else {}),
+        "accuracies": [run["accuracy"] for run in runs],
     }
 
 
@@ -68,9 +109,11 @@ def accuracy_table(table):
             `learning_rate`, `milliseconds` (an image) and `parameters`.
 
     Returns:
-        Str.
+        Str, with columns for recall and calibration where a row has them.
     """
-    columns = ["row", "right (± between seeds)", "within five", "seeds", "rate", "ms/image"]
+    more = [name for name in MORE if any(name in row for row in table)]
+    columns = ["row", "right (± between seeds)", "within five", *(MORE[name] for name in more)]
+    columns += ["seeds", "rate", "ms/image"]
     rows = []
     for row in table:
         spread = f" ± {100 * row['spread']:.1f}" if row["seeds"] > 1 else ""
@@ -79,6 +122,7 @@ def accuracy_table(table):
                 row["row"],
                 f"{row['accuracy']:.1%}{spread}",
                 f"{row['top_5_accuracy']:.1%}",
+                *(_cell(row, name) for name in more),
                 str(row["seeds"]),
                 f"{row['learning_rate']:g}",
                 f"{row['milliseconds']:.1f}",
@@ -86,6 +130,38 @@ def accuracy_table(table):
             ]
         )
     return markdown_table([*columns, "parameters"], rows)
+
+
+def trial_table(trials):
+    """The trials in Markdown: accuracy of every row at every learning rate.
+
+    Args:
+        trials: List of dicts with `row`, `learning_rate` and `accuracy`.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> print(trial_table([{"row": "plain", "learning_rate": 0.1, "accuracy": 0.5}]))
+    | row | rate 0.1 |
+    | --- | --- |
+    | plain | 50.0% |
+    """
+    rates = sorted({trial["learning_rate"] for trial in trials})
+    found = {(trial["row"], trial["learning_rate"]): trial["accuracy"] for trial in trials}
+    rows = [
+        [row, *(f"{found[row, r]:.1%}" if (row, r) in found else "–" for r in rates)]
+        for row in dict.fromkeys(trial["row"] for trial in trials)
+    ]
+    return markdown_table(["row", *(f"rate {rate:g}" for rate in rates)], rows)
+
+
+def _cell(row, name):
+    if name not in row:
+        return "–"
+    spread = f" ± {100 * row['recall_spread']:.1f}" if row["seeds"] > 1 else ""
+    return f"{row[name]:.3f}" if name == "ece" else f"{row[name]:.1%}{spread}"
 
 
 def comparison(runs, costs):
@@ -137,11 +213,28 @@ def write_accuracies(table, path):
         `path`.
     """
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        names = [name for name in table[0] if name != "accuracies"]
+        names = [name for name in dict.fromkeys(sum(map(list, table), [])) if name != "accuracies"]
         writer = csv.DictWriter(file, fieldnames=[*names, "accuracies"])
         writer.writeheader()
         writer.writerows({**r, "accuracies": " ".join(map(str, r["accuracies"]))} for r in table)
     return path
+
+
+def recall_on(model, images, labels):
+    """Recall@1 of what the classifier sees of images, which may be of classes unknown to it.
+
+    Args:
+        model: `CIN`.
+        images: What `predict` takes: a data set or an array.
+        labels: Integers of shape `(images,)`.
+
+    Returns:
+        Dict: `recall_at_1`, a float; 0 where the model gives no finite numbers any more.
+    """
+    embed = keras.Model(model.inputs, model.classifier.input)
+    embeddings = embed.predict(images, verbose=0)
+    finite = np.isfinite(embeddings).all()
+    return {"recall_at_1": recall_at_1(embeddings, labels) if finite else 0.0}
 
 
 def accuracy_figure(table, path):

@@ -11,7 +11,7 @@ def run_rows(results, seeds, samples, rates, identity, train, score, epochs, tri
 
     Args:
         results: `Results`, to which every trial and run is added.
-        seeds: Int ≥ 1, runs of each row.
+        seeds: Int ≥ 0, runs of each row; 0 for trials alone, then also of a single rate.
         samples: `Samples` to train on, and to test on.
         rates: Dict from rows to sequences of learning rates to choose from.
         identity: Dict from rows to dicts of what a row is: who changes it does not get the results
@@ -48,12 +48,15 @@ def run_rows(results, seeds, samples, rates, identity, train, score, epochs, tri
         return results.once(key, lambda: measure(kind, row, rate, parts, **seed))
 
     def best_rate(row):
-        if len(rates[row]) == 1:
+        if len(rates[row]) == 1 and seeds:
             return rates[row][0]
         halves = samples[0].split(0.5)
         return max(rates[row], key=lambda rate: once("trial", row, rate, halves)["accuracy"])
 
     runs = {}
+    if seeds == 0:
+        for row in rates:
+            best_rate(row)
     for seed in range(seeds):
         for row in rates:
             rate = best_rate(row)

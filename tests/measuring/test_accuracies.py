@@ -19,7 +19,12 @@ def test_accuracy_is_of_the_images_that_are_right():
     model.classifier.kernel.assign(0 * model.classifier.kernel)
     model.classifier.bias.assign([0.0] * 4 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0])
     found = accuracies.accuracy_on(model, samples, image_size=32, batch_size=5)
-    assert found == {"accuracy": pytest.approx(1 / 12), "top_5_accuracy": pytest.approx(5 / 12)}
+    confidence = np.exp(6) / (np.exp(np.arange(1, 7)).sum() + 6)
+    assert found == {
+        "accuracy": pytest.approx(1 / 12),
+        "top_5_accuracy": pytest.approx(5 / 12),
+        "ece": pytest.approx(confidence - 1 / 12, rel=1e-5),
+    }
 
 
 def test_a_model_that_diverged_counts_as_all_wrong():
@@ -37,6 +42,30 @@ def test_means_and_spread_over_seeds():
     assert row["spread"] == pytest.approx((0.06 / 2) ** 0.5)
     assert row["top_5_accuracy"] == pytest.approx(2.9 / 3)
     assert np.isnan(accuracies.summarize_runs([run(0, 0.3)])["spread"])
+
+
+def test_recall_is_of_what_the_classifier_sees():
+    """Two images of one colour are each other's nearest, whatever class the network names."""
+    model = tiny_cin(2, interaction=None, contrast=None, randomize=False)
+    images = np.zeros((4, 8, 8, 3), "float32")
+    images[:2, ..., 0] = images[2:, ..., 1] = 255
+    images[1::2] *= 0.9
+    model.backbone.get_layer("conv").kernel.assign(np.eye(3, 4).reshape(1, 1, 3, 4))
+    assert accuracies.recall_on(model, images, [0, 0, 1, 1]) == {"recall_at_1": 1.0}
+    assert accuracies.recall_on(model, images, [0, 1, 0, 1]) == {"recall_at_1": 0.0}
+    model.backbone.get_layer("conv").bias.assign([float("nan")] * 4)
+    assert accuracies.recall_on(model, images, [0, 0, 1, 1]) == {"recall_at_1": 0.0}
+
+
+def test_what_some_rows_have_is_a_column():
+    own = {"learning_rate": 0.1, "milliseconds": 1.0, "parameters": 1_000_000}
+    more = [{**run(seed, 0.5), "ece": 0.1, "recall_at_1": 0.25 + seed / 2} for seed in (0, 1)]
+    table = [{"row": "new", **accuracies.summarize_runs(more), **own}]
+    table.append({"row": "old", **accuracies.summarize_runs([run(0, 0.5)]), **own})
+    assert accuracies.accuracy_table(table).splitlines()[2:] == [
+        "| new | 50.0% ± 0.0 | 100.0% | 50.0% ± 35.4 | 0.100 | 2 | 0.1 | 1.0 | 1.0 M |",
+        "| old | 50.0% | 100.0% | – | – | 1 | 0.1 | 1.0 | 1.0 M |",
+    ]
 
 
 def test_table_file_and_figure(tmp_path):
