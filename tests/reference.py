@@ -186,7 +186,7 @@ def multi_attention_multi_class(labels, features):
 
 
 def contrastive_channel_interaction(
-    x_a, x_b, kernel, bias, psi_kernel, psi_bias, scale=1.0, flatten=False
+    x_a, x_b, kernel, bias, psi_kernel, psi_bias, scale=1.0, flatten=False, normalize=False
 ):
     """Z'_A and Z'_B."""
 
@@ -198,6 +198,10 @@ def contrastive_channel_interaction(
     eta = float(np.concatenate([y_a, y_b]) @ psi_kernel[:, 0] + psi_bias[0])
     gamma = float(np.concatenate([y_b, y_a]) @ psi_kernel[:, 0] + psi_bias[0])
     w_ab, w_ba = np.abs(w_a - eta * w_b), np.abs(w_b - gamma * w_a)
+    if normalize:
+        for w in (w_ab, w_ba):
+            for i in range(len(w)):
+                w[i] /= sum(w[i])
     z_a = convolve(mix(w_ab, x_a), kernel, bias) + x_a
     z_b = convolve(mix(w_ba, x_b), kernel, bias) + x_b
     return z_a, z_b

@@ -246,6 +246,11 @@ def current_replicas():
     return _CURRENT.get() or _ONE_DEVICE
 
 
+def is_distributing():
+    """Whether there is a `distribute()` around the caller."""
+    return _CURRENT.get() is not None
+
+
 def check_current(replicas):
     """Raises ValueError unless `replicas`, a model's, are those of the `distribute()` around."""
     if replicas is not current_replicas():

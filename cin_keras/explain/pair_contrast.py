@@ -91,11 +91,17 @@ def _long_form(model):
     """The model's CCI as a layer that returns whole maps."""
     own = model.contrast
     whole = ContrastiveChannelInteraction(
-        own.interaction, descriptor=own.descriptor, dtype=own.dtype_policy
+        own.interaction,
+        descriptor=own.descriptor,
+        normalize_rows=own.normalize_rows,
+        own_phi=own.own_phi,
+        dtype=own.dtype_policy,
     )
     shape = model.backbone.output_shape
     whole.build([shape, shape])
     whole.psi.set_weights(own.psi.get_weights())
+    if own.own_phi:
+        whole.contrastive_phi.set_weights(own.contrastive_phi.get_weights())
     return whole
 
 

@@ -7,10 +7,11 @@ section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
 import keras
 from keras import ops
 
-from cin_keras.checks import check_choice
+from cin_keras.checks import check_bool, check_choice
 from cin_keras.layers.feature_map import check_feature_map, check_pooling
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.layers.memory import image_by_image, in_row_blocks
+from cin_keras.layers.residual_convolution import ResidualConvolution
 from cin_keras.layers.roles import give_role
 from cin_keras.layers.self_channel_interaction import SelfChannelInteraction, apply_rows
 
@@ -35,6 +36,13 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             `"flatten"`, every position (the input size must be known). Defaults to `"average"`.
         kernel_initializer: Initializer of ψ's kernel. With `"zeros"`, η = γ = 0 at first and the
             layer starts as the plain interaction. Defaults to `"glorot_uniform"`.
+        normalize_rows: Bool, whether the rows of `|W_A − η W_B|` are divided by their sums, as those
+            of `W` sum to 1: with η near 1 the difference is small, and φ sees less than of `W X`.
+            Defaults to `False`, as in the paper.
+        own_phi: Bool, whether `Z'` has a φ of its own, begun as the interaction's is, in place of
+            the interaction's. Defaults to `False`, as in the paper.
+        phi_gradient: Bool. `False` keeps the gradient of `Z'` out of the shared φ, which then
+            learns from the classifier alone. Defaults to `True`, as in the paper.
         **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
 
     Call arguments:
@@ -51,7 +59,8 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     Raises:
         TypeError: If `interaction` is no `SelfChannelInteraction`.
         ValueError: For arguments out of range, an input that is not a pair of equal 4-D shapes,
-            an unknown number of channels, or `descriptor="flatten"` with an unknown size.
+            an unknown number of channels, `descriptor="flatten"` with an unknown size, or
+            `phi_gradient=False` of a φ of its own, which would never learn.
 
     Example:
 
@@ -70,9 +79,20 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         pooling=None,
         descriptor="average",
         kernel_initializer="glorot_uniform",
+        normalize_rows=False,
+        own_phi=False,
+        phi_gradient=True,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
+        self.normalize_rows = check_bool("normalize_rows", normalize_rows)
+        self.own_phi = check_bool("own_phi", own_phi)
+        self.phi_gradient = check_bool("phi_gradient", phi_gradient)
+        if own_phi and not phi_gradient:
+            raise ValueError(
+                "`phi_gradient=False` is for the shared φ; one of its own would never learn. "
+                "Received: own_phi=True with phi_gradient=False"
+            )
         if not isinstance(interaction, SelfChannelInteraction):
             raise TypeError(
                 "`interaction` must be a SelfChannelInteraction, whose weights are shared. "
@@ -87,11 +107,25 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         self.psi = keras.layers.Dense(
             1, kernel_initializer=self.kernel_initializer, dtype="float32", name="psi"
         )
+        self.contrastive_phi = None
+        if own_phi:
+            self.contrastive_phi = ResidualConvolution(
+                kernel_size=interaction.kernel_size,
+                data_format=interaction.data_format,
+                kernel_initializer=interaction.kernel_initializer.clone(),
+                bias_initializer=interaction.bias_initializer.clone(),
+                kernel_regularizer=interaction.kernel_regularizer,
+                bias_regularizer=interaction.bias_regularizer,
+                dtype=interaction.dtype_policy,
+                name="contrastive_phi",
+            )
 
     def build(self, input_shape):
         shape = self._check_pair(input_shape)
         if not self.interaction.built:
             self.interaction.build(shape)
+        if self.own_phi:
+            self.contrastive_phi.build(shape)
         features = shape[self.channel_axis]
         if self.descriptor == "flatten":
             if None in shape[1:]:
@@ -116,10 +150,18 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             interacted = self._interact_in_blocks(*images)
         contrasted, mixed = interacted[:2], interacted[2:]
         residuals = [share.residual(*x, self.pooling) for x in zip(inputs, values)]
+        if return_self_interaction and not self.own_phi and self.phi_gradient:
+            z = self._restore([*contrasted, *mixed], [*residuals, *residuals], share)
+            return z[:2], z[2:]
+        z_contrasted = self._restore(contrasted, residuals, self.restoring, self.phi_gradient)
         if not return_self_interaction:
-            return self._restore(contrasted, residuals)
-        z = self._restore([*contrasted, *mixed], [*residuals, *residuals])
-        return z[:2], z[2:]
+            return z_contrasted
+        return z_contrasted, self._restore(mixed, residuals, share)
+
+    @property
+    def restoring(self):
+        """The layer whose φ makes `Z'`: the interaction, unless φ is not shared."""
+        return self.contrastive_phi or self.interaction
 
     def _psi_needs_the_map(self):
         """Whether ψ sees every position while the output is pooled."""
@@ -133,7 +175,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         if self._psi_needs_the_map():
             y = apply_rows(weights_a, seen_a), apply_rows(weights_b, seen_b)
         eta, gamma = self._compare(*y)
-        return *_contrast(weights_a, weights_b, values_a, values_b, eta, gamma), *mixed
+        return *self._contrast(weights_a, weights_b, values_a, values_b, eta, gamma), *mixed
 
     def _interact_in_blocks(self, image_a, image_b):
         """The same with `block_rows` rows of `W_A` and `W_B` at a time."""
@@ -151,11 +193,24 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         """`_contrast` for some rows of the two `W`."""
         weights_a = self.interaction.weight_rows(rows_a, x_a)
         weights_b = self.interaction.weight_rows(rows_b, x_b)
-        return _contrast(weights_a, weights_b, values_a, values_b, eta, gamma)
+        return self._contrast(weights_a, weights_b, values_a, values_b, eta, gamma)
 
-    def _restore(self, mixed, residuals):
+    def _contrast(self, weights_a, weights_b, values_a, values_b, eta, gamma):
+        """`W_AB values_A` and `W_BA values_B`, for whole `W` or the same rows of both."""
+        contrasted_a = apply_rows(self._differ(weights_a, eta * weights_b), values_a)
+        contrasted_b = apply_rows(self._differ(weights_b, gamma * weights_a), values_b)
+        return contrasted_a, contrasted_b
+
+    def _differ(self, weights, other):
+        difference = ops.abs(weights - other)
+        if not self.normalize_rows:
+            return difference
+        # Of two images that are alike nothing is left, and stays nothing.
+        return difference / ops.maximum(ops.sum(difference, axis=-1, keepdims=True), 1e-6)
+
+    def _restore(self, mixed, residuals, restoring, train_phi=True):
         """`φ(mixed) + X` of each, in one product with φ's kernel."""
-        z = self.interaction.restore(interleave(mixed), interleave(residuals), self.pooling)
+        z = restoring.restore(interleave(mixed), interleave(residuals), self.pooling, train_phi)
         return separate(ops.cast(z, self.compute_dtype), len(mixed))
 
     def _compare(self, y_a, y_b):
@@ -210,19 +265,15 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             "pooling": self.pooling,
             "descriptor": self.descriptor,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "normalize_rows": self.normalize_rows,
+            "own_phi": self.own_phi,
+            "phi_gradient": self.phi_gradient,
         }
 
     @classmethod
     def from_config(cls, config):
         interaction = keras.saving.deserialize_keras_object(config["interaction"])
         return cls(**{**config, "interaction": interaction})
-
-
-def _contrast(weights_a, weights_b, values_a, values_b, eta, gamma):
-    """`W_AB values_A` and `W_BA values_B`, for whole `W` or the same rows of both."""
-    contrasted_a = apply_rows(ops.abs(weights_a - eta * weights_b), values_a)
-    contrasted_b = apply_rows(ops.abs(weights_b - gamma * weights_a), values_b)
-    return contrasted_a, contrasted_b
 
 
 def _shapes(inputs):

@@ -149,20 +149,35 @@ class ResidualConvolution(keras.layers.Layer):
         residual = values[:, :, self.centre_tap] if check_pooling(pooling) == "avg" else inputs
         return ops.cast(residual, self.compute_dtype)
 
-    def restore(self, mixed, residual, pooling=None):
+    def restore(self, mixed, residual, pooling=None, train_phi=True):
         """`φ(mixed) + X`, or its spatial mean.
 
         Args:
             mixed: `self.values(...)`, or their product with any matrix that mixes channels.
             residual: `self.residual(...)`.
             pooling: `None` or `"avg"`. Defaults to `None`.
+            train_phi: Bool, `False` keeps the gradient of what is returned out of φ. Defaults to
+                `True`.
 
         Returns:
             As the layer's call, in the compute dtype.
         """
+        kept = (lambda weight: weight) if train_phi else ops.stop_gradient
         if check_pooling(pooling) == "avg":
-            return self._pooled_phi(mixed) + residual
-        return self.phi(self.to_map(mixed, residual)) + residual
+            return self._pooled_phi(mixed, kept) + residual
+        x = self.to_map(mixed, residual)
+        if train_phi:
+            return self.phi(x) + residual
+        dtype = self.compute_dtype
+        y = ops.conv(
+            ops.cast(x, dtype),
+            ops.cast(kept(self.phi.kernel), dtype),
+            padding="same",
+            data_format=self.data_format,
+        )
+        bias = ops.cast(kept(self.phi.bias), dtype)
+        shape = (1, -1, 1, 1) if self.data_format == "channels_first" else (1, 1, 1, -1)
+        return y + ops.reshape(bias, shape) + residual
 
     def to_map(self, x, inputs):
         """`(batch, channels, positions)` in the shape of `inputs`."""
@@ -193,14 +208,14 @@ class ResidualConvolution(keras.layers.Layer):
         means = ops.matmul(reached, x) / ops.cast(height * width, "float32")
         return ops.transpose(means, (0, 2, 1))
 
-    def _pooled_phi(self, tap_means):
+    def _pooled_phi(self, tap_means, kept):
         """Spatial mean of φ(Y) from the tap means of Y: a product with the kernel, no more."""
         taps = self.kernel_size[0] * self.kernel_size[1]
         flat = ops.reshape(ops.transpose(tap_means, (0, 2, 1)), (-1, taps * self.channels))
-        kernel = ops.reshape(self.phi.kernel, (taps * self.channels, self.channels))
+        kernel = ops.reshape(kept(self.phi.kernel), (taps * self.channels, self.channels))
         dtype = self.compute_dtype
         product = ops.matmul(ops.cast(flat, dtype), ops.cast(kernel, dtype))
-        return product + ops.cast(self.phi.bias, dtype)
+        return product + ops.cast(kept(self.phi.bias), dtype)
 
     @property
     def centre_tap(self):

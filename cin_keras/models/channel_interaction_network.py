@@ -48,9 +48,11 @@ from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, k
 from cin_keras.models.logits import logits_mistake
 from cin_keras.models.pair_batch import (
     check_single_images,
+    choose_pairs,
     holds_pairs,
     interleave_pair,
     is_pair,
+    take_pairs,
     unpack_pair_batch,
 )
 from cin_keras.models.save import (
@@ -149,6 +151,19 @@ class CIN(keras.Model):
         second_backbone: For `"bilinear"`, a second network as for `backbone`, whose output has the
             same height and width, or `None` to multiply the one map with itself. A name gets
             `weights="imagenet"` or `None` as the first does. Defaults to `None`.
+        partner: What `"cci"` and `"embedding"` compare an image with. `"given"`: with the other of
+            its pair, as in the paper; `"hardest"`: a negative pair's first image with the image of
+            another class in the batch whose spatial mean is most like its own (by cosine), positive
+            pairs as given; `"all"`: every image with every other of the batch, of `n` images
+            `n (n − 1) / 2` comparisons, each of which costs `"cci"` two matrices of
+            `channels × channels`. On one device alone but for `"given"`. Defaults to `"given"`.
+        normalize_rows: Bool, whether `"cci"` divides the rows of `|W_A − η W_B|` by their sums.
+            Defaults to `False`, as in the paper; for all three see
+            `cin_keras.layers.ContrastiveChannelInteraction`.
+        own_phi: Bool, whether `Z'` of `"cci"` has a φ of its own. Defaults to `False`, as in the
+            paper.
+        phi_gradient: Bool, whether φ learns from the contrastive loss of `"cci"`, too. Defaults to
+            `True`, as in the paper.
         class_names: List of str, all different, the name of every class, or `None`. Defaults to
             `None`.
         image_size: Int or `(height, width)`, in pixels, the size at which photographs are shown
@@ -237,6 +252,10 @@ class CIN(keras.Model):
         phi_initializer="zeros",
         projection_dim=None,
         second_backbone=None,
+        partner="given",
+        normalize_rows=False,
+        own_phi=False,
+        phi_gradient=True,
         class_names=None,
         image_size=None,
         settings=None,
@@ -273,7 +292,12 @@ class CIN(keras.Model):
             learnable_scale,
             weights,
         )
-        check_contrast(contrast, interaction, descriptor)
+        cci = {
+            "normalize_rows": check_bool("normalize_rows", normalize_rows),
+            "own_phi": check_bool("own_phi", own_phi),
+            "phi_gradient": check_bool("phi_gradient", phi_gradient),
+        }
+        check_contrast(contrast, interaction, descriptor, partner, **cci)
         phi_initializer = keras.initializers.get(phi_initializer)
         given = dict(locals())  # every argument, under its name
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
@@ -320,6 +344,7 @@ class CIN(keras.Model):
                     pooling="avg" if pooled and descriptor == "average" else None,
                     descriptor=descriptor,
                     kernel_initializer="zeros",
+                    **cci,
                     name="contrastive_channel_interaction",
                 )
                 contrast_layer.build([features.shape, features.shape])
@@ -344,6 +369,7 @@ class CIN(keras.Model):
         )
         self.pair_trackers = []
         self._evaluates = False
+        self._pair_labels = None  # of the images of a step, for `partner`
         if contrast is not None:
             self.pair_trackers = [
                 keras.metrics.Mean(name="classification_loss"),
@@ -443,18 +469,27 @@ class CIN(keras.Model):
             return super().call(inputs, training=training, mask=mask)
         images = ops.cast(inputs, "float32")
         features = self.backbone(images, training=training)
-        if self.contrast is not None:
+        partners = None
+        if self.partner != "given":
+            partners = choose_pairs(self.partner, self._pool(features), self._pair_labels)
+        if self.contrast is not None and partners is None:
             # Both interactions of a pair in one call: they share `W`, `W X` and φ's product.
             contrasted, plain = self.contrast(separate(features), return_self_interaction=True)
             pooled = interleave([self._pool(z) for z in plain])
         else:
             z = self._interact(features, images, training)
-            contrasted, pooled = separate(z), self._pool(z)
+            pooled = self._pool(z)
+            if self.contrast is not None:
+                contrasted = self.contrast(take_pairs(features, partners))
+            else:
+                contrasted = separate(z) if partners is None else take_pairs(z, partners)
         outputs = {"outputs": self.classifier(self.dropout(pooled, training=training))}
         if self.embedding is not None:
             outputs["embeddings"] = ops.stack([self._embed(z) for z in contrasted], axis=1)
         elif self.contrast_name == "mamc":
             outputs["embeddings"] = z
+        if partners is not None:
+            outputs["partners"] = partners
         return outputs
 
     def _interact(self, features, images, training):
@@ -487,8 +522,12 @@ class CIN(keras.Model):
         if self.contrast_name == "mamc":
             contrastive_loss = self.contrastive_loss(labels, y_pred["embeddings"], weights)
         else:
-            same_class = ops.equal(*(self._class_numbers(part) for part in y))
-            pair_weight = None if sample_weight is None else _mean_of_two(sample_weight)
+            numbers, pair = tuple(self._class_numbers(part) for part in y), sample_weight
+            if "partners" in y_pred:
+                numbers = take_pairs(interleave(numbers), y_pred["partners"])
+                pair = None if weights is None else take_pairs(weights, y_pred["partners"])
+            same_class = ops.equal(*numbers)
+            pair_weight = None if pair is None else _mean_of_two(pair)
             contrastive_loss = self.contrastive_loss(
                 ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
             )
@@ -601,8 +640,13 @@ class CIN(keras.Model):
         *state, data = args
         if self.contrast_name is not None or holds_pairs(data):
             data = unpack_pair_batch(data)
-        with self.replicas.training_step(self, data):
-            return super().train_step(*state, data)
+        if self.partner != "given" and holds_pairs(data):
+            self._pair_labels = interleave([self._class_numbers(part) for part in data[1]])
+        try:
+            with self.replicas.training_step(self, data):
+                return super().train_step(*state, data)
+        finally:
+            self._pair_labels = None
 
     def test_step(self, *args):
         check_single_images(args[-1], "evaluate()")

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_choice
+from cin_keras.distribution.devices import is_distributing
 from cin_keras.layers import (
     BilinearPooling,
     CompactGeneralizedNonLocal,
@@ -31,6 +32,7 @@ INTERACTIONS = (
     "mean_and_deviation",
 )
 CONTRASTS = (None, "embedding", "cci", "mamc")
+PARTNERS = ("given", "hardest", "all")
 # Those that have interaction weights to contrast, and rows of them to compute in blocks.
 SELF_CHANNEL = ("pos_sci", "sci")
 PROJECTING = ("bilinear", "covariance")
@@ -148,9 +150,32 @@ def check_interaction(
         )
 
 
-def check_contrast(contrast, interaction, descriptor):
-    """Raises ValueError for an unknown contrast or descriptor, or a contrast that cannot be."""
+def check_contrast(contrast, interaction, descriptor, partner="given", **cci):
+    """Raises ValueError for an unknown contrast or descriptor, or a contrast that cannot be.
+
+    Args:
+        contrast, interaction, descriptor, partner: As for `CIN`.
+        **cci: Options of `ContrastiveChannelInteraction` alone.
+    """
     check_choice("contrast", contrast, CONTRASTS)
+    check_choice("partner", partner, PARTNERS)
+    if partner != "given" and contrast not in ("embedding", "cci"):
+        raise ValueError(
+            "`partner` is for contrast='embedding' or 'cci'; leave it out. Received: "
+            f"contrast={contrast!r} with partner={partner!r}"
+        )
+    if partner != "given" and is_distributing():
+        raise ValueError(
+            "`partner` must be 'given' inside distribute(), where each device sees a part of the "
+            f"batch. Received: partner={partner!r}"
+        )
+    usual = {"normalize_rows": False, "own_phi": False, "phi_gradient": True}
+    for name, value in cci.items():
+        if contrast != "cci" and value != usual[name]:
+            raise ValueError(
+                f"`{name}` is for contrast='cci'; leave it out. Received: contrast={contrast!r} "
+                f"with {name}={value!r}"
+            )
     if contrast == "cci" and interaction not in SELF_CHANNEL:
         raise ValueError(
             "`contrast='cci'` contrasts the interaction weights of 'sci' or 'pos_sci'; with any "

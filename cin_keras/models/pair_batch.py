@@ -40,6 +40,55 @@ def interleave_pair(pair):
     return interleave([a, b])
 
 
+def choose_pairs(partner, features, labels=None):
+    """Which images of a batch are compared, if not the given pairs alone.
+
+    Args:
+        partner: `"hardest"` or `"all"`, as for `CIN`.
+        features: `(2 * pairs, channels)`, of the images in the order of `interleave_pair`.
+        labels: Class numbers `(2 * pairs,)`, or `None` where nobody knows them (as Keras builds a
+            model): then `"hardest"` leaves the pairs as they are. Defaults to `None`.
+
+    Returns:
+        int32 tensor `(comparisons, 2)`.
+
+    Example:
+
+    >>> features = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [1.0, 0.1]])
+    >>> found = choose_pairs("hardest", features, np.array([0, 1, 2, 2]))
+    >>> keras.ops.convert_to_numpy(found).tolist()
+    [[0, 3], [2, 3]]
+    """
+    count = ops.shape(features)[0]
+    if partner == "all":
+        # Shift by shift around the batch, so that nothing needs to know its size.
+        number = ops.arange(count * (count - 1) // 2, dtype="int32")
+        first = number % count
+        return ops.stack([first, (first + number // count + 1) % count], axis=1)
+    first = 2 * ops.arange(count // 2, dtype="int32")
+    second = first + 1
+    if labels is not None:
+        features = ops.cast(ops.stop_gradient(features), "float32")
+        squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
+        directions = features * ops.rsqrt(ops.maximum(squared, 1e-12))
+        similarity = ops.matmul(directions[::2], ops.transpose(directions))
+        others = ops.not_equal(labels[::2][:, None], labels[None, :])
+        hardest = ops.argmax(ops.where(others, similarity, -2.0), axis=-1)
+        negative = ops.not_equal(labels[::2], labels[1::2])
+        second = ops.where(negative, ops.cast(hardest, "int32"), second)
+    return ops.stack([first, second], axis=1)
+
+
+def take_pairs(x, partners):
+    """The two of every comparison, `(a, b)`, out of a tensor that holds all images.
+
+    Args:
+        x: `(images, ...)`.
+        partners: `(comparisons, 2)`, as from `choose_pairs`.
+    """
+    return tuple(ops.take(x, partners[:, side], axis=0) for side in (0, 1))
+
+
 def unpack_pair_batch(data):
     """Takes a training batch apart.
 

@@ -22,11 +22,13 @@ def make(interaction=None, **kwargs):
     return ContrastiveChannelInteraction(interaction, **kwargs)
 
 
-def expected_outputs(layer, pair, flatten=False):
-    phi, psi = layer.interaction.phi, layer.psi
+def expected_outputs(layer, pair, flatten=False, phi=None, normalize=False):
+    phi, psi = phi or layer.interaction.phi, layer.psi
     weights = [ops.convert_to_numpy(w) for w in (phi.kernel, phi.bias, psi.kernel, psi.bias)]
     maps = [
-        reference.contrastive_channel_interaction(x_a, x_b, *weights, scale=0.5, flatten=flatten)
+        reference.contrastive_channel_interaction(
+            x_a, x_b, *weights, scale=0.5, flatten=flatten, normalize=normalize
+        )
         for x_a, x_b in zip(*pair, strict=True)
     ]
     return [np.stack(z) for z in zip(*maps, strict=True)]
@@ -44,6 +46,72 @@ def test_outputs_agree_with_the_loop(pooling, descriptor):
     for z, z_expected in zip(outputs, expected, strict=True):
         z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
         reference.assert_close(ops.convert_to_numpy(z), z_expected)
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+@pytest.mark.parametrize("option", ["normalize_rows", "own_phi", "phi_gradient"])
+def test_options_agree_with_the_loop(option, pooling):
+    """Beside `Z'`, `Z` stays what the interaction makes; in blocks of rows it is the same."""
+    pair = feature_pair()
+    layer = make(pooling=pooling, **{option: option != "phi_gradient"})
+    layer.build([x.shape for x in pair])
+    layer.psi.bias.assign([0.7])
+    own = layer.contrastive_phi.phi if option == "own_phi" else None
+    if own is not None:
+        shape = own.bias.shape
+        own.bias.assign(np.random.default_rng(1).normal(size=shape))
+        assert abs(ops.convert_to_numpy(own.kernel - layer.interaction.phi.kernel)).max() > 0.01
+    expected = expected_outputs(layer, pair, phi=own, normalize=option == "normalize_rows")
+    contrasted, plain = layer(pair, return_self_interaction=True)
+    for z, alone, z_expected in zip(contrasted, layer(pair), expected, strict=True):
+        z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
+        reference.assert_close(ops.convert_to_numpy(z), z_expected)
+        reference.assert_close(ops.convert_to_numpy(alone), z_expected)
+    for z, x in zip(plain, pair, strict=True):
+        z_expected = ops.convert_to_numpy(layer.interaction(x))
+        z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
+        reference.assert_close(ops.convert_to_numpy(z), z_expected)
+    layer.interaction.block_rows = 2
+    for z, z_expected in zip(layer(pair), contrasted, strict=True):
+        reference.assert_close(ops.convert_to_numpy(z), ops.convert_to_numpy(z_expected))
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_the_gradient_is_kept_out_of_the_shared_phi(pooling):
+    pair = feature_pair()
+    layer = make(pooling=pooling, phi_gradient=False)
+    layer.build([x.shape for x in pair])
+    layer.psi.bias.assign([0.7])
+
+    def of(contrasted, plain):
+        def function(x_a, x_b):
+            outputs = layer((x_a, x_b), return_self_interaction=True)
+            factors = zip(outputs, (contrasted, plain), strict=True)
+            return sum(factor * ops.sum(z**2) for pair, factor in factors for z in pair)
+
+        found = gradients(function, pair, layer)[2:]
+        names = ["/".join(weight.path.split("/")[-2:]) for weight in layer.trainable_variables]
+        return {name: abs(gradient).max() for name, gradient in zip(names, found, strict=True)}
+
+    contrasted, plain = of(1.0, 0.0), of(0.0, 1.0)
+    assert contrasted["phi/kernel"] == contrasted["phi/bias"] == 0 < contrasted["psi/kernel"]
+    assert plain["phi/kernel"] > 0 and plain["phi/bias"] > 0
+
+
+def test_images_that_are_alike_leave_nothing_to_normalise():
+    x, _ = feature_pair()
+    layer = make(normalize_rows=True)
+    layer.build([x.shape, x.shape])
+    layer.psi.bias.assign([1.0])
+    layer.psi.kernel.assign(0 * layer.psi.kernel)
+    for z in layer((x, x)):
+        bias = ops.convert_to_numpy(layer.interaction.phi.bias)
+        reference.assert_close(ops.convert_to_numpy(z), x + bias)
+
+
+def test_a_phi_that_would_never_learn_is_refused():
+    with pytest.raises(ValueError, match="own_phi=True with phi_gradient=False"):
+        make(own_phi=True, phi_gradient=False)
 
 
 def assert_same(layer, other, pair):

@@ -22,6 +22,7 @@ ROWS = [
     {"interaction": "phi", "contrast": "embedding", "descriptor": "flatten"},
     {"interaction": "phi", "contrast": "embedding", "pooled": False},
     {"interaction": "osme", "contrast": "mamc", "alpha": 0.5},
+    {"interaction": "sci", "contrast": "cci", "partner": "hardest", "own_phi": True},
 ]
 ROWS = [pytest.param(row, marks=pytest.mark.every_backend(all_cases=True)) for row in ROWS]
 # Without contrast, a test of its own trains them on every backend.
