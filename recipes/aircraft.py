@@ -6,7 +6,7 @@ python recipes/aircraft.py --data-dir data/fgvc-aircraft-2013b --level family
 
 import cin_keras
 from cin_keras import training
-from cin_keras.data import download, fgvc_aircraft, image_dataset
+from cin_keras.data import download, fgvc_aircraft, image_dataset, pair_dataset
 from cin_keras.training.data_set import data_set_parser, settle_data_set
 
 PLACES, SPLITS = ["data/fgvc-aircraft-2013b"], ("train", "val", "test")
@@ -21,29 +21,34 @@ def main(args):
                 download("fgvc_aircraft", args.data_dir)
             samples = [fgvc_aircraft(args.data_dir, split, args.level) for split in SPLITS]
         train, validation, test = run.check_samples(*samples)
-        size, batch = args.image_size, 2 * run.devices.local_batch(args.pairs_per_batch)
+        size, batch = args.image_size, run.devices.local_batch(args.pairs_per_batch)
         reading = {"seed": args.seed, "on_error": args.on_error, "shard": run.devices.shard}
-        train_data = training.training_data(args, run.devices, train, reading)  # pairs, mostly
-        validation_data = image_dataset(validation, size, batch, **reading)
+        if args.plain:  # to compare: a linear classifier, which learns from single images
+            pairs = training.single_images(run.devices, train, size, 2 * batch, **reading)
+        else:
+            few = {"classes_per_batch": args.classes_per_batch, "split_batches": True}
+            pairs = pair_dataset(train, size, batch, **few, **reading)
+        pairs = training.mix(args, pairs, train.num_classes)  # as --mixup or --cutmix asks
+        validation_data = image_dataset(validation, size, 2 * batch, **reading)
 
         training.set_seed(args.seed, args.deterministic)
         options = training.network_options(args, train)  # backbone, weights, class names, α, …
         model = cin_keras.CIN(train.num_classes, settings=run.settings, **options)
         rates = training.optimizer_options(args)  # learning rate, weight decay, EMA
-        optimizer = training.make_optimizer(steps_per_epoch=len(train_data), **rates)
+        optimizer = training.make_optimizer(steps_per_epoch=len(pairs), **rates)
         loss = cin_keras.losses.SoftmaxCrossentropy(label_smoothing=args.label_smoothing)
         model.compile(optimizer, loss, weighted_metrics=[cin_keras.metrics.accuracy])
         model.fit(
-            train_data,
+            pairs,
             validation_data=run.devices.evaluation_data(validation_data),
             epochs=args.epochs,
             initial_epoch=run.first_epoch(model),
-            callbacks=run.callbacks(train_data, validation_data),
+            callbacks=run.callbacks(pairs, validation_data),
             shuffle=False,  # the photographs come in an order of their own every epoch
         )
         model = run.best_model(model)
         run.export(model)
-        run.evaluate(model, image_dataset(test, size, batch, **reading))
+        run.evaluate(model, image_dataset(test, size, 2 * batch, **reading))
 
 
 if __name__ == "__main__":

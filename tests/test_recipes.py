@@ -107,7 +107,7 @@ def test_a_second_run_keeps_the_first(tmp_path):
 
 
 def test_an_interruption_keeps_the_best_model(tmp_path):
-    arguments = photographs(tmp_path)
+    arguments = [*photographs(tmp_path), "--mixup", "--classes-per-batch", "2"]
     process = start(*arguments, "--epochs", "1000", folder=tmp_path)
     model_file = tmp_path / "runs" / "cars" / "model.keras"
     deadline = time.time() + 300

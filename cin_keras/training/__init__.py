@@ -10,7 +10,7 @@ _LOADS_KERAS = {
     "make_optimizer": "network",
     "network_options": "network",
     "optimizer_options": "network",
-    "training_data": "network",
+    "mix": "network",
     "set_seed": "network",
     "single_images": "network",
     "mistakes_in_one_sentence": "failures",

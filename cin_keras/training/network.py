@@ -2,7 +2,7 @@
 
 import keras
 
-from cin_keras.data import image_dataset, mixed, pair_dataset
+from cin_keras.data import image_dataset, mixed
 from cin_keras.data.mixing import MIXINGS
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
@@ -122,47 +122,21 @@ def make_optimizer(
     return LayerwiseSGD(rate, momentum=0.9, **options)
 
 
-def training_data(args, devices, samples, reading):
-    """What a run is trained on: pairs of photographs, or single ones, mixed if that is asked for.
+def mix(args, dataset, num_classes):
+    """The photographs of a data set mixed as `--mixup` or `--cutmix` asks, or as they are.
 
     Args:
         args: What `settle` returned.
-        devices: `cin_keras.distribution.Devices`.
-        samples: `Samples`.
-        reading: Dict of `seed`, `on_error` and `shard`, as for `pair_dataset`.
+        dataset: What `pair_dataset` or `single_images` returned.
+        num_classes: Int.
 
     Returns:
-        `tf.data.Dataset`: with `--plain` of single images, for a linear classifier learns from
-        these, else of pairs; both hold as many images in a batch.
-
-    Raises:
-        ValueError: As `pair_dataset`.
-
-    Example:
-
-    >>> from cin_keras.training import recipe_parser, settle
-    >>> settings = {"backbone": "small", "image_size": 32, "epochs": 1, "pairs_per_batch": 4}
-    >>> parser = recipe_parser("python recipes/birds.py", "birds", settings)
-    >>> args = settle(parser.parse_args(["--mixup"]), settings)
-    >>> samples = cin_keras.data.drawn_cars(images_per_class=2, image_size=32)
-    >>> devices = cin_keras.distribution.Devices(["one"])
-    >>> reading = {"seed": 0, "on_error": "raise", "shard": None}
-    >>> (images_a, _), (shares_a, _) = next(iter(training_data(args, devices, samples, reading)))
-    >>> images_a.shape, shares_a.shape
-    (TensorShape([4, 32, 32, 3]), TensorShape([4, 12]))
+        `tf.data.Dataset`; see `cin_keras.data.mixed`.
     """
-    size, batch = args.image_size, devices.local_batch(args.pairs_per_batch)
-    if args.plain:
-        data = single_images(devices, samples, size, 2 * batch, **reading)
-    else:
-        few = args.classes_per_batch
-        data = pair_dataset(
-            samples, size, batch, classes_per_batch=few, split_batches=True, **reading
-        )
     for mixing in MIXINGS:
         if getattr(args, mixing):
-            data = mixed(data, mixing, samples.num_classes, args.seed)
-    return data
+            dataset = mixed(dataset, mixing, num_classes, args.seed)
+    return dataset
 
 
 def single_images(devices, samples, image_size, batch_size, *, seed, on_error, shard):

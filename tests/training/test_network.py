@@ -3,18 +3,18 @@ import numpy as np
 import pytest
 
 import cin_keras
-from cin_keras.data import drawn_cars
+from cin_keras.data import drawn_cars, image_dataset
 from cin_keras.distribution import Devices
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from cin_keras.training import (
     make_optimizer,
+    mix,
     network_options,
     optimizer_options,
     recipe_parser,
     set_seed,
     settle,
     single_images,
-    training_data,
 )
 from cin_keras.training.network import learning_rate_schedule
 
@@ -70,21 +70,20 @@ def test_the_command_line_reaches_the_optimizer():
     assert small.weight_decay == 0 and make_optimizer(0.02, 3, 10, "small").weight_decay == 0.004
 
 
-def test_the_command_line_reaches_the_training_data():
-    samples = drawn_cars(images_per_class=4, image_size=32)
-    reading = {"seed": 0, "on_error": "raise", "shard": None}
+def test_photographs_are_mixed_as_the_command_line_asks():
+    samples = drawn_cars(images_per_class=1, image_size=32)
 
     def first(*arguments):
-        parser = recipe_parser("python x.py", "cars", SETTINGS)
-        args = settle(parser.parse_args(["--pairs-per-batch", "4", *arguments]), SETTINGS)
-        return next(iter(training_data(args, Devices(["one"]), samples, reading)))
+        args = settle(recipe_parser("x", "cars", SETTINGS).parse_args([*arguments]), SETTINGS)
+        data = image_dataset(samples, 32, 4)
+        return data, next(iter(mix(args, data, samples.num_classes)))
 
-    (images_a, _), labels = first("--classes-per-batch", "2")
-    assert images_a.shape == (4, 32, 32, 3) and len(set(np.ravel(labels))) == 2
-    (_, _), (shares_a, _) = first("--mixup")
-    assert shares_a.shape == (4, 12)
-    images, shares = first("--cutmix", "--plain")
-    assert images.shape == (8, 32, 32, 3) and shares.shape == (8, 12)
+    images, labels = first()[1]
+    assert labels.shape == (4,)
+    for mixing in ("--mixup", "--cutmix"):
+        data, (mixtures, shares) = first(mixing)
+        assert mixtures.shape == images.shape and shares.shape == (4, 12)
+        assert np.abs(np.asarray(mixtures) - np.asarray(images, "float32")).max() > 1
 
 
 def test_the_learning_rate_rises_and_falls():
