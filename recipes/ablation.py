@@ -82,6 +82,7 @@ def parse_arguments(arguments=None):
     add("--seeds", "N", "runs of each row (%(default)s)", type=number, default=2)
     add("--learning-rates", "R", "to choose from", type=positive(float), nargs="+")
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=number)
+    add("--trial-seeds", "N", "of the choice (%(default)s)", type=number, default=1)
     add("--trials-only", action="store_true", help="choose the learning rates, and no runs")
     add("--epochs", "N", "(%(default)s)", type=number, default=5)
     add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
@@ -221,16 +222,8 @@ def parts_of(args):
 
 def settings_of(args, samples):
     """What must be equal for runs to stand in one table: all that is not off."""
-    own = (
-        "rows",
-        "seeds",
-        "learning_rates",
-        "trials_only",
-        "output",
-        "data_dir",
-        "weights",
-        "maps",
-    )
+    own = ("rows", "seeds", "learning_rates", "output", "data_dir", "weights", "maps")
+    own += ("trials_only", "trial_seeds")
     news = ("weight_decay", "label_smoothing", "unseen", "crops")  # since results exist
     return {
         **{
@@ -267,6 +260,7 @@ def main(arguments=None):
                 score=lambda model, part: score(model, part, unseen, reader),
                 epochs=args.epochs,
                 trial_epochs=args.trial_epochs,
+                trial_seeds=args.trial_seeds,
             )
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")

@@ -23,8 +23,7 @@ from cin_keras.explain.feature_maps import (
     without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_images
-from cin_keras.layers import BilinearPooling
-from cin_keras.layers.feature_map import positions_by_channels
+from cin_keras.explain.pooled_features import SHARED_OUT, pooled_features
 
 
 class ClassContrast(NamedTuple):
@@ -50,10 +49,11 @@ def class_contrast_map(model, images, classes=None, others=None):
     `M(l) = (w_a − w_b) · Z(l)`, with `w` the classifier's weights, in one pass through the model.
     The spatial mean of `M`, plus `b_a − b_b`, is the difference of the two logits, to the
     rounding of the model's compute dtype; so no part of the decision is left out, and none is
-    shown that had no share in it. With bilinear pooling, `M` shares out `(w_a − w_b) · v`
-    exactly, too: entry `v_ij = Σ_l f_i(l) f_j(l) / (√|Φ_ij| ‖…‖)` is a sum over positions once
-    root and length are what they are for this image; where products of both signs nearly cancel,
-    its values may be far larger than their mean.
+    shown that had no share in it. With `"bilinear"`, `"covariance"` and `"mean_and_deviation"`,
+    `M` shares out `(w_a − w_b) · v` exactly, too: entry `v_ij = Σ_l f_i(l) f_j(l) / (√|Φ_ij| ‖…‖)`
+    of bilinear pooling, say, is a sum over positions once root and length are what they are for
+    this image; where products of both signs nearly cancel, its values may be far larger than their
+    mean.
 
     Args:
         model: `cin_keras.CIN`, with any interaction, of the pooled or the long form.
@@ -108,7 +108,7 @@ def class_contrast(model, images, classes=None, others=None):
             "class_contrast_map needs a map after the interaction, and 'osme' leaves none; use "
             "grad_cam. Received: a model with interaction='osme'"
         )
-    contrast = _bilinear_contrast if isinstance(model.interaction, BilinearPooling) else _contrast
+    contrast = _pooled_contrast if type(model.interaction) in SHARED_OUT else _contrast
     results, start = [], 0
     with without_gradients():
         for batch in in_batches(images):
@@ -135,29 +135,12 @@ def _contrast(model, images, classes, others):
     return maps.astype("float32"), classes, others, logits
 
 
-def _bilinear_contrast(model, images, classes, others):
-    layer = model.interaction
-    maps = backbone_maps(model, images)
-    height, width = channels_last(model, to_array(maps[0])).shape[1:3]
-    pair = maps if len(maps) == 2 else maps * 2
-    pair = [positions_by_channels(x, layer.channel_axis) for x in pair]
-    if layer.projections:
-        pair = [
-            project(ops.cast(x, layer.compute_dtype)) for project, x in zip(layer.projections, pair)
-        ]
-    # In float64: a product that nearly cancels is divided by its own root.
-    a, b = (to_array(x).astype("float64") for x in pair)
+def _pooled_contrast(model, images, classes, others):
+    features, share_out = pooled_features(model, images)
     kernel, bias = classifier_weights(model)
-    products = np.swapaxes(a, 1, 2) @ b
-    root = np.sqrt(np.abs(products))
-    length = np.sqrt(np.sum(root**2, axis=(1, 2), keepdims=True))
-    scale = np.divide(1.0, root * length, out=np.zeros_like(root), where=root * length > 0)
-    pooled = (products * scale).reshape(len(images), -1)
-    logits = pooled @ kernel + bias
+    logits = features @ kernel + bias
     classes, others = choose_classes(logits, classes, others)
-    difference = (kernel[:, classes] - kernel[:, others]).T.reshape(products.shape)
-    shares = np.sum((a @ (difference * scale)) * b, axis=2) * (height * width)
-    maps = shares.reshape(-1, height, width)
+    maps = share_out((kernel[:, classes] - kernel[:, others]).T)
     return maps.astype("float32"), classes, others, logits.astype("float32")
 
 

@@ -52,7 +52,7 @@ def backbone_maps(model, images):
 
 
 def interacted_map(model, maps):
-    """`Z`, for every interaction but bilinear pooling, which has none.
+    """`Z`, for every interaction but those that pool (`pooled_features`), which have none.
 
     Args:
         model: `cin_keras.CIN`, of the pooled form or not.

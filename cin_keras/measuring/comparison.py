@@ -3,7 +3,9 @@
 import time
 
 
-def run_rows(results, seeds, samples, rates, identity, train, score, epochs, trial_epochs):
+def run_rows(
+    results, seeds, samples, rates, identity, train, score, epochs, trial_epochs, trial_seeds=1
+):
     """The runs of every row, made now where they are not among the results already.
 
     The learning rate of a row is the best of its trials, on one half of the training images after
@@ -20,6 +22,7 @@ def run_rows(results, seeds, samples, rates, identity, train, score, epochs, tri
         score: Function of a model and `Samples` that returns a dict with its `accuracy`.
         epochs: Int ≥ 1, of a run.
         trial_epochs: Int ≥ 1, of a trial.
+        trial_seeds: Int ≥ 1, trials of each row and rate, whose mean decides. Defaults to 1.
 
     Returns:
         Dict from rows to lists of records: of what, what was scored, and the `seconds` it took.
@@ -34,7 +37,8 @@ def run_rows(results, seeds, samples, rates, identity, train, score, epochs, tri
     ```
     """
 
-    def measure(kind, row, rate, parts, seed=0):
+    def measure(kind, row, rate, parts, seed):
+        seed = seed or 0
         print(f"\n{row}, {kind} with seed {seed} and learning rate {rate:g}")
         started = time.time()
         model = train(row, parts[0], rate, epochs if kind == "run" else trial_epochs, seed)
@@ -51,7 +55,13 @@ def run_rows(results, seeds, samples, rates, identity, train, score, epochs, tri
         if len(rates[row]) == 1 and seeds:
             return rates[row][0]
         halves = samples[0].split(0.5)
-        return max(rates[row], key=lambda rate: once("trial", row, rate, halves)["accuracy"])
+
+        def accuracy(rate):
+            numbers = [None, *range(1, trial_seeds)]  # the first has none in older results
+            trials = [once("trial", row, rate, halves, seed=number) for number in numbers]
+            return sum(trial["accuracy"] for trial in trials) / len(trials)
+
+        return max(rates[row], key=accuracy)
 
     runs = {}
     if seeds == 0:

@@ -30,7 +30,8 @@ def explained_cin(interaction="sci", contrast=None, num_classes=4, backbone=None
     )
     rng = np.random.default_rng(4)
     for weight in model.weights:
-        weight.assign(rng.normal(0, 0.3, weight.shape))
+        value = rng.normal(0, 0.3, weight.shape)
+        weight.assign(abs(value) if weight.path.endswith("variance") else value)
     return model
 
 

@@ -8,6 +8,7 @@ from tests.explain.networks import SIZE, convolution, explained_cin, images_of
 from tests.reference import assert_close
 
 INTERACTIONS = [None, "phi", "sci", "pos_sci", "non_local", "squeeze_excite", "bilinear"]
+INTERACTIONS += ["covariance", "mean_and_deviation"]
 
 
 def logits_of(model, images):
@@ -47,6 +48,7 @@ def test_the_map_decomposes_the_difference_of_the_logits(interaction):
         {"pooled": False, "contrast": "cci"},
         {"classifier_activation": "softmax", "block_rows": 4},
         {"interaction": "bilinear", "projection_dim": 3},
+        {"interaction": "covariance", "projection_dim": 3},
     ],
 )
 def test_other_forms_of_the_model(arguments):
