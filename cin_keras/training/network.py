@@ -7,7 +7,7 @@ from cin_keras.data.mixing import MIXINGS
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
-from cin_keras.training.options import SMALL_WEIGHT_DECAY, WARMUP_EPOCHS, WEIGHT_DECAY
+from cin_keras.training.options import HEADS, SMALL_WEIGHT_DECAY, WARMUP_EPOCHS, WEIGHT_DECAY
 
 
 def network_options(args, samples):
@@ -19,7 +19,7 @@ def network_options(args, samples):
 
     Returns:
         Dict of `input_shape`, `class_names`, `hierarchy`, `backbone`, `weights`, `feature_layer`, `alpha` and
-        `dtype`; with `--plain` of `interaction` and `contrast`, too.
+        `dtype`; of a `--head` what makes it, too.
 
     Raises:
         ValueError: If images are too small for the network.
@@ -50,7 +50,7 @@ def network_options(args, samples):
         "feature_layer": args.feature_layer,
         "alpha": args.alpha,
         "dtype": dtype,
-        **({"interaction": None, "contrast": None} if args.plain else {}),
+        **HEADS[args.head],
     }
 
 

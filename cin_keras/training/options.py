@@ -27,6 +27,14 @@ RECIPES = {
     },
 }
 PAPER_CLASSES_PER_BATCH = 4
+# What stands between backbone and classifier: arguments of CIN.
+HEADS = {
+    "cin": {},
+    "sci": {"contrast": None},
+    "covariance": {"interaction": "covariance", "contrast": None, "projection_dim": 64},
+    "mean_and_deviation": {"interaction": "mean_and_deviation", "contrast": None},
+    "plain": {"interaction": None, "contrast": None},
+}
 WARMUP_EPOCHS = {"strong": 0.5, "paper": 5}
 
 
@@ -193,7 +201,13 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
     switch("--distribute", "on all local accelerators; PyTorch: under torchrun")
     switch("--tensorboard", "log to tensorboard/ in --output")
-    switch("--plain", "only backbone and linear classifier, to compare")
+    add(
+        "--head",
+        "NAME",
+        "cin (default), sci, covariance, mean_and_deviation or plain: no head",
+        choices=HEADS,
+    )
+    switch("--plain", "as --head plain")
     parser.set_defaults(on_error="raise", recipe="strong", command=command)
     return parser
 
@@ -209,14 +223,23 @@ def settle(args, settings):
         `args`.
 
     Raises:
-        SystemExit: If ImageNet weights are asked for where there are none, with a sentence.
+        SystemExit: If ImageNet weights are asked for where there are none, or options exclude each
+            other, with a sentence.
     """
+    if args.plain and args.head not in (None, "plain"):
+        sys.exit(
+            f"error: --plain is --head plain: leave one of the two out. Received: --head {args.head}"
+        )
+    args.head = args.head or ("plain" if args.plain else "cin")
+    args.plain = args.head == "plain"
+    if args.plain and args.classes_per_batch is not None:
+        sys.exit("error: --classes-per-batch is for pairs, and no head learns from single images.")
     recipe = dict(RECIPES[args.recipe])
     small = (args.backbone or settings["backbone"]) == "small"
     if small:  # by AdamW
         recipe |= {"learning_rate": SMALL_LEARNING_RATE, "weight_decay": SMALL_WEIGHT_DECAY}
-    if args.recipe == "paper" and args.pairs_per_batch is None and args.classes_per_batch is None:
-        args.classes_per_batch = PAPER_CLASSES_PER_BATCH
+    if args.recipe == "paper" and args.pairs_per_batch is None and not args.plain:
+        args.classes_per_batch = args.classes_per_batch or PAPER_CLASSES_PER_BATCH
     for name, value in {**settings, **recipe}.items():
         if getattr(args, name) is None:
             setattr(args, name, value)

@@ -183,6 +183,8 @@ def what_is_trained(settings, train, validation):
         for name, value in decisive(settings).items()
         if name not in typed and (name not in _SINCE or value != _SINCE[name])
     }
+    if found.get("head") in ("cin", "plain"):  # which `plain` says
+        del found["head"]
     if isinstance(found.get("backbone"), str):
         found["backbone"] = re.sub("[-_]", "", found["backbone"]).lower()
     if os.path.isfile(found.get("weights") or ""):

@@ -36,6 +36,8 @@ def test_the_command_line_reaches_the_network():
     assert model.interaction.compute_dtype == "bfloat16"
     assert model.backbone.layers[-1].compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"
+    covariance = cin_keras.CIN(12, **options("--head", "covariance"))
+    assert covariance.interaction.projection_dim == 64 and covariance.contrast is None
     plain = cin_keras.CIN(12, **options("--plain"))
     assert plain.interaction is None and plain.contrast is None
 

@@ -61,6 +61,18 @@ def test_mixup_and_cutmix_exclude_each_other(capsys):
     assert "--cutmix: not allowed with argument --mixup" in capsys.readouterr().err
 
 
+def test_plain_is_a_head():
+    assert (parse().head, parse().plain) == ("cin", False)
+    for given in (["--plain"], ["--head", "plain"], ["--plain", "--head", "plain"]):
+        assert (parse(*given).head, parse(*given).plain) == ("plain", True)
+    assert not parse("--head", "covariance").plain
+    assert parse("--head", "plain", "--recipe", "paper").classes_per_batch is None
+    with pytest.raises(SystemExit, match="--classes-per-batch is for pairs"):
+        parse("--plain", "--classes-per-batch", "4")
+    with pytest.raises(SystemExit, match="leave one of the two out. Received: --head sci"):
+        parse("--plain", "--head", "sci")
+
+
 def test_there_are_no_pretrained_weights_for_small():
     with pytest.raises(SystemExit, match="no ImageNet weights for --backbone small"):
         parse("--backbone", "small", "--weights", "imagenet")
