@@ -14,7 +14,7 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.data import SetEpoch, image_dataset, pair_dataset
 from cin_keras.data.samples import fingerprint
-from cin_keras.files import check_writable
+from cin_keras.files import check_writable, write_text
 from cin_keras.measuring import accuracies
 from cin_keras.measuring.comparison import freeze_to, run_rows
 from cin_keras.measuring.costs import inference_costs
@@ -265,7 +265,9 @@ def main(arguments=None):
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     if args.trials_only:
-        print(f"\n{accuracies.trial_table(results.find(kind='trial'))}\n\n{results.path}")
+        table = accuracies.trial_table(results.find(kind="trial"))
+        write_text(folder / "trials.md", f"{table}\n")
+        print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
         return
     models = {row: build_model(row, args, samples[0].num_classes) for row in args.rows}
     images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))

@@ -153,7 +153,13 @@ def test_trials_alone_choose_the_rates(untrained, tmp_path, capsys):
         ("plain, neither", 0.001), ("plain, neither", 0.004), ("plain", 0.001), ("plain", 0.004),
     ]  # fmt: skip
     assert {record["kind"] for record in records(tmp_path / "runs" / "ablation")} == {"trial"}
-    assert "| plain | 10.0% | 40.0% |" in capsys.readouterr().out
+    text = (tmp_path / "runs" / "ablation" / "trials.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "| plain | 0.001 | 10.0% | 75.0% | 1 |\n| plain | 0.004 | 40.0% |" in text
+    calls.clear()
+    recipe.main([*TINY, "--rows", "plain", *rates, "--trial-seeds", "2"])
+    assert [(rate, seed) for _, _, rate, _, seed in calls] == [(0.001, 1), (0.004, 1)]
+    assert "| plain | 0.001 | 15.0% ± 7.1 | 75.0% | 2 |" in capsys.readouterr().out
 
 
 def test_the_recipe_of_a_row_reaches_its_training(recipe, few_drawings):

@@ -133,28 +133,41 @@ def accuracy_table(table):
 
 
 def trial_table(trials):
-    """The trials in Markdown: accuracy of every row at every learning rate.
+    """The trials in Markdown: what every row reaches at every learning rate.
 
     Args:
-        trials: List of dicts with `row`, `learning_rate` and `accuracy`.
+        trials: List of dicts as for `summarize_runs`, with `row` and `learning_rate`; those of the
+            first seed may have none.
 
     Returns:
         Str.
 
     Example:
 
-    >>> print(trial_table([{"row": "plain", "learning_rate": 0.1, "accuracy": 0.5}]))
-    | row | rate 0.1 |
-    | --- | --- |
-    | plain | 50.0% |
+    >>> trial = {"row": "plain", "learning_rate": 0.1, "accuracy": 0.5, "top_5_accuracy": 1.0}
+    >>> print(trial_table([trial]))
+    | row | rate | right (± between seeds) | within five | seeds |
+    | --- | --- | --- | --- | --- |
+    | plain | 0.1 | 50.0% | 100.0% | 1 |
     """
-    rates = sorted({trial["learning_rate"] for trial in trials})
-    found = {(trial["row"], trial["learning_rate"]): trial["accuracy"] for trial in trials}
-    rows = [
-        [row, *(f"{found[row, r]:.1%}" if (row, r) in found else "–" for r in rates)]
-        for row in dict.fromkeys(trial["row"] for trial in trials)
-    ]
-    return markdown_table(["row", *(f"rate {rate:g}" for rate in rates)], rows)
+    groups = {}
+    for trial in trials:
+        own = groups.setdefault((trial["row"], trial["learning_rate"]), [])
+        own.append({**trial, "seed": trial.get("seed") or 0})
+    table = {key: summarize_runs(own) for key, own in groups.items()}
+    more = [name for name in MORE if any(name in row for row in table.values())]
+    columns = ["row", "rate", "right (± between seeds)", "within five"]
+    rows = []
+    for (name, rate), row in table.items():
+        spread = f" ± {100 * row['spread']:.1f}" if row["seeds"] > 1 else ""
+        cells = [
+            name,
+            f"{rate:g}",
+            f"{row['accuracy']:.1%}{spread}",
+            f"{row['top_5_accuracy']:.1%}",
+        ]
+        rows.append([*cells, *(_cell(row, each) for each in more), str(row["seeds"])])
+    return markdown_table([*columns, *(MORE[name] for name in more), "seeds"], rows)
 
 
 def _cell(row, name):

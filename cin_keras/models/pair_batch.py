@@ -68,7 +68,7 @@ def choose_pairs(partner, features, labels=None):
     first = 2 * ops.arange(count // 2, dtype="int32")
     second = first + 1
     if labels is not None:
-        features = ops.cast(ops.stop_gradient(features), "float32")
+        features = ops.cast(ops.stop_gradient(ops.convert_to_tensor(features)), "float32")
         squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
         directions = features * ops.rsqrt(ops.maximum(squared, 1e-12))
         similarity = ops.matmul(directions[::2], ops.transpose(directions))
