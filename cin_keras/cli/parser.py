@@ -47,6 +47,7 @@ def build_parser():
     _add_explain(commands)
     _add_export(commands)
     _add_info(commands)
+    _add_card(commands)
     return parser
 
 
@@ -312,6 +313,32 @@ def _add_info(commands):
     )
     _add_model(parser, "a .keras file, or the folder of an exported SavedModel")
     parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _add_card(commands):
+    parser = _command(
+        commands,
+        "card",
+        "write a model card, README.md beside the model",
+        "Writes a model card as the Hugging Face Hub reads it: data, metrics with their interval, "
+        "classes, limits, how to use the model. A run writes one itself.",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--metrics",
+        metavar="FILE",
+        type=filled,
+        help="metrics.json of a run or an evaluation (the one beside the model)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", type=filled, help="(README.md beside the model)"
+    )
+    parser.add_argument(
+        "--push",
+        metavar="ADDRESS",
+        type=filled,
+        help="put model and card on the Hugging Face Hub, at hf://NAMESPACE/NAME",
+    )
 
 
 def share(text):

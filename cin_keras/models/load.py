@@ -9,6 +9,7 @@ import zipfile
 import keras
 
 CLASS_NAME = "cin_keras>CIN"
+HUB = "hf://"
 CONFIG = "config.json"
 METADATA = "metadata.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz")
@@ -28,7 +29,9 @@ def load_model(filepath, custom_objects=None, compile=True):
     before it checks that say in one sentence what is wrong with a file.
 
     Args:
-        filepath: Path of a `.keras` file.
+        filepath: Path of a `.keras` file, or `"hf://NAMESPACE/NAME"` for a model on the Hugging
+            Face Hub, where `model.save("hf://NAMESPACE/NAME")` has put it; it needs
+            `pip install ".[hub]"` and is checked like a file.
         custom_objects: Dict from names to the classes and functions that a backbone of your own
             needs, if they are not registered. Defaults to `None`.
         compile: Bool, whether to compile the model as it was, with the optimizer's state, or
@@ -39,6 +42,8 @@ def load_model(filepath, custom_objects=None, compile=True):
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ImportError: For a hub without its package.
+        ConnectionError: If the hub has no such model, or cannot be reached.
         ValueError: If the file is damaged, holds something else or holds code (a lambda); if it
             unfolds to more than 20 times its size, or has a description of more than 8 MiB or
             100,000 parts, or of a network that has more units than its weights have bytes.
@@ -50,8 +55,12 @@ def load_model(filepath, custom_objects=None, compile=True):
     model.predict(images)
     ```
     """
-    path = pathlib.Path(filepath)
-    _check_config(path, _read_config(path))
+    if str(filepath).startswith(HUB):
+        path = _download(str(filepath))
+        _check_config(path, _read_config_of_folder(path, str(filepath)))
+    else:
+        path = pathlib.Path(filepath)
+        _check_config(path, _read_config(path))
     try:
         with warnings.catch_warnings():
             if not compile:
@@ -64,7 +73,40 @@ def load_model(filepath, custom_objects=None, compile=True):
         # Keras puts the cause at the end of what it says of the class.
         cause = str(error).rpartition("Exception encountered: ")[2].strip()
         first_line = (cause.splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{str(path)!r} cannot be loaded: {first_line}") from error
+        raise ValueError(f"{str(filepath)!r} cannot be loaded: {first_line}") from error
+
+
+def _download(address):
+    """The folder of a model that is on the Hugging Face Hub, as Keras lays it there."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            f'To load {address!r}, huggingface_hub must be installed: pip install "cin-keras[hub]".'
+        ) from error
+    try:
+        return pathlib.Path(huggingface_hub.snapshot_download(address.removeprefix(HUB)))
+    except Exception as error:  # the library raises many kinds, and of requests
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConnectionError(
+            f"{address!r} cannot be had from the Hugging Face Hub: {first_line}"
+        ) from error
+
+
+def _read_config_of_folder(path, address):
+    """What a downloaded folder says of its model, a dict."""
+    config, weights = path / CONFIG, [path / name for name in WEIGHTS]
+    if not config.is_file() or not any(file.is_file() for file in weights):
+        raise ValueError(f"{address!r} holds no Keras model: {CONFIG} or its weights are missing.")
+    if config.stat().st_size > MAX_CONFIG:
+        raise ValueError(
+            f"{address!r} is not loaded: its {CONFIG} has {config.stat().st_size:,} bytes, and the "
+            f"most that are read are {MAX_CONFIG:,}."
+        )
+    try:
+        return json.loads(config.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{address!r} is damaged: its description cannot be read.") from error
 
 
 def _read_config(path):
@@ -161,7 +203,9 @@ def _check_config(path, config):
             "run that code. Give the backbone a registered function or layer instead."
         )
     # Every unit has a weight of its own: more would only fill the memory.
-    most = max(path.stat().st_size, 2**20) * MAX_RATIO
+    files = [path / name for name in WEIGHTS] if path.is_dir() else [path]
+    bytes_of_weights = sum(file.stat().st_size for file in files if file.is_file())
+    most = max(bytes_of_weights, 2**20) * MAX_RATIO
     for part in objects:
         for size in SIZES:
             if isinstance(part.get(size), int) and part[size] > most:

@@ -18,6 +18,7 @@ from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import accuracy_in_words, calibrated, figures, fit_temperature
 from cin_keras.evaluation.calibration import as_logits
+from cin_keras.evaluation.card import is_card, write_card
 from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_file, whole_folder
 from cin_keras.models import load_model
@@ -188,7 +189,8 @@ class RunFolder:
             else:
                 if self.resume:
                     print(f"No run to go on with in {self.path}: starting one.")
-                move_aside(self.path, RESULTS)
+                own = ["README.md"] if is_card(self.path / "README.md") else []
+                move_aside(self.path, [*RESULTS, *own])
             for action in self._when_begun:
                 action()
         return self.devices.broadcast(epoch)
@@ -269,7 +271,7 @@ class RunFolder:
             model.export(partial, verbose=False)
 
     def evaluate(self, model, test_data):
-        """Looks at the test images, once, and writes `metrics.json`, figures and `report.html`.
+        """Looks at the test images, once, and writes `metrics.json`, figures, `report.html` and a model card, `README.md`.
 
         Prints in the end what there is.
 
@@ -313,6 +315,10 @@ class RunFolder:
             validation=self._parts["validation"],
             history=history,
         )
+        try:
+            write_card(self.path / "README.md", model, self.metrics)
+        except ValueError as error:  # somebody's own is there
+            print(f"No model card: {error}")
         print(self.summary())
         return self.metrics
 
@@ -329,6 +335,7 @@ class RunFolder:
             f"{self.path}/\n"
             f"  report.html            all of it on a page, for any browser\n"
             f"  model.keras            cin_keras.load_model\n"
+            f"  README.md              its model card, for a hub of models\n"
             f"  saved_model/           {served}\n"
             f"  metrics.json           accuracy in all and per class, settings, versions\n"
             f"  history.csv            every epoch\n"

@@ -9,7 +9,7 @@ import cin_keras
 from cin_keras.cli import main, parser
 from cin_keras.data import decoding
 
-COMMANDS = ["train", "predict", "evaluate", "index", "search", "explain", "export", "info"]
+COMMANDS = ["train", "predict", "evaluate", "index", "search", "explain", "export", "info", "card"]
 
 
 def test_help_comes_before_keras(tmp_path):

@@ -83,6 +83,8 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     assert saved["calibration"]["ece"] == pytest.approx(ece, abs=1e-4)
     assert saved["calibration"]["temperature"] == model.temperature
     assert saved["settings"]["on_error"] == "skip" and saved["data"] == "pets"
+    card = (run.path / "README.md").read_text("utf-8")
+    assert "15 images" in card and f"{saved['accuracy']:.1%}" in card
     assert saved["duplicates"] == {"train": 15, "validation": 15}
     assert list(saved["skipped_in_training"]) == [str(bad)]
     assert "python x.py --epochs 1 --seed 0 --data-dir pets" in saved["command"]

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from cin_keras.evaluation import wilson_interval
+from cin_keras.evaluation.card import is_card, write_card
+from tests.evaluation.report.pages import tiny_model
+
+METRICS = {
+    "accuracy": 0.75,
+    "top_5_accuracy": 0.95,
+    "images": 40,
+    "per_class": [{"name": f"class {i}", "images": 5, "accuracy": i / 8} for i in range(8)],
+    "levels": {"kind": {"groups": 2, "right": 36, "accuracy": 0.9}},
+    "calibration": {"temperature": 1.5, "ece": 0.02, "ece_before": 0.11},
+    "data": "/photos/pets",
+    "duplicates": {"train": 3, "validation": None},
+    "skipped": {"a.jpg": "the file is empty"},
+    "remarks": ["The data lack <one> class."],
+    "command": "cin-keras train pets",
+    "settings": {"epochs": 3, "plain": False},
+    "versions": {"keras": "3.15.1"},
+}
+NAMES = [f"class {i}" for i in range(6)] + ["A | B", "<script>*"]
+
+
+def front_matter(text):
+    head, body = text.removeprefix("---\n").split("\n---\n", 1)
+    return {k: json.loads(v) for k, v in (line.split(": ", 1) for line in head.splitlines())}, body
+
+
+def test_all_that_a_card_has(tmp_path):
+    hierarchy = {"kind": ["x"] * 4 + ["y"] * 4}
+    model = tiny_model(class_names=NAMES, temperature=1.5, hierarchy=hierarchy)
+    path = write_card(tmp_path / "README.md", model, METRICS)
+    about, body = front_matter(path.read_text("utf-8"))
+    assert about["library_name"] == "keras" and about["pipeline_tag"] == "image-classification"
+    (result,) = about["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "accuracy", "value": 0.75}]
+    for value, right in (("75.0%", 30), ("95.0%", 38), ("90.0%", 36)):
+        low, high = wilson_interval(right, 40)
+        assert f"| {value} | {low:.1%} to {high:.1%} |" in body
+    assert "(before the temperature of 1.5: 11.0%) | 2.0% |" in body
+    assert "- A \\| B" in body and "- &lt;script>\\*" in body and "<script" not in body
+    for words in (
+        "Photographs of pets.",
+        "3 of them are among those of train",
+        "1 file could not be read",
+        "lack &lt;one> class",
+        "Known least: class 0 (0%), class 1 (12%)",
+        "2 groups of the level kind",
+        "target_size=(32, 32)",
+        "divided by 1.5 before the softmax",
+        "cin-keras train pets",
+        "epochs: 3",
+        "keras 3.15.1",
+    ):
+        assert words in body, words
+    assert "plain" not in body
+    write_card(path, model, {**METRICS, "accuracy": 0.5})  # its own is written anew
+    assert "50.0%" in path.read_text("utf-8")
+
+
+def test_what_is_not_known_is_not_said(tmp_path):
+    about, body = front_matter(write_card(tmp_path / "c.md", tiny_model(3)).read_text("utf-8"))
+    assert "metrics" not in about and "model-index" not in about
+    assert "None are known" in body and "How good it is, is not known" in body
+    assert "3, without names" in body and "Nobody has noted down which" in body
+
+
+def test_somebody_elses_file_stays(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# My project")
+    with pytest.raises(ValueError, match="no model card of cin_keras"):
+        write_card(path, tiny_model(3))
+    assert path.read_text() == "# My project" and not is_card(path)
