@@ -11,6 +11,7 @@ from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.files import whole_file
 from cin_keras.serving.cropping import crop_in_graph
 from cin_keras.serving.decoding import decode_in_graph, turn_upright
+from cin_keras.serving.folding import folded_inference
 from cin_keras.serving.formats import (
     FORMAT_NAMES,
     bfloat16_as_float32,
@@ -35,11 +36,12 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         export_saved_model(model, filepath, verbose, **kwargs)
         return
     check_format(format)
-    inference = keras.Model(model.input, model.output, name=model.name)
     if format not in FORMAT_NAMES:
+        inference = keras.Model(model.input, model.output, name=model.name)
         inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
         return
-    with whole_file(filepath) as partial, bfloat16_as_float32(inference):
+    with whole_file(filepath) as partial, bfloat16_as_float32(model):
+        inference = folded_inference(model)
         if format == "onnx":
             _write_onnx(inference, model, partial, **kwargs)
             write_onnx_metadata(partial, model)
