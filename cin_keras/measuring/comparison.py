@@ -87,7 +87,8 @@ def freeze_to(network, name):
 
     Example:
 
-    >>> network = cin_keras.models.small_backbone.small_backbone(32)
+    >>> from cin_keras.models.small_backbone import small_backbone
+    >>> network = small_backbone(32)
     >>> freeze_to(network, network.layers[1].name)
     >>> [layer.trainable for layer in network.layers[:3]]
     [False, False, True]
