@@ -21,11 +21,11 @@ def _is_command():
 # Keras takes seconds to load. The command reads its arguments first, and answers --help, without.
 if not _is_command():
     from cin_keras import callbacks, data, explain, layers, losses, metrics, models, optimizers
-    from cin_keras.models import CIN, load_model
+    from cin_keras.models import CIN, NTS, load_model
 
 
 def __getattr__(name):
-    if name in ("CIN", "load_model"):
+    if name in ("CIN", "NTS", "load_model"):
         return getattr(importlib.import_module("cin_keras.models"), name)
     if name == "Gallery":
         return importlib.import_module("cin_keras.gallery").Gallery

@@ -164,6 +164,58 @@ class MultiAttentionMultiClassLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
+class PartRankingLoss(keras.losses.Loss):
+    """Parts on which a teacher errs less should have higher scores: `Σ max(0, margin − s_i + s_j)`.
+
+    The sum, of an image, is over all pairs of parts `i`, `j` with a teacher's loss that is lower on
+    `i` than on `j`. Yang et al., "Learning to Navigate for Fine-grained Classification", ECCV 2018
+    (arXiv:1809.00287), equation 2.
+
+    Args:
+        margin: Float > 0, by which a score should be higher. Defaults to 1.0, the paper's.
+        reduction: As for every Keras loss. Defaults to `"sum_over_batch_size"`, the mean over
+            images.
+        name: Str. Defaults to `"part_ranking_loss"`.
+        dtype: As for `ContrastiveLoss`. Defaults to `None`.
+
+    Call arguments:
+        y_true: `(batch, parts)`, the teacher's losses, to which no gradient flows.
+        y_pred: `(batch, parts)`, the scores.
+        sample_weight: Optional, `(batch,)`.
+
+    Raises:
+        ValueError: If `margin` is not positive or the shapes are others.
+
+    Example:
+
+    >>> teacher_losses, scores = np.array([[0.1, 2.0]]), np.array([[0.5, 1.0]])
+    >>> float(cin_keras.losses.PartRankingLoss()(teacher_losses, scores))
+    1.5
+    """
+
+    def __init__(
+        self, margin=1.0, reduction="sum_over_batch_size", name="part_ranking_loss", dtype=None
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.margin = check_number("margin", margin, above=0)
+
+    def call(self, y_true, y_pred):
+        if len(y_pred.shape) != 2 or tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:]):
+            raise ValueError(
+                "`y_true` and `y_pred` must hold a loss and a score for every part, shape (batch, "
+                f"parts). Received: y_true.shape={tuple(y_true.shape)}, "
+                f"y_pred.shape={tuple(y_pred.shape)}"
+            )
+        y_true = ops.stop_gradient(y_true)
+        i_is_better = y_true[:, :, None] < y_true[:, None, :]
+        costs = ops.relu(self.margin - y_pred[:, :, None] + y_pred[:, None, :])
+        return ops.sum(ops.where(i_is_better, costs, ops.zeros_like(costs)), axis=(1, 2))
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
+
+
+@keras.saving.register_keras_serializable(package="cin_keras")
 class SoftmaxCrossentropy(keras.losses.Loss):
     """Softmax cross-entropy for integer and for one-hot (or soft) labels alike, `L_soft`.
 

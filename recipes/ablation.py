@@ -28,11 +28,15 @@ from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
 from cin_keras.training.streams import stop, tidy_streams
 
+# The arguments of NTS.
+NTS_ROWS = {"NTS": {}, "NTS+CIN": {"interaction": "sci", "contrast": "cci"}}
 # Every row is one line: the arguments of CIN.
 ROWS = {
     "plain": {"interaction": None, "contrast": None},
     "SE": {"interaction": "squeeze_excite", "contrast": None},
     "non-local": {"interaction": "non_local", "contrast": None},
+    "CGNL": {"interaction": "cgnl", "contrast": None},
+    "MAMC": {"interaction": "osme", "contrast": "mamc", "alpha": 0.5},
     "bilinear": {"interaction": "bilinear", "contrast": None, "projection_dim": 64},
     "covariance": {"interaction": "covariance", "contrast": None, "projection_dim": 64},
     "mean+deviation": {"interaction": "mean_and_deviation", "contrast": None},
@@ -41,6 +45,7 @@ ROWS = {
     "SCI": {"interaction": "sci", "contrast": None},
     "SCI+Cont": {"interaction": "sci", "contrast": "embedding"},
     "CIN": {"interaction": "sci", "contrast": "cci"},
+    **NTS_ROWS,
 }
 # What else was tried, of SCI and of the contrast.
 VARIANTS = {
@@ -77,8 +82,8 @@ def parse_arguments(arguments=None):
         "runs/ablation",
         epilog=f"Rows: {'; '.join(ROWS)}.",
     )
-    number, rows = positive(int), [row for row in ROWS if row not in {*VARIANTS, *SHARES}]
-    add("--rows", "ROW", "(those of the paper)", nargs="+", choices=ROWS, default=rows)
+    number = positive(int)
+    add("--rows", "ROW", "(those of the paper)", nargs="+", choices=ROWS)
     add("--seeds", "N", "runs of each row (%(default)s)", type=number, default=2)
     add("--learning-rates", "R", "to choose from", type=positive(float), nargs="+")
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=number)
@@ -99,6 +104,13 @@ def parse_arguments(arguments=None):
     add("--maps", "DIR", "where what --crops computes is kept (%(default)s)", default="runs/maps")
     add("--limit", "N", "images of each split, for a quick try", type=number)
     args = parser.parse_args(arguments)
+    others = {*VARIANTS, *SHARES, *(NTS_ROWS if args.crops else ())}
+    args.rows = args.rows or [row for row in ROWS if row not in others]
+    if args.crops and (parts := [row for row in args.rows if row in NTS_ROWS]):
+        parser.error(
+            "--crops keeps maps of photographs, and NTS looks again at the photographs: leave "
+            f"--crops or these rows out. Received: --rows {' '.join(parts)}"
+        )
     args.trial_epochs = args.trial_epochs or args.epochs
     args.learning_rates = args.learning_rates or ([2e-3] if is_small(args) else [0.02])
     return args
@@ -111,7 +123,8 @@ def is_small(args):
 
 def build_model(row, args, num_classes):
     size = args.image_size
-    model = cin_keras.CIN(
+    build = cin_keras.NTS if row in NTS_ROWS else cin_keras.CIN
+    model = build(
         num_classes,
         backbone=small_backbone(size) if is_small(args) else args.backbone,
         weights=None if args.weights == "none" else args.weights,

@@ -3,6 +3,7 @@
 python recipes/benchmark.py                                     ResNet-50, 448x448, 4 pairs
 python recipes/benchmark.py --backbone mobilenet --image-size 224 --mixed-precision bfloat16
 python recipes/benchmark.py --serving                           what answers one image, and its size
+python recipes/benchmark.py --systems                           every system of the paper's time table
 """
 
 import argparse
@@ -22,6 +23,20 @@ from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
 
 BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
+# The paper's time table: the arguments of each system, and its milliseconds an image.
+PLAIN, ON_RESNET_50 = "ResNet-50", {"backbone": "resnet50", "interaction": None, "contrast": None}
+SYSTEMS = {
+    PLAIN: (ON_RESNET_50, 12.5),
+    "ResNet-101": (ON_RESNET_50 | {"backbone": "resnet101"}, 22.4),
+    "VGG-19": (ON_RESNET_50 | {"backbone": "vgg19"}, 22.1),
+    "+ SE": (ON_RESNET_50 | {"interaction": "squeeze_excite"}, 14.0),
+    "+ non-local": (ON_RESNET_50 | {"interaction": "non_local"}, 14.2),
+    "+ CGNL": (ON_RESNET_50 | {"interaction": "cgnl"}, 15.0),
+    "+ MAMC": (ON_RESNET_50 | {"interaction": "osme", "contrast": "mamc"}, 14.8),
+    "+ SCI": (ON_RESNET_50 | {"interaction": "sci"}, 17.2),
+    "CIN": (ON_RESNET_50 | {"interaction": "sci", "contrast": "cci"}, 17.2),
+    "NTS": (ON_RESNET_50, 23.6),
+}
 # A step too small to move the weights, so that every round computes with the same numbers.
 LEARNING_RATE = 1e-7
 
@@ -45,6 +60,8 @@ def parse_arguments(arguments):
     add("--steps", "N", "steps timed at a time (%(default)s)", type=positive(int), default=1)
     add("--memory-pairs", "N", "pairs to take the peak memory at", type=positive(int), nargs="*")
     add("--serving", help="only the exported forms, on one image", action="store_true")
+    add("--systems", help="only the paper's time table", action="store_true")
+    add("--train", help="of the systems, training steps as well", action="store_true")
     add("--seed", "N", "of weights and images (%(default)s)", type=int, default=0)
     add("--peak-of", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
@@ -77,9 +94,37 @@ def build_model(name, args):
     return model
 
 
-def make_batches(args):
+def build_system(name, args):
+    """One of the systems of the paper's time table, compiled."""
+    keras.utils.set_random_seed(args.seed)
+    keras.config.set_dtype_policy(args.dtype)
+    build = cin_keras.NTS if name == "NTS" else cin_keras.CIN
+    shape = (args.image_size, args.image_size, 3)
+    return build(args.classes, weights=None, input_shape=shape, **SYSTEMS[name][0])
+
+
+def time_systems(args, results, folder):
+    """The paper's time table, and the paper's own figures; returns the file it has written."""
+    models = {name: build_system(name, args) for name in SYSTEMS}
+    batches = {images: make_batches(args, images) for images in (1, 8)}
+    tasks = {
+        f"batch of {count}": lambda model, images=batch["inference"]: model.predict_on_batch(images)
+        for count, batch in batches.items()
+    }
+    images = dict(zip(tasks, batches))
+    if args.train:
+        tasks["training"] = lambda model: costs.train_step(model, batches[1])
+        images["training"] = 2 * args.pairs_per_batch
+    found = costs.time_tasks(models, tasks, images, args.rounds, args.steps, PLAIN)
+    results["systems"] = found
+    published = {name: milliseconds for name, (_, milliseconds) in SYSTEMS.items()}
+    print(costs.systems_table(found, published, PLAIN))
+    return [write_json(folder / "systems.json", results)]
+
+
+def make_batches(args, images=None):
     size, pairs = args.image_size, args.pairs_per_batch
-    return costs.random_batches(size, args.batch_size, pairs, args.classes, args.seed)
+    return costs.random_batches(size, images or args.batch_size, pairs, args.classes, args.seed)
 
 
 def compare(models, args, arguments, results, folder):
@@ -123,17 +168,22 @@ def main(arguments=None):
     folder, machine = pathlib.Path(args.output), measuring.describe_machine()
     with mistakes_in_one_sentence():
         check_writable(folder)
-        names = [SHIPPED] if args.serving else [BACKBONE, LONG, SHIPPED, BLOCKS]
+        names, what = [BACKBONE, LONG, SHIPPED, BLOCKS], args.backbone
+        seen = f"{args.batch_size} images in inference, {args.pairs_per_batch} pairs in training"
+        if args.serving:
+            names, seen = [SHIPPED], "one image"
+        if args.systems:
+            names, what, seen = [], "the paper's systems", "batches of 1 and of 8 images"
         models = {name: build_model(name, args) for name in names}
-    what = f"{args.batch_size} images in inference, {args.pairs_per_batch} pairs in training"
     title = (
-        f"{args.backbone}, {args.image_size}×{args.image_size}, "
-        f"{'one image' if args.serving else what}, {args.dtype}, "
+        f"{what}, {args.image_size}×{args.image_size}, {seen}, {args.dtype}, "
         f"{machine['backend']}, {machine['device']}"
     )
     print(title)
     results = {"title": title, "settings": vars(args), **machine}
-    if args.serving:
+    if args.systems:
+        written = time_systems(args, results, folder)
+    elif args.serving:
         written = serve(models[SHIPPED], args, results, folder)
     else:
         written = compare(models, args, arguments, results, folder)

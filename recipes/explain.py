@@ -2,6 +2,7 @@
 
 python recipes/explain.py                                  trains on drawn cars, then explains
 python recipes/explain.py --model runs/cars/model.keras    a model of the same drawn cars
+python recipes/explain.py --model nts.keras                an NTS of drawn cars: its parts
 python recipes/explain.py --data-dir data/CUB_200_2011 --model runs/birds/model.keras
 """
 
@@ -23,6 +24,7 @@ from cin_keras.measuring.explanations import (
     score_table,
     summarize_scores,
 )
+from cin_keras.measuring.looked_at import parts_table, score_parts
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.training.data_set import drawn_samples
 from cin_keras.training.streams import tidy_streams
@@ -85,6 +87,16 @@ def check(model, train, test, args):
     first_of_each_class(train)
 
 
+def explain_parts(model, test, targets, what, folder):
+    """Where an NTS looked: its parts of one image, and whether those of all images hit."""
+    picture = read_images(test, [0], model.image_size)[0]
+    cin_keras.explain.parts_figure(model, picture, folder / "parts.png")
+    print(f"Scoring {test}")
+    table = parts_table(score_parts(model, test, targets), *what)
+    write_text(folder / "scores.md", table)
+    print(f"\n{table}\n{folder}/\n  scores.md, parts.png")
+
+
 @tidy_streams()
 def main(arguments=None):
     with mistakes_in_one_sentence():
@@ -109,12 +121,14 @@ def main(arguments=None):
     with mistakes_in_one_sentence():
         size = [side or args.image_size for side in model.input_shape[1:3]]
         references = read_images(train, first_of_each_class(train), size)
+        what = ("a differing part", "car") if drawn else ("an annotated part", "bird")
+        targets = Targets(test, PART_RADIUS, differing_parts if drawn else None)
+        if isinstance(model, cin_keras.NTS):
+            return explain_parts(model, test, targets, what, folder)
         written = draw_figures(model, test, references, folder)
         print(f"Scoring {test}")
-        targets = Targets(test, PART_RADIUS, differing_parts if drawn else None)
         arrays, chance = score_maps(model, test, targets, references, STEPS, args.seed)
         summary = summarize_scores(arrays, chance)
-        what = ("a differing part", "car") if drawn else ("an annotated part", "bird")
         table = score_table(summary, *what)
         settings = {"settings": vars(args), "versions": versions()}
         write_json(folder / "scores.json", {**summary, **settings})

@@ -185,6 +185,65 @@ def multi_attention_multi_class(labels, features):
     return costs.mean(axis=1)
 
 
+def part_anchors(image_size, stride):
+    """Boxes of three levels as `(row, column, height, width)` of their middles, row by row."""
+    boxes = []
+    for level, scales in enumerate(([1, 2], [1, 2], [0, 1, 2])):
+        step = stride * 2**level
+        for row in range(-(-image_size // step)):
+            for column in range(-(-image_size // step)):
+                for power in scales:
+                    for ratio in (0.667, 1.0, 1.5):
+                        side = 1.5 * step * 2 ** (power / 3)
+                        sides = side / ratio**0.5, side * ratio**0.5
+                        boxes.append((step / 2 + row * step, step / 2 + column * step, *sides))
+    return np.array(boxes)
+
+
+def overlap(a, b):
+    """Intersection over union of two boxes, `(top, left, bottom, right)`."""
+    height = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    width = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return height * width / (sum(areas) - height * width)
+
+
+def choose_parts(scores, boxes, parts, threshold):
+    """Indices that greedy non-maximum suppression keeps, then the best of the others."""
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    kept = []
+    for i in order:
+        if all(overlap(boxes[i], boxes[j]) < threshold for j in kept):
+            kept.append(i)
+    return (kept + [i for i in order if i not in kept])[:parts]
+
+
+def crop(image, box, size):
+    """A box of one image `(height, width, channels)`, corners aligned, zero beyond the border."""
+    result = np.zeros((*size, image.shape[2]))
+    for k, m in np.ndindex(*size):
+        place = [
+            box[axis] + n * (box[axis + 2] - box[axis] - 1) / max(size[axis] - 1, 1)
+            for axis, n in ((0, k), (1, m))
+        ]
+        corner = [int(np.floor(x)) for x in place]
+        for down, across in np.ndindex(2, 2):
+            row, column = corner[0] + down, corner[1] + across
+            share = (1 - abs(place[0] - row)) * (1 - abs(place[1] - column))
+            if 0 <= row < image.shape[0] and 0 <= column < image.shape[1]:
+                result[k, m] += share * image[row, column]
+    return result
+
+
+def part_ranking(teacher_losses, scores, margin=1.0):
+    """What the Navigator's scores of one image's parts cost."""
+    cost = 0.0
+    for i, j in np.ndindex(len(scores), len(scores)):
+        if teacher_losses[j] > teacher_losses[i]:
+            cost += max(0.0, margin - scores[i] + scores[j])
+    return cost
+
+
 def contrastive_channel_interaction(
     x_a, x_b, kernel, bias, psi_kernel, psi_bias, scale=1.0, flatten=False, normalize=False
 ):

@@ -170,6 +170,15 @@ def test_the_recipe_of_a_row_reaches_its_training(recipe, few_drawings):
         assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
 
 
+def test_systems_of_other_papers_are_rows(recipe):
+    args = recipe.parse_arguments([*TINY, "--feature-layer", "block_3"])
+    assert {"CGNL", "MAMC", "NTS", "NTS+CIN"} <= set(args.rows)
+    model = recipe.build_model("NTS+CIN", args, num_classes=3)
+    assert (model.interaction_name, model.contrast_name, model.parts) == ("sci", "cci", 6)
+    assert type(model).__name__ == "NTS"
+    assert not {"NTS", "NTS+CIN"} & set(recipe.parse_arguments(["--crops", "2"]).rows)
+
+
 def test_only_what_comes_before_the_named_layer_is_frozen(recipe):
     args = recipe.parse_arguments([*TINY, "--freeze-to", "block_2"])
     model = recipe.build_model("plain", args, num_classes=3)
@@ -211,6 +220,7 @@ def test_other_settings_in_the_same_folder_are_refused(untrained, tmp_path):
     ("arguments", "words"),
     [
         (["--rows", "plain", "--freeze-to", "conv_9"], "error: .*conv_9"),
+        (["--rows", "NTS", "--crops", "2"], "--crops or these rows out. Received: --rows NTS"),
         (["--data-dir", "nowhere"], "error: .*nowhere"),
         (["--rows", "CNN"], "invalid choice: 'CNN'"),
         (["--seeds", "0"], "--seeds: invalid positive int value: '0'"),

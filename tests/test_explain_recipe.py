@@ -89,6 +89,19 @@ def test_explains_birds(recipe, tmp_path):
     }, "this model has no W and no CCI to draw"  # fmt: skip
 
 
+def test_the_parts_of_an_nts(recipe, tmp_path, capsys):
+    model = cin_keras.NTS(
+        12, tiny_backbone(size=32), input_shape=(32, 32, 3), parts=2, concatenated=1
+    )
+    model.save(tmp_path / "nts.keras")
+    output = tmp_path / "explained"
+    recipe.main(["--model", str(tmp_path / "nts.keras"), "--limit", "3", "--output", str(output)])
+    table = (output / "scores.md").read_text()
+    assert table in capsys.readouterr().out and "its middle on a differing part" in table
+    assert min(Image.open(output / "parts.png").size) > 200
+    assert written(output) == {"scores.md", "parts.png"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

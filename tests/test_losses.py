@@ -6,6 +6,7 @@ from keras import ops
 from cin_keras.losses import (
     ContrastiveLoss,
     MultiAttentionMultiClassLoss,
+    PartRankingLoss,
     SoftmaxCrossentropy,
 )
 from tests import reference
@@ -207,3 +208,36 @@ def test_mamc_names_other_shapes():
         MultiAttentionMultiClassLoss()(labels, features.reshape(5, 8))
     with pytest.raises(ValueError, match=r"one label an image.*\(5, 1, 1\)"):
         MultiAttentionMultiClassLoss()(labels[:, None, None], features)
+
+
+def ranked_parts(images=3, parts=4):
+    """Losses of parts, of which two are equal, and scores some of which are a margin apart."""
+    rng = np.random.default_rng(0)
+    losses, scores = rng.normal(size=(2, images, parts)).astype("float32")
+    losses[:, 1] = losses[:, 0]
+    return losses, 2 * scores
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.3])
+def test_the_ranking_of_parts_and_its_gradient_agree_with_the_loop(margin):
+    losses, scores = ranked_parts()
+    loss = PartRankingLoss(margin)
+
+    def expected(scores):
+        pairs = zip(losses, scores, strict=True)
+        return np.array([reference.part_ranking(*image, margin) for image in pairs])
+
+    each = PartRankingLoss(margin, reduction=None)(losses, scores)
+    reference.assert_close(ops.convert_to_numpy(each), expected(scores))
+    assert float(loss(losses, scores)) == pytest.approx(expected(scores).mean(), rel=1e-5)
+    slopes = reference.gradient(lambda p: expected(p["s"]).mean(), {"s": scores.astype("float64")})
+    reference.assert_close(loss_gradient(loss, losses, scores), slopes["s"])
+    assert loss.get_config()["margin"] == margin
+
+
+def test_the_ranking_of_parts_names_other_shapes():
+    losses, scores = ranked_parts()
+    with pytest.raises(ValueError, match=r"\(3, 4\).*\(3, 3\)"):
+        PartRankingLoss()(losses, scores[:, :3])
+    with pytest.raises(ValueError, match="margin=0"):
+        PartRankingLoss(0)

@@ -14,9 +14,11 @@ from cin_keras.explain import (
     channel_figure,
     class_contrast_figure,
     pair_contrast_figure,
+    parts_figure,
     ranking_figure,
 )
 from cin_keras.files import check_writable
+from cin_keras.models import NTS
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
 
@@ -88,7 +90,7 @@ def possible_figures(model, wanted):
     """Those of the figures that a model has something to show in.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
         wanted: List of str, or `None` for all.
 
     Returns:
@@ -97,17 +99,23 @@ def possible_figures(model, wanted):
     Raises:
         ValueError: If one was asked for that the model has nothing for.
     """
-    possible = ["decision"]
-    if model.interaction_name in ("sci", "pos_sci"):
-        possible += ["channels", "ranking"]
-    if model.contrast_name == "cci":
-        possible.append("contrast")
+    if isinstance(model, NTS):
+        possible = ["parts"]
+    elif model.interaction_name == "osme":  # of which no map is left
+        possible = []
+    else:
+        possible = ["decision"]
+        if model.interaction_name in ("sci", "pos_sci"):
+            possible += ["channels", "ranking"]
+        if model.contrast_name == "cci":
+            possible.append("contrast")
     missing = [kind for kind in wanted or () if kind not in possible]
-    if missing:
+    if missing or not possible:
+        asked = f"--figure {missing[0]}" if missing else "no --figure"
         raise ValueError(
             f"A model with interaction {model.interaction_name} and contrast "
-            f"{model.contrast_name} has {', '.join(possible)} to show. "
-            f"Received: --figure {missing[0]}"
+            f"{model.contrast_name} has {', '.join(possible) or 'nothing'} to show. "
+            f"Received: {asked}"
         )
     return wanted or possible
 
@@ -154,6 +162,8 @@ def draw(classifier, image, kinds, channel, stem):
         written.append(channel_figure(model, image, f"{stem}-channels.png", channel))
     if "ranking" in kinds:
         written.append(ranking_figure(model, image, f"{stem}-ranking.png", channel))
+    if "parts" in kinds:
+        written.append(parts_figure(model, image, f"{stem}-parts.png"))
     return written
 
 

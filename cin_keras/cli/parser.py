@@ -262,7 +262,7 @@ def _add_explain(commands):
     parser.add_argument(
         "--figure",
         dest="figures",
-        choices=("decision", "channels", "ranking", "contrast"),
+        choices=("decision", "channels", "ranking", "contrast", "parts"),
         action="append",
         help="draw this one, can be given several times (all that the model has)",
     )

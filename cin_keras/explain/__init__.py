@@ -1,7 +1,8 @@
-"""What a trained `CIN` looks at: maps of its channels and of its decisions, drawn and scored."""
+"""What a trained `CIN` or `NTS` looks at: maps of its channels and of its decisions, drawn and scored."""
 
 from cin_keras.explain.channel_maps import ChannelMaps, channel_figure, channel_maps
 from cin_keras.explain.channel_ranking import ChannelRanking, channel_ranking, ranking_figure
+from cin_keras.explain.chosen_parts import ChosenParts, chosen_parts, parts_figure
 from cin_keras.explain.class_contrast import (
     ClassContrast,
     class_contrast,

@@ -69,16 +69,16 @@ def random_batches(image_size, inference, pairs, classes, seed):
 
 
 def train_step(model, batches):
-    """The loss of one step of a `CIN`, which has arrived at the host.
+    """The loss of one step of a `CIN` or `NTS`, which has arrived at the host.
 
     Args:
-        model: `CIN`, compiled; one with a contrast learns from pairs.
+        model: `CIN` or `NTS`, compiled; one with a contrast learns from pairs.
         batches: What `random_batches` returned.
 
     Returns:
         Float.
     """
-    images, labels = batches["paired" if model.contrast else "single"]
+    images, labels = batches["paired" if model.contrast_name else "single"]
     return model.train_on_batch(images, labels, return_dict=True)["loss"]
 
 
@@ -104,20 +104,14 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
         "training": lambda model: train_step(model, batches),
     }
 
-    def timed(run, model):
-        return lambda number: seconds(run, model, times=steps)
-
     # Training first: without its statistics of batch normalisation no signal reaches the output.
     order = "training", "inference"
     answers = {name: [tasks[task](model) for task in order] for name, model in models.items()}
-    turns = {(t, n): timed(run, model) for t, run in tasks.items() for n, model in models.items()}
-    times = by_turns(turns, rounds, warm_up=2)
     images = {"inference": len(batches["inference"]), "training": len(batches["single"][1])}
-    results = {}
+    results = time_tasks(models, tasks, images, rounds, steps, baseline)
     for name, model in models.items():
         differences = map(relative_difference, answers[name], answers[reference])
-        results[name] = {
-            **{t: per_image(times[t, name], times[t, baseline], images[t]) for t in tasks},
+        results[name] |= {
             "parameters": keras.Model(model.input, model.output).count_params(),
             "parameters_in_training": model.count_params(),
             "difference_from_the_long_form": None
@@ -125,6 +119,69 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
             else dict(zip(("loss", "outputs"), differences)),
         }
     return results
+
+
+def time_tasks(models, tasks, images, rounds, steps, baseline):
+    """What an image takes in each of several tasks, all models and tasks by turns in every round.
+
+    Args:
+        models: Dict from names to models.
+        tasks: Dict from names to functions of a model.
+        images: Dict from the tasks' names to Int, how many images one call sees.
+        rounds: Int ≥ 1.
+        steps: Int ≥ 1, calls timed at a time.
+        baseline: Str, the model whose times the others' are set against.
+
+    Returns:
+        Dict from the models' names to dicts from the tasks' names to what `per_image` returns.
+    """
+
+    def timed(run, model):
+        return lambda number: seconds(run, model, times=steps)
+
+    turns = {(t, n): timed(run, model) for t, run in tasks.items() for n, model in models.items()}
+    times = by_turns(turns, rounds, warm_up=2)
+    return {
+        name: {t: per_image(times[t, name], times[t, baseline], images[t]) for t in tasks}
+        for name in models
+    }
+
+
+def systems_table(results, published, baseline):
+    """Times of several systems beside those that a paper has published, in Markdown.
+
+    Args:
+        results: Dict from names to dicts from tasks to what `per_image` returned.
+        published: Dict from the same names to milliseconds an image, or `None`.
+        baseline: Str, the name of the system that all ratios are to.
+
+    Returns:
+        Str, a row a system.
+
+    Example:
+
+    >>> own = {"plain": per_image([0.2], [0.2], 1), "CIN": per_image([0.21], [0.2], 1)}
+    >>> results = {name: {"one image": numbers} for name, numbers in own.items()}
+    >>> print(systems_table(results, {"plain": 12.5, "CIN": 17.2}, "plain").splitlines()[-1])
+    | CIN | 210 (210–210) | 1.05 | 17.2 | 1.38 |
+    """
+    tasks = list(next(iter(results.values())))
+    columns = [column for task in tasks for column in (f"{task}, ms/image", "ratio")]
+    rows = []
+    for name, own in results.items():
+        cells = [name]
+        for task in tasks:
+            numbers = own[task]
+            cells += [
+                with_quartiles(numbers["milliseconds_per_image"], numbers["quartiles"]),
+                f"{numbers['ratio']:.2f}",
+            ]
+        paper = published[name]
+        cells += (
+            ["–", "–"] if paper is None else [f"{paper:.1f}", f"{paper / published[baseline]:.2f}"]
+        )
+        rows.append(cells)
+    return markdown_table(["", *columns, "paper, ms/image", "ratio"], rows)
 
 
 def relative_difference(found, expected):

@@ -90,6 +90,33 @@ def build_second_backbone(backbone, images, weights):
     return model, model(images)
 
 
+def any_size_backbone(backbone, images, weights=None, feature_layer=None):
+    """A backbone as one layer, which takes images of more than one size.
+
+    Args:
+        backbone: As for `build_backbone`. The layers of a functional or sequential model of one
+            size are connected anew, to images of any size.
+        images: As for `build_backbone`; of the shape, the number of channels alone counts.
+        weights: As for `build_backbone`. Defaults to `None`.
+        feature_layer: As for `build_backbone`. Defaults to `None`.
+
+    Returns:
+        `keras.Model` from images of any size to features.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, ConnectionError: As for `build_backbone`.
+    """
+    shape = tuple(side if side == 3 else None for side in images.shape[1:])
+    open_images = keras.Input(shape, dtype="float32", name="images_of_any_size")
+    inputs = getattr(backbone, "inputs", None) if isinstance(backbone, keras.Model) else None
+    if inputs and len(inputs) == 1 and not _fits(open_images.shape, tuple(inputs[0].shape)):
+        own_images = keras.Input(inputs[0].shape[1:], dtype="float32")
+        cut, _ = build_backbone(backbone, own_images, weights, feature_layer)
+        cut = keras.Model(cut.inputs[0], cut.output, name=cut.name)
+        return keras.models.clone_model(cut, open_images, clone_function=lambda layer: layer)
+    return build_backbone(backbone, open_images, weights, feature_layer)[0]
+
+
 def check_names_differ(first, second):
     """Raises ValueError if two backbones bear one name, which no Keras model can hold twice."""
     if first is not second and first.name == second.name:

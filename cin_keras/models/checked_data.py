@@ -48,7 +48,7 @@ def checked_fit(given, num_classes, pairs_only):
     whole = _unless_counted(given, x, given.get("validation_data"))
     if given.get("validation_split") and is_pair(x):
         raise ValueError(
-            "`validation_split` would validate on pairs, and a CIN is validated on single images: "
+            "`validation_split` would validate on pairs, and this model is validated on single images: "
             "pass validation_data=(images, labels). "
             f"Received: validation_split={given['validation_split']}"
         )

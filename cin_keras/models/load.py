@@ -1,4 +1,4 @@
-"""Loading a saved CIN: never runs code from the file, and says what is wrong with another file."""
+"""Loading a saved CIN or NTS: never runs code from the file, and says what is wrong with another file."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import zipfile
 
 import keras
 
-CLASS_NAME = "cin_keras>CIN"
+CLASS_NAMES = ("cin_keras>CIN", "cin_keras>NTS")
 HUB = "hf://"
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -18,12 +18,12 @@ WEIGHTS = ("model.weights.h5", "model.weights.npz")
 MAX_CONFIG = 8 * 2**20  # bytes of the description
 MAX_PARTS = 100_000  # lists and objects in it; EfficientNetB7 has 15,000
 MAX_RATIO = 20  # of all that is in the archive to the archive itself
-# What layers and a CIN call the numbers of their units.
+# What layers and models call the numbers of their units.
 SIZES = ("num_classes", "embedding_dim", "projection_dim", "units", "filters", "input_dim")
 
 
 def load_model(filepath, custom_objects=None, compile=True):
-    """Loads a CIN that `model.save` or `KeepBest` has written.
+    """Loads a CIN or NTS that `model.save` or `KeepBest` has written.
 
     It is `keras.saving.load_model` in its safe mode, which refuses files that hold code, and
     before it checks that say in one sentence what is wrong with a file.
@@ -35,10 +35,10 @@ def load_model(filepath, custom_objects=None, compile=True):
         custom_objects: Dict from names to the classes and functions that a backbone of your own
             needs, if they are not registered. Defaults to `None`.
         compile: Bool, whether to compile the model as it was, with the optimizer's state, or
-            else as a new CIN is. Defaults to `True`.
+            else as a new one is. Defaults to `True`.
 
     Returns:
-        `CIN`.
+        `CIN` or `NTS`, as was saved.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -176,13 +176,13 @@ def _check_sizes(name, file):
 
 
 def _check_config(path, config):
-    """ValueError unless the description is that of a CIN without code."""
+    """ValueError unless the description is that of a CIN or NTS without code."""
     name = str(path)
     registered = config.get("registered_name") if isinstance(config, dict) else None
-    if registered != CLASS_NAME:
+    if registered not in CLASS_NAMES:
         found = config.get("class_name") if isinstance(config, dict) else None
         raise ValueError(
-            f"{name!r} holds a model of the class {found}, not a CIN: use "
+            f"{name!r} holds a model of the class {found}, neither a CIN nor an NTS: use "
             "keras.saving.load_model for it."
         )
     parts = list(itertools.islice(_parts(config), MAX_PARTS + 1))

@@ -10,7 +10,7 @@ from keras import ops
 from cin_keras.layers.interleave import interleave
 
 _EXPECTED = (
-    "fit() of a CIN takes a pair dataset: batches ((images_a, images_b), (labels_a, labels_b)), "
+    "fit() of this model takes a pair dataset: batches ((images_a, images_b), (labels_a, labels_b)), "
     "optionally with (weights_a, weights_b), such as cin_keras.data.pair_dataset(...) makes."
 )
 
@@ -89,6 +89,17 @@ def take_pairs(x, partners):
     return tuple(ops.take(x, partners[:, side], axis=0) for side in (0, 1))
 
 
+def interleave_targets(labels, weights):
+    """Labels and weights, each a pair, for the images of `interleave_pair`; weights may be `None`."""
+    return interleave_pair(labels), None if weights is None else interleave_pair(weights)
+
+
+def mean_of_two(weights):
+    """The weight of a pair, `(pairs,)`, float32, given those of its two images."""
+    a, b = (ops.cast(ops.reshape(weight, (-1,)), "float32") for weight in weights)
+    return (a + b) / 2
+
+
 def unpack_pair_batch(data):
     """Takes a training batch apart.
 
@@ -132,7 +143,7 @@ def check_single_images(data, method):
     x = data[0] if isinstance(data, (tuple, list)) else data
     if is_pair(x):
         raise ValueError(
-            f"{method} of a CIN takes single images, batches (images, labels) such as "
+            f"{method} of this model takes single images, batches (images, labels) such as "
             f"cin_keras.data.image_dataset(...) makes. Received: a pair, images of {_shapes(x)}"
         )
 

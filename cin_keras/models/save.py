@@ -1,4 +1,4 @@
-"""What can be saved of a CIN, and loaded again: refused when saving, not when loading."""
+"""What can be saved of a model, and loaded again: refused when saving, not when loading."""
 
 import json
 import pathlib
@@ -19,7 +19,7 @@ def check_saveable(model, filepath):
     """ValueError for a name or a model that could be written but not be loaded.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
         filepath: Path that `model.save` was given.
 
     Example:
@@ -46,8 +46,8 @@ def refuse_hdf5(received):
         received: Str, what was asked for.
     """
     raise ValueError(
-        "A CIN is not saved as HDF5, which would leave out ψ and the embedding: save it as "
-        "'.keras', or its weights alone by model.save_weights('model.weights.h5'). "
+        "A model is not saved as HDF5, which would leave out what only training runs, such as ψ "
+        "and the embedding: save it as '.keras', or its weights alone by model.save_weights('model.weights.h5'). "
         f"Received: {received}"
     )
 
@@ -56,14 +56,14 @@ def check_weights_file(model, filepath):
     """ValueError for a file of old that has no place for ψ and the embedding of this model.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
         filepath: Path that `model.load_weights` was given.
     """
     path = pathlib.Path(filepath)
     is_legacy = path.suffix.lower() in LEGACY and not path.name.endswith(".weights.h5")
-    if is_legacy and model.embedding is not None:
+    if is_legacy and model.training_layers:
         raise ValueError(
-            "HDF5 files of whole models hold neither ψ nor the embedding: give a '.keras' or a "
+            "HDF5 files of whole models hold nothing that only training runs: give a '.keras' or a "
             f"'.weights.h5' file. Received: filepath={str(filepath)!r}"
         )
 
@@ -74,7 +74,7 @@ def warn_of_unused_weights(model, filepath):
     Keras takes what it has a place for, and says nothing of the rest.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
         filepath: Path that `model.load_weights` was given.
     """
     path = pathlib.Path(filepath)
@@ -118,12 +118,12 @@ def _weights_in_hdf5(file):
 
 
 def quantized_layers(model):
-    """The layers made by `CIN` that `model.quantize` has changed, a dict from names to modes.
+    """The layers made by `CIN` or `NTS` that `model.quantize` has changed, a dict from names to modes.
 
     The layers of a supplied backbone say so in their own configuration.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
 
     Raises:
         ValueError: For a mode that a file does not bring back.
@@ -133,7 +133,7 @@ def quantized_layers(model):
     unknown = sorted({mode for mode in modes.values() if mode not in QUANTIZATIONS})
     if unknown:
         raise ValueError(
-            f"A CIN that was quantized can be saved after model.quantize({QUANTIZATIONS[0]!r}) "
+            f"A model that was quantized can be saved after model.quantize({QUANTIZATIONS[0]!r}) "
             f"alone; quantize one that was not yet. Received: {', '.join(map(repr, unknown))}"
         )
     return modes
@@ -147,13 +147,10 @@ def quantize_layers(model, modes):
 
 
 def _own_layers(model):
-    """The layers that a `CIN` makes, a dict from names, with the part they belong to."""
+    """The layers that the model has made, a dict from names, with the part they belong to."""
     layers = {layer.name: layer for layer in model.layers}
-    if model.second_backbone_name:
-        second = model.second_backbone
-        layers |= {f"{second.name}/{layer.name}": layer for layer in second.layers}
-    if model.embedding is not None:
-        layers["embedding"] = model.embedding
+    for nested in model.nested_backbones:
+        layers |= {f"{nested.name}/{layer.name}": layer for layer in nested.layers}
     if model.contrast is not None:
         layers["psi"] = model.contrast.psi
     return layers

@@ -19,7 +19,7 @@ def folded_inference(model):
     """The graph from images to outputs, with φ folded into the classifier where that is smaller.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
 
     Returns:
         `keras.Model` of the same outputs. Weights are copies where something was folded; else the
@@ -38,6 +38,7 @@ def folded_inference(model):
         isinstance(interaction, ResidualConvolution)
         and interaction.pooling == "avg"
         and model.num_classes < interaction.channels
+        and classifier.kernel.shape[0] == interaction.channels  # NTS's sees several vectors
         and not getattr(interaction, "learnable_scale", False)  # a weight of its own
         and interaction.phi.quantization_mode is None
         and classifier.quantization_mode is None

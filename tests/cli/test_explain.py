@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cin_keras
 from cin_keras.cli import main
 from tests.cli.conftest import write_photograph
+from tests.models.networks import tiny_backbone, tiny_cin
 
 
 @pytest.mark.every_backend
@@ -38,6 +40,19 @@ def test_figures_and_channels_that_were_asked_for(models, tmp_path, capsys):
     command = ["explain", str(models / "cin.keras"), *common, "--figure", "channels"]
     assert main([*command, "--channel", "2"]) == 0
     assert sorted(path.name for path in out.glob("*.png")) == ["1-channels.png", "1-decision.png"]
+
+
+def test_the_parts_of_an_nts_and_a_model_of_which_nothing_is_left(tmp_path, capsys):
+    path, out = write_photograph(tmp_path / "1.png", (9, 200, 70)), str(tmp_path / "out")
+    backbone = tiny_backbone(size=16)
+    nts = cin_keras.NTS(3, backbone, input_shape=(16, 16, 3), parts=2, concatenated=1)
+    nts.save(tmp_path / "nts.keras")
+    assert main(["explain", str(tmp_path / "nts.keras"), path, "--output", out]) == 0
+    assert [file.name for file in (tmp_path / "out").glob("*.png")] == ["1-parts.png"]
+    osme = tiny_cin(interaction="osme", contrast="mamc", randomize=False)
+    osme.save(tmp_path / "osme.keras")
+    assert main(["explain", str(tmp_path / "osme.keras"), path, "--output", out]) == 2
+    assert "contrast mamc has nothing to show" in capsys.readouterr().err
 
 
 def test_a_contrast_needs_two_photographs(models, tmp_path, capsys):

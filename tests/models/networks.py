@@ -40,6 +40,14 @@ def tiny_cin(num_classes=3, backbone=None, size=8, randomize=True, **kwargs):
     return model
 
 
+def awake(model):
+    """Weights mostly above zero, so that every part, φ and ψ included, has a say."""
+    rng = np.random.default_rng(5)
+    for weight in model.trainable_weights:
+        weight.assign(0.2 + 0.2 * rng.normal(size=weight.shape))
+    return model
+
+
 def uncompiled(model):
     """Spares TensorFlow the tracing, for steps that other tests run compiled.
 

@@ -123,7 +123,7 @@ def test_pairs_to_validate_on_are_refused_before_training(form):
     images, labels = pair_batch()
     model = tiny_cin()
     before = model.predict(images[0], verbose=0)
-    with pytest.raises(ValueError, match="`validation_data` of a CIN takes single images"):
+    with pytest.raises(ValueError, match="`validation_data` of this model takes single images"):
         model.fit(images, labels, validation_data=FORMS[form]([(images, labels)]), verbose=0)
     np.testing.assert_array_equal(model.predict(images[0], verbose=0), before)
 

@@ -12,7 +12,7 @@ from keras import ops
 import cin_keras
 from cin_keras.models.interactions import INTERACTIONS, SELF_CHANNEL
 from tests import reference
-from tests.models.networks import normalized_backbone, pair_batch, tiny_backbone, uncompiled
+from tests.models.networks import awake, normalized_backbone, pair_batch, tiny_backbone, uncompiled
 
 ROWS = [
     *({"interaction": name, "contrast": "embedding"} for name in INTERACTIONS),
@@ -37,10 +37,7 @@ def make(backbone=None, size=8, **kwargs):
         input_shape=(size, size, 3),
         **{"embedding_dim": 5, **kwargs},
     )
-    rng = np.random.default_rng(5)
-    for weight in model.trainable_weights:
-        weight.assign(0.2 + 0.2 * rng.normal(size=weight.shape))
-    return model
+    return awake(model)
 
 
 def described(row):
@@ -195,7 +192,7 @@ def test_mamc_compares_the_attentions_of_all_images():
     assert history["contrastive_loss"][0] == pytest.approx(expected, rel=1e-4)
     total = history["classification_loss"][0] + 0.5 * expected
     assert history["loss"][0] == pytest.approx(total, rel=1e-4)
-    with pytest.raises(ValueError, match="fit.. of a CIN takes a pair dataset"):
+    with pytest.raises(ValueError, match="fit.. of this model takes a pair dataset"):
         model.fit(images[0], labels[0], verbose=0)
 
 

@@ -82,12 +82,14 @@ def test_archives_that_hold_something_else(tmp_path):
     assert_refused(path, "an archive that holds no Keras model")
 
     tiny_backbone().save(path)
-    assert_refused(path, "of the class Functional, not a CIN: use keras.saving.load_model")
+    assert_refused(
+        path, "of the class Functional, neither a CIN nor an NTS: use keras.saving.load_model"
+    )
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
     assert_refused(path, "of the class Sequential")
     for config in ("[1, 2]", "null", '{"class_name": "CIN"}'):
         change(path, config_json=config)
-        assert_refused(path, "of the class (None|CIN), not a CIN")
+        assert_refused(path, "of the class (None|CIN), neither a CIN")
 
 
 @pytest.mark.every_backend

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import cin_keras
-from cin_keras.models import channel_interaction_network, load
+from cin_keras.models import classifier, load
 from tests.models.networks import pair_batch, tiny_cin
 
 pytestmark = pytest.mark.every_backend
@@ -76,9 +76,11 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
 def test_weights_without_the_contrast_are_refused(tmp_path, monkeypatch):
     """A file of old has the layers from images to scores alone, and Keras does not say so."""
     plain = tiny_cin(contrast=None, randomize=False)
-    monkeypatch.setattr(channel_interaction_network, "is_writing_hdf5", lambda: False)
+    monkeypatch.setattr(classifier, "is_writing_hdf5", lambda: False)
     keras.saving.save_model(plain, tmp_path / "plain.h5")
-    with pytest.raises(ValueError, match="neither ψ nor the embedding: give a '.keras'.*plain.h5"):
+    with pytest.raises(
+        ValueError, match="nothing that only training runs: give a '.keras'.*plain.h5"
+    ):
         tiny_cin().load_weights(tmp_path / "plain.h5")
     plain.load_weights(tmp_path / "plain.h5")
     for name in ("model.weights.h5", "model.keras"):

@@ -128,7 +128,8 @@ def write_report(
     pairs = most_confused_pairs(counts, MOST_PAIRS)
     temperature = getattr(model, "temperature", 1.0)
     before = uncalibrated(probabilities, temperature) if temperature != 1 else None
-    explained = isinstance(model, CIN)
+    # Of several attentions no map is left.
+    explained = isinstance(model, CIN) and model.interaction_name != "osme"
     photographs = photographs_of(
         pairs,
         model if explained else None,

@@ -1,0 +1,439 @@
+"""What the classifiers of this package share around a training step of their own.
+
+Checks of what they are given, the model's card, saving, loading and export.
+"""
+
+import contextlib
+import inspect
+import warnings
+
+import keras
+from keras import ops
+
+from cin_keras.checks import check_int, check_number, short
+from cin_keras.data.hierarchy import check_hierarchy
+from cin_keras.distribution.devices import check_current
+from cin_keras.keras_internals import is_writing_hdf5
+from cin_keras.losses import is_sparse
+from cin_keras.models.checked_data import (
+    checked_evaluation,
+    checked_fit,
+    lengths_may_be_unknown,
+    settle_modes,
+)
+from cin_keras.models.default_recipe import default_schedule
+from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
+from cin_keras.models.logits import logits_mistake
+from cin_keras.models.pair_batch import check_single_images
+from cin_keras.models.save import (
+    check_saveable,
+    check_weights_file,
+    quantize_layers,
+    quantized_layers,
+    refuse_hdf5,
+    warn_of_unused_weights,
+)
+from cin_keras.serving.export import export_inference
+from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
+
+
+class Classifier(keras.Model):
+    """A functional graph from images to scores, with layers beside it that only training runs.
+
+    A subclass builds the graph in its `__init__`, holds its training step (`call` in training,
+    `compute_loss`, `train_step`), and sets the attributes below; all its arguments it keeps as
+    attributes of the same name, but for those that layers are made of.
+
+    Attributes:
+        num_classes: Int.
+        classifier_activation: `None` for logits, `"softmax"` for probabilities.
+        replicas: What `cin_keras.distribution.devices.current_replicas` returned.
+        backbone: Model from images to features.
+        backbone_name: Str, or `None` for a backbone that was supplied.
+        interaction: Layer after the backbone, or `None`.
+        interaction_name: Str or `None`.
+        contrast_name: Str or `None`; with a contrast, the model learns from pairs alone.
+        pooling: Layer that takes the spatial mean of a map.
+        dropout: Layer before the classifier, whose output is what `export` calls an embedding.
+        training_trackers: List of metrics that are for training only.
+        training_layers: List of the layers that only training runs.
+        nested_backbones: List of models given by name that are one layer of the graph.
+    """
+
+    _evaluates = False
+
+    # === Layers ===
+
+    @property
+    def data_format(self):
+        """Keras' image data format as the model was first made; a loaded model keeps it."""
+        return self.pooling.data_format
+
+    @property
+    def inference_layers(self):
+        """The layers of the graph from images to scores, as of every functional model."""
+        return super().layers
+
+    @property
+    def layers(self):
+        """All layers; the classifier is the last, as people expect who freeze all others."""
+        *layers, last = self.inference_layers
+        return [*layers, *self.training_layers, last]
+
+    # === What the model file says of itself ===
+
+    @property
+    def class_names(self):
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, class_names):
+        self._class_names = check_class_names(class_names, self.num_classes)
+
+    @property
+    def image_size(self):
+        return self._image_size
+
+    @image_size.setter
+    def image_size(self, image_size):
+        network_size = height_and_width(self.input_shape[1:], self.data_format)
+        self._image_size = choose_image_size(image_size, network_size)
+
+    @property
+    def settings(self):
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings):
+        self._settings = check_settings(settings)
+
+    @property
+    def temperature(self):
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature):
+        self._temperature = check_number("temperature", temperature, above=0)
+
+    @property
+    def hierarchy(self):
+        return self._hierarchy
+
+    @hierarchy.setter
+    def hierarchy(self, hierarchy):
+        checked = check_hierarchy(hierarchy, range(self.num_classes))
+        self._hierarchy = checked and {level: list(groups) for level, groups in checked.items()}
+
+    # === Training: what it is given ===
+
+    def compile(self, *args, **kwargs):
+        """As `keras.Model.compile`, but refuses what would read the model's output wrongly.
+
+        Raises:
+            ValueError: For a loss or metric that takes the model's logits for probabilities, as
+                the string `"sparse_categorical_crossentropy"` does, or probabilities for logits.
+        """
+        given = inspect.signature(super().compile).bind(*args, **kwargs)
+        if mistake := self._logits_mistake(given.arguments):
+            raise ValueError(mistake)
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """As `keras.Model.compile_from_config`; of a file's loss, too, but with a warning."""
+        config = keras.saving.deserialize_keras_object(config)
+        if mistake := self._logits_mistake(config):
+            warnings.warn(mistake, stacklevel=2)
+        super().compile(**config)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def _logits_mistake(self, given):
+        names = ("loss", "metrics", "weighted_metrics")
+        return logits_mistake(
+            self.classifier_activation is None, **{name: given.get(name) for name in names}
+        )
+
+    def fit(self, *args, **kwargs):
+        """As `keras.Model.fit`; with a contrast, on pairs.
+
+        What cannot be trained on is refused before the first step: pairs for validation, and
+        labels that are no class (of a data set, before the step on their batch). `class_weight`
+        weighs every image by its class, and the contrastive loss of a pair by the mean of its two.
+        Callbacks with `mode="auto"` know that losses are to fall and accuracies to rise. The rate
+        of the optimizer that the model was made with falls by half a cosine over the epochs.
+
+        Raises:
+            ValueError: For data that the model cannot be trained or validated on.
+        """
+        given = inspect.signature(super().fit).bind(*args, **kwargs)
+        settle_modes(given.arguments.get("callbacks"))
+        with (
+            default_schedule(self, given.arguments),
+            checked_fit(given.arguments, self.num_classes, self.contrast_name is not None),
+        ):
+            return super().fit(*given.args, **given.kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, on single images; refuses labels that are no class."""
+        given = inspect.signature(super().evaluate).bind(*args, **kwargs)
+        self._evaluates = True
+        try:
+            with checked_evaluation(given.arguments, self.num_classes):
+                return super().evaluate(*given.args, **given.kwargs)
+        finally:
+            self._evaluates = False
+
+    def predict(self, x, *args, **kwargs):
+        """As `keras.Model.predict`, on single images."""
+        with lengths_may_be_unknown(x):
+            return super().predict(x, *args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""
+        given = inspect.signature(super().train_on_batch).bind(*args, **kwargs)
+        with checked_fit(given.arguments, self.num_classes, self.contrast_name is not None):
+            return super().train_on_batch(*given.args, **given.kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """As `keras.Model.test_on_batch`, on single images; refuses labels that are no class."""
+        given = inspect.signature(super().test_on_batch).bind(*args, **kwargs)
+        with checked_evaluation(given.arguments, self.num_classes):
+            return super().test_on_batch(*given.args, **given.kwargs)
+
+    # === Steps, in which JAX passes its state before the data ===
+
+    def test_step(self, *args):
+        check_single_images(args[-1], "evaluate()")
+        with self.replicas.evaluation_step():
+            return super().test_step(*args)
+
+    def predict_step(self, *args):
+        check_single_images(args[-1], "predict()")
+        return super().predict_step(*args)
+
+    def get_metrics_result(self):
+        results = self.replicas.metrics_result(self.metrics, super().get_metrics_result)
+        return self._without_training_metrics(results) if self._evaluates else results
+
+    def make_train_function(self, force=False):
+        check_current(self.replicas)
+        self.replicas.prepare_training(self)
+        super().make_train_function(force)
+        self.train_function = keep_state(self, self.train_function, TRAIN_STATE)
+
+    def make_test_function(self, force=False):
+        self.replicas.prepare_evaluation(self)
+        super().make_test_function(force)
+        self.test_function = keep_state(self, self.test_function, TEST_STATE)
+
+    def make_predict_function(self, force=False):
+        super().make_predict_function(force)
+        self.predict_function = keep_state(self, self.predict_function, PREDICT_STATE)
+
+    def _without_training_metrics(self, results):
+        names = [tracker.name for tracker in self.training_trackers]
+        return {name: value for name, value in results.items() if name not in names}
+
+    def _class_numbers(self, labels):
+        if is_sparse(labels, self.num_classes):
+            return ops.cast(ops.reshape(labels, (-1,)), "int32")
+        return ops.argmax(labels, axis=-1)
+
+    # === Saving ===
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`; ValueError for what could not be loaded again, such as HDF5."""
+        check_saveable(self, filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """As `keras.Model.load_weights`, but says what a file of another head holds for nothing.
+
+        Raises:
+            ValueError: For a file that lacks what this head has.
+        """
+        check_weights_file(self, filepath)
+        super().load_weights(filepath, *args, **kwargs)
+        warn_of_unused_weights(self, filepath)
+
+    def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
+        """Writes the inference path (no ψ, no embedding) for serving without this package.
+
+        A SavedModel has two signatures that return the same: `class_names`, the name of the most
+        likely class, strings `(batch,)` (its number, if the model has no names); `probabilities`,
+        float32 `(batch, num_classes)`, with the `temperature`; and `embeddings`, float32
+        `(batch, channels)`, the spatial
+        mean of `Z` that the classifier sees, scaled to length 1, so that a product of two is
+        their cosine similarity, for retrieval.
+
+        - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
+        - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any
+          size, decoded as `cin_keras.data.image_dataset` does and cropped as it does within one
+          grey level, to `image_size`. A damaged one, or one of more than `max_pixels`, ends that
+          request with an error, and the next one works.
+          Left out, with a warning, while `image_size` is `None`.
+
+        Beside them, `serve` and `serve_uint8` give the model's output alone, and `model_card()`
+        gives class names, image size, settings and temperature as JSON, which also lie in
+        `assets.extra/model_card.json`. An ONNX file holds that text in its metadata
+        (`model_card`), a LiteRT file as an appended ZIP archive; these two have one input, images
+        as for `serving_default`, and one output, that of the model; logits, divided by the
+        `temperature` in that text, have the softmax that `probabilities` are.
+
+        Args:
+            filepath: Folder (or file, for formats other than SavedModel) to write.
+            format: As for `keras.Model.export`: `"tf_saved_model"` (on TensorFlow and JAX),
+                `"onnx"` (on TensorFlow and PyTorch; packages of `pip install ".[export]"`),
+                `"litert"` (on TensorFlow) or another of Keras'. Defaults to `"tf_saved_model"`.
+            verbose: Bool, whether to describe what was written. Defaults to `None`, Keras' own.
+            **kwargs: As for `keras.Model.export`; for a SavedModel `jax2tf_kwargs` and
+                `max_pixels` (int ≥ 1, 178,956,970) alone, and an `input_signature` writes Keras'
+                own, with `serve` and nothing else.
+
+        Raises:
+            RuntimeError: For a format that this backend cannot write, or not of this network: on
+                PyTorch, an ONNX file for images of any size is compared with the network at other
+                sizes before it is written. The sentence says what to do.
+            ImportError: For a format whose converter is not installed.
+
+        Example:
+
+        ```python
+        model.class_names = samples.class_names
+        model.export("saved_model")
+        served = tf.saved_model.load("saved_model")
+        photographs = tf.constant([open("gull.jpg", "rb").read()])
+        found = served.signatures["serving_bytes"](image_bytes=photographs)
+        found["class_names"], found["probabilities"], found["embeddings"]
+        served.serve(images)  # logits
+        ```
+        """
+        export_inference(self, filepath, format=format, verbose=verbose, **kwargs)
+
+    def get_config(self):
+        if is_writing_hdf5():
+            refuse_hdf5("keras.saving.save_model with the name of an HDF5 file")
+        backbone = self.backbone_name or keras.saving.serialize_keras_object(self.backbone)
+        return {
+            **{argument: getattr(self, argument) for argument in self.kept_arguments()},
+            "backbone": backbone,
+            # Weights come with the file, or are the caller's to set: a config never downloads.
+            "weights": None,
+            "input_shape": self.input_shape[1:],
+            # A supplied backbone is cut there already.
+            "feature_layer": self.feature_layer if self.backbone_name else None,
+            "interaction": self.interaction_name,
+            "contrast": self.contrast_name,
+            "dropout": self.dropout.rate,
+            "name": self.name,
+            # Lists and dicts may have changed in place.
+            "class_names": check_class_names(self.class_names, self.num_classes),
+            "settings": check_settings(self.settings),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "trainable": self.trainable,
+            "quantized_layers": quantized_layers(self),
+            "frozen_layers": [
+                *_frozen_layers(self.inference_layers),
+                *(layer.name for layer in self.training_layers if not layer.trainable),
+            ],
+            # A model that is stored as a name says nothing of its layers itself.
+            "nested_frozen_layers": [_frozen_layers(m.layers) for m in self.nested_backbones],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = {**config, "weights": None}
+        trainable = config.pop("trainable", True)
+        frozen = config.pop("frozen_layers", [])
+        of_old = config.pop("second_frozen_layers", [])  # of the one that could be nested
+        nested_frozen = config.pop("nested_frozen_layers", [of_old] if of_old else [])
+        quantized = config.pop("quantized_layers", {})
+        for key in ("backbone", "second_backbone", "dtype"):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(
+                    config[key], custom_objects=custom_objects
+                )
+        with _data_format_scope(config.get("input_shape", (448, 448, 3))):
+            model = cls(**config)
+        quantize_layers(model, quantized)
+        if not trainable:
+            model.trainable = False
+        for layer in model.training_layers:
+            if layer.name in frozen:
+                layer.trainable = False
+                if model.interaction is not None:  # which the contrast shares
+                    model.interaction.trainable = True
+        for index, layer in enumerate(model.inference_layers):
+            if index in frozen:
+                # To what it already is, TensorFlow does not pass the setting on to the sublayers.
+                layer.trainable = True
+                layer.trainable = False
+        for nested, numbers in zip(model.nested_backbones, nested_frozen):
+            for index in set(numbers):
+                nested.layers[index].trainable = False
+        return model
+
+    @classmethod
+    def kept_arguments(cls):
+        """The arguments that the model keeps as they are, each as the attribute of its name.
+
+        Under the other names it has the layer made of the argument, or what every Keras model has.
+        """
+        layers = {"backbone", "second_backbone", "interaction", "contrast", "dropout"}
+        of_keras = {"self", "weights", "input_shape", "name", "dtype"}
+        return [a for a in inspect.signature(cls.__init__).parameters if a not in layers | of_keras]
+
+
+def _frozen_layers(layers):
+    """The numbers of the layers that are frozen whole."""
+    return [i for i, layer in enumerate(layers) if _is_frozen(layer)]
+
+
+def _is_frozen(layer):
+    """Whether a layer is frozen whole; one that is frozen in part says so in its own config."""
+    parts = layer.layers if isinstance(layer, keras.Model) else []
+    return not layer.trainable and not any(part.trainable for part in parts)
+
+
+def height_and_width(input_shape, data_format):
+    return input_shape[:2] if data_format == "channels_last" else input_shape[1:]
+
+
+@contextlib.contextmanager
+def _data_format_scope(input_shape):
+    """Layers made inside have the image data format that a saved input shape tells.
+
+    It may have been another one than this program's.
+    """
+    before = keras.config.image_data_format()
+    first, last = (input_shape[axis] == 3 for axis in (0, -1))
+    if first != last:
+        keras.config.set_image_data_format("channels_first" if first else "channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def check_activation(classifier_activation):
+    """ValueError unless it is `None` or `"softmax"`."""
+    if classifier_activation not in (None, "softmax"):
+        raise ValueError(
+            "`classifier_activation` must be None (logits) or 'softmax'. "
+            f"Received: classifier_activation={classifier_activation!r}"
+        )
+
+
+def check_input_shape(input_shape):
+    """Returns it as ints or `None`; ValueError unless it is the shape of an RGB image."""
+    channels_last = keras.config.image_data_format() == "channels_last"
+    expected = "(height, width, 3)" if channels_last else "(3, height, width)"
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
+    if len(shape) != 3 or shape[2 if channels_last else 0] != 3:
+        raise ValueError(
+            f"`input_shape` must be {expected}. Received: input_shape={short(input_shape)}"
+        )
+    return tuple(
+        None if size is None else check_int("height and width in input_shape", size, least=1)
+        for size in shape
+    )

@@ -1,0 +1,70 @@
+"""The Navigator: how much every anchor of an image promises to tell."""
+
+import keras
+from keras import ops
+
+from cin_keras.models.parts.anchors import SCALES, boxes_a_position
+
+
+class Navigator(keras.layers.Layer):
+    """Scores of all anchors: three 3×3 convolutions, each level's scores by a 1×1 convolution.
+
+    The first convolution keeps the size of the map, the others halve it, as the levels of
+    `part_anchors` do. Yang et al., ECCV 2018, with padding as Keras has it.
+
+    Args:
+        channels: Int ≥ 1, of the three convolutions. Defaults to 128, the paper's.
+        **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)` for channels_first
+        as Keras' image data format.
+
+    Output shape:
+        `(batch, boxes)`, float32, in the order of `part_anchors`.
+
+    Example:
+
+    >>> tuple(Navigator()(np.ones((2, 14, 14, 8), "float32")).shape)
+    (2, 1614)
+    """
+
+    def __init__(self, channels=128, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.channels_first = keras.config.image_data_format() == "channels_first"
+        self.levels, self.scores = [], []
+        for level in range(len(SCALES)):
+            self.levels.append(
+                keras.layers.Conv2D(
+                    channels,
+                    3,
+                    strides=1 if level == 0 else 2,
+                    padding="same",
+                    activation="relu",
+                    dtype=self.dtype_policy,
+                    name=f"level_{level + 1}",
+                )
+            )
+            self.scores.append(
+                keras.layers.Conv2D(
+                    boxes_a_position(level), 1, dtype=self.dtype_policy, name=f"scores_{level + 1}"
+                )
+            )
+
+    def build(self, input_shape):
+        for level, score in zip(self.levels, self.scores):
+            level.build(input_shape)
+            input_shape = level.compute_output_shape(input_shape)
+            score.build(input_shape)
+
+    def call(self, features):
+        found = []
+        for level, score in zip(self.levels, self.scores):
+            features = level(features)
+            scores = ops.cast(score(features), "float32")
+            if self.channels_first:
+                scores = ops.transpose(scores, (0, 2, 3, 1))
+            size = scores.shape[1] * scores.shape[2] * scores.shape[3]
+            found.append(ops.reshape(scores, (-1, size)))
+        return ops.concatenate(found, axis=1)
