@@ -5,11 +5,11 @@ import os
 from cin_keras.training.options import recipe_parser, settle
 
 
-def data_set_parser(recipe, data, places, size, settings, drawings=None):
+def data_set_parser(recipe, data, places, size, settings, drawings=None, what=None):
     """The parser of a recipe for one data set; `settle_data_set` fills in what stays open.
 
     Args:
-        recipe: Str, the name of the script, which is what its photographs show: `"birds"`.
+        recipe: Str, the name of the script: `"birds"`.
         data: Str, what the data set is called: `"CUB-200-2011"`.
         places: Sequence of str, folders where it may lie; one that begins with `$` is in the
             environment. The first is where a download goes to.
@@ -17,6 +17,7 @@ def data_set_parser(recipe, data, places, size, settings, drawings=None):
         settings: Dict, as for `recipe_parser`.
         drawings: Dict, settings for drawings, which are trained on where none of the places is
             there, or `None`: then the first has to be. Defaults to `None`.
+        what: Str, what the photographs show. Defaults to `None`, the name of the script.
 
     Returns:
         `argparse.ArgumentParser`.
@@ -29,10 +30,11 @@ def data_set_parser(recipe, data, places, size, settings, drawings=None):
     >>> args.data_dir, args.output, args.epochs
     ('data/CUB', 'runs/birds', 20)
     """
-    drawn = f"drawn {recipe}" if drawings else None
-    what = f"{data}; without it, {drawn} if none is found" if drawn else f"{data} ({places[0]})"
+    what = what or recipe
+    drawn = f"drawn {what}" if drawings else None
+    where = f"{data}; without it, {drawn} if none is found" if drawn else f"{data} ({places[0]})"
     command = f"python recipes/{recipe}.py"
-    parser = recipe_parser(command, recipe, settings, what, f"runs/{recipe}", drawings)
+    parser = recipe_parser(command, what, settings, where, f"runs/{recipe}", drawings)
     help = f"get the photographs first, {size}"
     parser.add_argument("--download", action="store_true", help=help)
     parser.set_defaults(data_set=(data, places, drawn))  # for `settle_data_set`, which takes it out

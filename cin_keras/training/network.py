@@ -18,8 +18,8 @@ def network_options(args, samples):
         samples: `Samples` to train on.
 
     Returns:
-        Dict of `input_shape`, `class_names`, `hierarchy`, `backbone`, `weights`, `feature_layer`, `alpha` and
-        `dtype`; of a `--head` what makes it, too.
+        Dict of `input_shape`, `class_names`, `hierarchy`, `backbone`, `weights`, `feature_layer`,
+        `alpha` and `dtype`; of a `--head` what makes it, too.
 
     Raises:
         ValueError: If images are too small for the network.

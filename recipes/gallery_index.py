@@ -1,0 +1,72 @@
+"""Searches many made-up embeddings exactly and by an index: speed, memory and what is found.
+
+python recipes/gallery_index.py --vectors 1000000    needs 12 GB and half an hour on two cores
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from cin_keras.checks import positive
+from cin_keras.gallery.embedder import of_length_1
+from cin_keras.gallery.index import CellIndex
+from cin_keras.gallery.nearest import nearest
+
+GROUPS, DIRECTIONS, AT_A_TIME = 2000, 64, 10_000
+
+
+def made_up(count, width, seed):
+    """Vectors as a network has them: not negative, in groups, of few directions and some noise."""
+    rng = np.random.default_rng(seed)
+    common = np.random.default_rng(0)
+    centres = common.normal(size=(GROUPS, DIRECTIONS))
+    basis = common.normal(size=(DIRECTIONS, width)).astype("float32")
+    vectors = np.empty((count, width), "float32")
+    for begin in range(0, count, AT_A_TIME):
+        rows = vectors[begin : begin + AT_A_TIME]
+        spots = centres[rng.integers(0, GROUPS, len(rows))]
+        spots = spots + 0.7 * rng.normal(size=spots.shape)
+        noise = 2 * rng.standard_normal((len(rows), width), "float32")
+        rows[:] = of_length_1(np.maximum(spots.astype("float32") @ basis + noise, 0))
+    return vectors
+
+
+def per_second(search, queries):
+    """How many queries are answered in a second: all at once, and one by one."""
+    begin = time.perf_counter()
+    found = search(queries, 10)
+    together = len(queries) / (time.perf_counter() - begin)
+    few = queries[:20]
+    begin = time.perf_counter()
+    for i in range(len(few)):
+        search(few[i : i + 1], 10)
+    return found[1], together, len(few) / (time.perf_counter() - begin)
+
+
+def main(args):
+    vectors = made_up(args.vectors, args.width, seed=1)
+    queries = made_up(args.queries, args.width, seed=2)
+    exact, *speeds = per_second(lambda asked, k: nearest(asked, vectors, k), queries)
+    rows = [["all of them", 0, vectors.nbytes / 1e9, 1.0, *speeds]]
+    begin = time.perf_counter()
+    index = CellIndex(vectors)
+    seconds = time.perf_counter() - begin
+    found, *speeds = per_second(index.nearest, queries)
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, exact)])
+    rows.append(["index", seconds, 1.5 * vectors.nbytes / 1e9, recall, *speeds])
+    print(f"{args.vectors:,} vectors of {args.width} numbers\n")
+    print("| looks at | made in | GB | of ten found | queries/s at once | one by one |")
+    print("| - | - | - | - | - | - |")
+    for name, made, size, recall, together, alone in rows:
+        print(
+            f"| {name} | {made:.0f} s | {size:.2f} | {recall:.1%} | {together:.0f} | {alone:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vectors", metavar="N", type=positive(int), default=100_000)
+    parser.add_argument("--width", metavar="N", type=positive(int), default=512)
+    parser.add_argument("--queries", metavar="N", type=positive(int), default=500)
+    main(parser.parse_args())

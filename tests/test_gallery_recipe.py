@@ -1,0 +1,70 @@
+import pathlib
+import re
+import types
+
+import numpy as np
+import pytest
+
+import cin_keras
+from tests.recipe_runs import load_recipe, run_here
+
+
+def test_half_of_the_classes_and_then_the_others(tmp_path, monkeypatch, capsys):
+    recipe = load_recipe("gallery")
+    trained, train_half = [], recipe.train_on
+
+    def train_on(samples, args, output):
+        trained.append((output, [part.num_classes for part in samples]))
+        if output.endswith("all"):  # the same again, and longer
+            return None, {"accuracy": 0.625}
+        return train_half(samples, args, output)
+
+    monkeypatch.setattr(recipe, "train_on", train_on)
+    monkeypatch.setattr(recipe.cin_keras, "Gallery", Watched)
+    Watched.sizes.clear()
+    data = "Stanford Cars", [str(tmp_path / "none")], "1.9 GB", recipe.PHOTOGRAPHS, recipe.DRAWINGS
+    args = recipe.data_set_parser("gallery", *data, what="cars").parse_args(
+        ["--image-size", "32", "--limit", "96", "--epochs", "1", "--output", str(tmp_path)]
+    )
+    recipe.main(recipe.settle_data_set(args, recipe.PHOTOGRAPHS, recipe.DRAWINGS))
+    assert trained == [(f"{tmp_path}/half", [6] * 3), (f"{tmp_path}/all", [12] * 3)]
+    # Known ones, and of six new classes one, five and all eight photographs.
+    assert Watched.sizes == [48, 48 + 6, 48 + 30, 48 + 48]
+    table = (tmp_path / "gallery.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    rows = {(row[0], row[1]): row[2:] for row in rows}
+    for count in ("1", "5", "all"):
+        for by in ("means", "nearest"):
+            every, known, new = (float(cell.rstrip("%")) for cell in rows[count, by])
+            np.testing.assert_allclose(every, (known + new) / 2, atol=0.11)
+    assert "| trained on all classes | | 62.5% | | |" in table
+    for name in ("class means", "classifier"):
+        assert re.search(rf"\| {name} \| [01]\.\d{{3}} \| [\d.]+% \|", table)
+    assert (tmp_path / "half" / "metrics.json").is_file()
+    assert "96 images, 8–8 a class" in table and table in capsys.readouterr().out + "\n"
+
+
+class Watched(cin_keras.Gallery):
+    """Notes how many photographs there are after each addition."""
+
+    sizes = []
+
+    def add(self, *args, **kwargs):
+        added = super().add(*args, **kwargs)
+        self.sizes.append(len(self))
+        return added
+
+
+def test_one_device(tmp_path):
+    recipe = pathlib.Path(load_recipe("gallery").__file__)
+    code, output = run_here(recipe, "--distribute", folder=tmp_path)
+    assert code == 1 and "Leave --distribute out" in output
+
+
+def test_the_index_finds_nearly_all(capsys):
+    pytest.importorskip("faiss")
+    recipe = load_recipe("gallery_index")
+    recipe.main(types.SimpleNamespace(vectors=4000, width=32, queries=30))
+    exact, by_index = capsys.readouterr().out.splitlines()[-2:]
+    assert "| all of them | 0 s | 0.00 | 100.0% |" in exact
+    assert float(by_index.split(" | ")[3].rstrip("%")) >= 90
