@@ -396,6 +396,13 @@ def _is_frozen(layer):
 
 
 def height_and_width(input_shape, data_format):
+    """`(height, width)` of an image's shape without the batch.
+
+    Example:
+
+    >>> height_and_width((96, 64, 3), "channels_last")
+    (96, 64)
+    """
     return input_shape[:2] if data_format == "channels_last" else input_shape[1:]
 
 
