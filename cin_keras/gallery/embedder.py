@@ -6,14 +6,14 @@ import keras
 import numpy as np
 
 from cin_keras.checks import check_int, check_size, short
-from cin_keras.models import CIN
+from cin_keras.models.classifier import Classifier
 
 
 class Embedder:
     """The part of a model that makes embeddings: the spatial mean that its classifier sees.
 
     Args:
-        model: `cin_keras.CIN`.
+        model: `cin_keras.CIN` or `NTS`.
         image_size: Int or `(height, width)` in pixels, at which photographs are shown, or `None`
             for the model's. Defaults to `None`.
         batch_size: Int ≥ 1, images at a time. Defaults to 32.
@@ -36,9 +36,9 @@ class Embedder:
     """
 
     def __init__(self, model, image_size=None, batch_size=32):
-        if not isinstance(model, CIN):
+        if not isinstance(model, Classifier):
             raise ValueError(
-                "`model` must be a cin_keras.CIN, as cin_keras.load_model returns it. "
+                "`model` must be a cin_keras.CIN or NTS, as cin_keras.load_model returns it. "
                 f"Received: {short(model)} of type {type(model).__name__}"
             )
         size = model.image_size if image_size is None else check_size("image_size", image_size)
@@ -67,7 +67,8 @@ class Embedder:
         model = self.model
         digest = hashlib.sha256()
         # What the weights do not say.
-        rest = [model.backbone_name, model.interaction_name, model.scale, model.similarity]
+        names = ("backbone_name", "interaction_name", "scale", "similarity")
+        rest = [getattr(model, name, None) for name in names]
         kinds = [type(layer).__name__ for layer in self._network.layers]
         digest.update(repr((rest, kinds)).encode())
         for weight in self._network.weights:

@@ -389,7 +389,7 @@ def test_none_of_these():
         (lambda g: g.remove("lila"), "neither a class"),
         (lambda g: setattr(g, "by", "votes"), "`by` must be 'means' or 'nearest'"),
         (lambda g: setattr(g, "threshold", np.nan), "`threshold`"),
-        (lambda g: Gallery("model.keras"), "must be a cin_keras.CIN"),
+        (lambda g: Gallery("model.keras"), "must be a cin_keras.CIN or NTS"),
         (lambda g: Gallery(colour_model(), image_size=9), "`image_size` must be that"),
         (lambda g: Gallery().search(np.ones((1, 3))), "The gallery is empty"),
         (lambda g: Gallery().classify(np.ones((1, 3))), "The gallery is empty"),
@@ -450,3 +450,13 @@ def test_importing_the_package_loads_no_gallery():
     code = "import sys, cin_keras; print('scipy.optimize' in sys.modules, 'cin_keras.gallery' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
+
+
+def test_a_gallery_of_an_nts():
+    images = keras.Input((16, 16, 3))
+    backbone = keras.Model(images, keras.layers.Conv2D(4, 4, strides=4)(images))
+    model = cin_keras.NTS(3, backbone, input_shape=(16, 16, 3), parts=2, concatenated=1)
+    gallery = Gallery(model)
+    shown = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3))
+    gallery.add_embeddings(gallery.embed(shown), ["a", "b", "c"])
+    assert gallery.classify(shown).classes == ["a", "b", "c"]
