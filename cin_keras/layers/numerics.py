@@ -84,5 +84,6 @@ def unit_length(x):
     >>> np.round(keras.ops.convert_to_numpy(vectors), 6).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
+    x = ops.convert_to_tensor(x)
     squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squared, 1e-12))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from cin_keras.losses import SoftmaxCrossentropy
 from tests import reference
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin
 
@@ -76,7 +77,7 @@ def test_loss_and_all_gradients_agree_with_the_loops(form):
     settings = {"alpha": 2.0, "margin": 0.5, "scale": 0.5}
     (total, soft, contrastive), expected = expected_step(**settings)
     model = seeded_cin(**form, **settings)
-    model.compile(keras.optimizers.SGD(1.0), loss=model.loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.SGD(1.0), loss=SoftmaxCrossentropy(), metrics=["accuracy"])
     gradients, logs = one_step(model, pair_batch(size=4))
     assert contrastive > 0.001, "the contrastive term must have a say here"
     assert logs["loss"] == pytest.approx(total, rel=1e-4)
@@ -90,7 +91,7 @@ def test_loss_and_all_gradients_agree_with_the_loops(form):
 
 def test_without_alpha_only_the_classifier_trains():
     model = tiny_cin(alpha=0.0)
-    model.compile(keras.optimizers.SGD(1.0), loss=model.loss)
+    model.compile(keras.optimizers.SGD(1.0), loss=SoftmaxCrossentropy())
     gradients, logs = one_step(model, pair_batch())
     assert logs["loss"] == pytest.approx(logs["classification_loss"], rel=1e-5)
     for name in ("psi_kernel", "embedding_kernel"):
@@ -101,7 +102,7 @@ def test_without_alpha_only_the_classifier_trains():
 def test_identical_images_leave_all_weights_finite():
     (images, _), (labels, other) = pair_batch()
     model = tiny_cin(randomize=False)
-    model.compile(keras.optimizers.SGD(1.0), loss=model.loss)
+    model.compile(keras.optimizers.SGD(1.0), loss=SoftmaxCrossentropy())
     for second in (labels, (labels + 1) % 3):
         gradients, _ = one_step(model, ((images, images), (labels, second)))
         assert all(np.isfinite(gradient).all() for gradient in gradients.values())
@@ -145,7 +146,7 @@ def test_the_weight_of_a_pair_is_the_mean_of_its_two():
         / 8
     )
     contrastive = np.mean(per_pair * (weights[0] + weights[1]) / 2)
-    model.compile(keras.optimizers.SGD(0.0), loss=model.loss)
+    model.compile(keras.optimizers.SGD(0.0), loss=SoftmaxCrossentropy())
     _, logs = one_step(model, (images, labels, weights))
     assert logs["classification_loss"] == pytest.approx(soft, rel=1e-4)
     assert logs["contrastive_loss"] == pytest.approx(contrastive, rel=1e-4)
@@ -155,7 +156,7 @@ def test_the_weight_of_a_pair_is_the_mean_of_its_two():
 def test_accuracy_is_over_all_images_of_the_pairs():
     images, labels = pair_batch(pairs=6)
     model = tiny_cin()
-    model.compile(keras.optimizers.SGD(0.0), loss=model.loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.SGD(0.0), loss=SoftmaxCrossentropy(), metrics=["accuracy"])
     _, logs = one_step(model, (images, labels))
     predicted = [model.predict(part, verbose=0).argmax(axis=1) for part in images]
     hits = [p == y for p, y in zip(predicted, labels, strict=True)]
@@ -167,7 +168,7 @@ def test_layer_penalties_join_the_loss_once():
     regularizer = keras.regularizers.L2(0.1)
     model = tiny_cin(backbone=normalized_backbone(kernel_regularizer=regularizer))
     penalty = float(regularizer(model.backbone.get_layer("last").kernel))
-    model.compile(keras.optimizers.SGD(0.0), loss=model.loss)
+    model.compile(keras.optimizers.SGD(0.0), loss=SoftmaxCrossentropy())
     logs = model.fit(images, labels, batch_size=4, verbose=0).history
     expected = logs["classification_loss"][0] + model.alpha * logs["contrastive_loss"][0] + penalty
     assert penalty > 0.01
@@ -186,7 +187,9 @@ def test_accumulated_gradients_are_those_of_the_joint_batch():
                 for i, w in enumerate(model.weights)
             ]
         )
-        model.compile(keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps), loss=model.loss)
+        model.compile(
+            keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps), loss=SoftmaxCrossentropy()
+        )
         model.fit(images, labels, batch_size=size, shuffle=False, verbose=0)
         weights[steps] = parameters_of(model)
     for name, expected in weights[None].items():
@@ -195,7 +198,7 @@ def test_accumulated_gradients_are_those_of_the_joint_batch():
 
 def test_clipping_works():
     model = tiny_cin()
-    model.compile(keras.optimizers.SGD(1.0, global_clipnorm=1e-3), loss=model.loss)
+    model.compile(keras.optimizers.SGD(1.0, global_clipnorm=1e-3), loss=SoftmaxCrossentropy())
     gradients, _ = one_step(model, pair_batch())
     norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
     assert norm == pytest.approx(1e-3, rel=0.02)
@@ -207,7 +210,7 @@ def test_averaged_weights_stand_at_the_end():
     for epochs, averaging in ((1, {}), (3, {"use_ema": True, "ema_momentum": 1.0})):
         keras.utils.set_random_seed(2)
         model = tiny_cin()
-        model.compile(keras.optimizers.SGD(0.5, **averaging), loss=model.loss)
+        model.compile(keras.optimizers.SGD(0.5, **averaging), loss=SoftmaxCrossentropy())
         model.fit(images, labels, batch_size=4, epochs=epochs, verbose=0)
         weights[epochs] = parameters_of(model)
     # The average starts with the first step's weights and, with momentum 1, stays there.
@@ -237,7 +240,7 @@ def test_compile_options(option):
     images, labels = pair_batch()
     model = tiny_cin()
     value = 2 if option == "steps_per_execution" else True
-    model.compile(keras.optimizers.Adam(1e-3), loss=model.loss, **{option: value})
+    model.compile(keras.optimizers.Adam(1e-3), loss=SoftmaxCrossentropy(), **{option: value})
     history = model.fit(
         images, labels, batch_size=2, epochs=2, validation_data=(images[0], labels[0]), verbose=0
     ).history
