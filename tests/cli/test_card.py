@@ -73,7 +73,7 @@ def test_what_comes_from_a_hub_is_checked_like_a_file(hub, monkeypatch):
     colour_model().save("hf://me/m")
     config = json.loads((place / "config.json").read_text())
     for changed, words in (
-        ({**config, "registered_name": "Custom>Other"}, "not a CIN"),
+        ({**config, "registered_name": "Custom>Other"}, "neither a CIN nor an NTS"),
         ({**config, "extra": {"class_name": "__lambda__"}}, "holds Python code"),
         ({**config, "config": {**config["config"], "num_classes": 10**9}}, "has no weights"),
     ):
