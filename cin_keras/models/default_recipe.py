@@ -9,6 +9,7 @@ import contextlib
 import math
 
 import keras
+from keras import ops
 
 from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.metrics import accuracy
@@ -101,7 +102,8 @@ class HalfCosine(keras.callbacks.Callback):
         self.optimizer, self._rate = optimizer, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._rate = float(self.optimizer.learning_rate)
+        # Not float(...) alone: on several devices of TensorFlow it is a variable of each.
+        self._rate = float(ops.convert_to_numpy(self.optimizer.learning_rate))
         done = min(epoch / self.params["epochs"], 1.0)
         self.optimizer.learning_rate = self._rate * (1 + math.cos(math.pi * done)) / 2
 

@@ -70,7 +70,7 @@ def command_line(settings):
     >>> parser = recipe_parser("python recipes/birds.py", "birds", settings, output="my runs")
     >>> args = settle(parser.parse_args(["--plain"]), settings)
     >>> command_line(vars(args)).split(" --seed 0 ")[1]
-    "--on-error raise --output 'my runs' --plain"
+    "--on-error raise --output 'my runs' --head plain --plain"
     """
     import keras  # the command line answers --help without it
 
