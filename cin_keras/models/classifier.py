@@ -269,7 +269,8 @@ class Classifier(keras.Model):
         - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
         - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any
           size, decoded as `cin_keras.data.image_dataset` does and cropped as it does within one
-          grey level, to `image_size`. A damaged one, or one of more than `max_pixels`, ends that
+          grey level, to `image_size`. (Of a JPEG file of more than twice that size it decodes
+          fewer pixels: 0.2 grey levels more on average.) A damaged one, or one of more than `max_pixels`, ends that
           request with an error, and the next one works.
           Left out, with a warning, while `image_size` is `None`.
 

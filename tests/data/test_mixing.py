@@ -57,6 +57,9 @@ def test_both_of_a_pair_are_mixed_alike(samples, mixing):
         assert min(errors) < 0.02
         partners.append(int(np.argmin(errors)))
     assert (a != plain_a).any() and len(set(partners)) > 1
+    if mixing == "cutmix":  # one draw for both would put every patch on the diagonal
+        changed = (a != plain_a).any(axis=-1)
+        assert any((one.any(axis=0) != one.any(axis=1)).any() for one in changed)
 
 
 def test_an_epoch_is_what_its_number_makes_it(samples):

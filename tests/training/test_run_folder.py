@@ -188,6 +188,15 @@ def test_a_log_that_nothing_can_write_is_refused_before_training(tmp_path, monke
         RunFolder(tmp_path, {"tensorboard": True}).check_samples(*drawings())
 
 
+def test_a_run_that_finished_no_epoch_goes_on_from_its_beginning(tmp_path, capsys, monkeypatch):
+    run = RunFolder(tmp_path, {"seed": 0}, resume=True)
+    monkeypatch.setattr(type(run), "resumes", True)
+    monkeypatch.setattr(run._state, "restore", lambda model: 0)
+    assert run.first_epoch(None) == 0
+    out = capsys.readouterr().out
+    assert out == "The earlier run finished no epoch: going on from its beginning.\n"
+
+
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     move_aside(tmp_path, RESULTS)
     assert not list(tmp_path.iterdir())
