@@ -57,6 +57,7 @@ def read_gallery(path):
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged or something else.
+        MemoryError: If it does not fit.
     """
     name = str(path)
     if not pathlib.Path(path).exists():
@@ -79,6 +80,11 @@ def read_gallery(path):
             embeddings, labels = file["embeddings"], file["labels"]
             class_names, paths = (_as_text(file[key]) for key in ("class_names", "paths"))
         _check(embeddings, labels, class_names, paths)
+    except MemoryError as error:
+        raise MemoryError(
+            f"There is not enough memory for the gallery {name!r}, which takes about as much as "
+            f"its file: {pathlib.Path(path).stat().st_size:,} bytes."
+        ) from error
     # NumPy raises many kinds for a damaged file.
     except Exception as error:
         raise ValueError(

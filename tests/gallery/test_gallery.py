@@ -201,6 +201,17 @@ def test_the_hash_is_that_of_what_makes_embeddings(model):
     assert Gallery(colour_model(interaction="pos_sci")).model_hash != once
 
 
+def test_a_file_that_does_not_fit_is_not_called_damaged(gallery, tmp_path, monkeypatch):
+    path = gallery.save(tmp_path / "g.npz")
+
+    def full(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", full)
+    with pytest.raises(MemoryError, match="not enough memory for the gallery '.*g.npz'.* bytes"):
+        Gallery.load(path)
+
+
 @pytest.mark.parametrize("kind", ["cut", "text", "other", "pickle", "arrays", "changed", "folder"])
 def test_a_damaged_file_is_one_sentence(gallery, tmp_path, kind):
     path = gallery.save(tmp_path / "gallery.npz")
