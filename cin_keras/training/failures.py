@@ -23,7 +23,8 @@ def mistake(error):
     >>> mistake(ValueError("Three is none.")), mistake(KeyError("defect"))
     ('Three is none.', None)
     """
-    if not isinstance(error, (OSError, ValueError, DownloadError)) or _nobody_reads(error):
+    mistakes = (OSError, ValueError, DownloadError, MemoryError)
+    if not isinstance(error, mistakes) or _nobody_reads(error):
         return None
     # What Keras says of a layer stands in a frame of lines about its arguments.
     framed = re.search(r"Exception encountered when calling [^\n]*\n+(.+?)\n+Arg", str(error), re.S)

@@ -19,6 +19,7 @@ def test_nobody_reading_is_neither_a_mistake_nor_an_accident():
     gone = BrokenPipeError(32, "Broken pipe")
     assert mistake(gone) is None and accident(gone) is None
     assert mistake(OSError("disk")) == accident(OSError("disk")) == "disk"
+    assert mistake(MemoryError("It does not fit.")) == "It does not fit."
 
 
 def test_a_defect_keeps_its_traceback():
