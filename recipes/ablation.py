@@ -213,12 +213,14 @@ def train(row, samples, args, learning_rate, epochs, seed, reader):
     return model
 
 
-def score(model, samples, unseen, reader):
+def score(model, samples, known, unseen, reader):
     """What a model is worth on the classes it knows, and its embeddings on those it does not."""
     scores = model.predict(reader.images(samples), verbose=0)
     found = accuracies.accuracy_of(scores, samples)
     if unseen is not None:
-        found |= accuracies.recall_on(model, reader.images(unseen), unseen.labels)
+        found |= accuracies.recall_on(
+            model, reader.images(unseen), unseen.labels, reader.images(known)
+        )
     return found
 
 
@@ -270,7 +272,7 @@ def main(arguments=None):
                 {row: args.learning_rates for row in args.rows},
                 {row: what_it_is(row, args) for row in args.rows},
                 train=lambda row, part, *budget: train(row, part, args, *budget, reader),
-                score=lambda model, part: score(model, part, unseen, reader),
+                score=lambda model, part: score(model, part, samples[0], unseen, reader),
                 epochs=args.epochs,
                 trial_epochs=args.trial_epochs,
                 trial_seeds=args.trial_seeds,

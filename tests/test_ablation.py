@@ -60,7 +60,7 @@ def untrained(recipe, few_drawings, monkeypatch):
         calls.append((row, len(samples), learning_rate, epochs, seed))
         return 100 * learning_rate + seed / 10
 
-    def score(accuracy, samples, unseen, reader):
+    def score(accuracy, samples, known, unseen, reader):
         assert unseen is None
         return {"accuracy": accuracy, "top_5_accuracy": 0.75}
 
@@ -134,7 +134,7 @@ def test_maps_computed_once_unseen_classes_and_shares_of_the_recipe(
     assert all(0 <= run["recall_at_1"] <= 1 and 0 <= run["ece"] <= 1 for run in runs)
     assert runs[1]["recipe"] == {"label_smoothing": 0.0} and "recipe" not in runs[0]
     (maps,) = (tmp_path / "runs" / "maps").iterdir()
-    assert maps.name == "small-block_2-32" and len(list(maps.iterdir())) == 3
+    assert maps.name == "small-block_2-32" and len(list(maps.iterdir())) == 4
     table = capsys.readouterr().out
     assert "| recall@1, unseen classes | ECE |" in table
 

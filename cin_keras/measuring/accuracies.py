@@ -11,6 +11,7 @@ from cin_keras.evaluation import (
     expected_calibration_error,
     recall_at_1,
     softmax,
+    whiten,
 )
 from cin_keras.files import whole_file, write_text
 from cin_keras.measuring.panels import BLUE, GREY, ORANGE, name_rows, panels, save_open
@@ -233,21 +234,34 @@ def write_accuracies(table, path):
     return path
 
 
-def recall_on(model, images, labels):
+def recall_on(model, images, labels, known=None):
     """Recall@1 of what the classifier sees of images, which may be of classes unknown to it.
 
     Args:
         model: `CIN`.
         images: What `predict` takes: a data set or an array.
         labels: Integers of shape `(images,)`.
+        known: The same of images from which a whitening is learned, or `None`, for none. Defaults
+            to `None`.
 
     Returns:
-        Dict: `recall_at_1`, a float; 0 where the model gives no finite numbers any more.
+        Dict: `recall_at_1`, a float; `recall_at_1_whitened`, of the same whitened, if `known` is
+        given; `recall_at_1_of_h`, of the embeddings that the contrastive loss compares, if the
+        model has a layer that makes them of what the classifier sees. All are 0 where the model
+        gives no finite numbers any more.
     """
     embed = keras.Model(model.inputs, model.classifier.input)
     embeddings = embed.predict(images, verbose=0)
-    finite = np.isfinite(embeddings).all()
-    return {"recall_at_1": recall_at_1(embeddings, labels) if finite else 0.0}
+    kinds = {"recall_at_1": embeddings}
+    if known is not None:
+        kinds["recall_at_1_whitened"] = whiten(embeddings, embed.predict(known, verbose=0))
+    h = model.embedding
+    if h is not None and h.kernel.shape[0] == embeddings.shape[1]:
+        kinds["recall_at_1_of_h"] = keras.ops.convert_to_numpy(h(embeddings))
+    return {
+        kind: recall_at_1(values, labels) if np.isfinite(values).all() else 0.0
+        for kind, values in kinds.items()
+    }
 
 
 def accuracy_figure(table, path):

@@ -1,10 +1,12 @@
 import csv
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from cin_keras.data import drawn_cars
+from cin_keras.evaluation import recall_at_1, whiten
 from cin_keras.measuring import accuracies
 from tests.models.networks import tiny_cin
 
@@ -55,6 +57,22 @@ def test_recall_is_of_what_the_classifier_sees():
     assert accuracies.recall_on(model, images, [0, 1, 0, 1]) == {"recall_at_1": 0.0}
     model.backbone.get_layer("conv").bias.assign([float("nan")] * 4)
     assert accuracies.recall_on(model, images, [0, 0, 1, 1]) == {"recall_at_1": 0.0}
+
+
+def test_recall_is_also_of_whitened_embeddings_and_of_h():
+    model = tiny_cin(2, interaction="sci", contrast="embedding", randomize=False)
+    images = np.random.default_rng(0).uniform(0, 255, (12, 8, 8, 3)).astype("float32")
+    labels = np.arange(12) % 2
+    found = accuracies.recall_on(model, images, labels, images[:5])
+    seen = keras.Model(model.inputs, model.classifier.input).predict(images, verbose=0)
+    kernel = keras.ops.convert_to_numpy(model.embedding.kernel)
+    assert found == {
+        "recall_at_1": recall_at_1(seen, labels),
+        "recall_at_1_whitened": recall_at_1(whiten(seen, seen[:5]), labels),
+        "recall_at_1_of_h": recall_at_1(seen @ kernel, labels),
+    }
+    model.backbone.get_layer("conv").bias.assign([float("nan")] * 4)
+    assert set(accuracies.recall_on(model, images, labels, images[:5]).values()) == {0.0}
 
 
 def test_what_some_rows_have_is_a_column():
