@@ -8,6 +8,7 @@ import numbers
 import os
 
 import numpy as np
+from PIL import Image
 
 from cin_keras.checks import check_bool, check_int, check_labels, check_list, check_number, short
 from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage, decode, file_bytes, file_size
@@ -426,7 +427,11 @@ class Samples:
                     "Correct its box or leave it out of the data set.",
                 )
         box = tuple(int(edge) for edge in (left, top, right, bottom))
-        return image if box == (0, 0, *image.size) else image.crop(box)
+        if box == (0, 0, *image.size):
+            return image
+        # As `image.crop(box)`, which has a limit on pixels of Pillow's own.
+        size = box[2] - box[0], box[3] - box[1]
+        return image.resize(size, Image.Resampling.NEAREST, box)
 
 
 def _common_hierarchy(together, class_names):

@@ -268,6 +268,8 @@ def test_the_limit_is_the_calls_and_nobody_elses(monkeypatch):
     with pytest.raises(UnreadableImage, match="24×24 pixels are more than max_pixels=575"):
         decode(encoded, max_pixels=24 * 24 - 1)
     samples = Samples(["a"], [0], ["class"], encoded=[encoded])
+    cropped = Samples(["a"], [0], ["class"], encoded=[encoded], crops=[[1, 2, 21, 24]])
+    np.testing.assert_array_equal(cropped.read(0), NOISE[2:24, 1:21])
     with pytest.raises(UnreadableImage, match="'a' .24×24 pixels.*max_pixels=9,"):
         samples.read(0, max_pixels=9)
     with pytest.raises(Exception, match="24×24 pixels are more than max_pixels=9"):
