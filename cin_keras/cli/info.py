@@ -62,6 +62,12 @@ def describe(model, path):
         "training_parameters": _count(model.weights) - inference,
         "precision": model.dtype_policy.name,
         "temperature": round(model.temperature, 6),
+        "embedding": {
+            "width": model.dropout.output.shape[-1]
+            if model.whitening is None
+            else model.whitening.kernel.shape[1],
+            "whitened": model.whitening is not None,
+        },
         "settings": settings,
         "versions": versions,
         "num_classes": model.num_classes,
@@ -142,6 +148,8 @@ def as_text(found):
         rows["parameters"] = (
             f"{found['parameters']:,}, and {found['training_parameters']:,} for training only"
         )
+        whitened = ", whitened" if found["embedding"]["whitened"] else ""
+        rows["embeddings"] = f"{found['embedding']['width']} numbers{whitened}"
         rows["precision"] = found["precision"]
     if found["temperature"] is not None:
         rows["temperature"] = f"{found['temperature']:.3g}, by which logits are divided"

@@ -15,4 +15,4 @@ from cin_keras.evaluation.calibration import (
 )
 from cin_keras.evaluation.report import write_report
 from cin_keras.evaluation.results import write_results
-from cin_keras.evaluation.retrieval import recall_at_1, whiten
+from cin_keras.evaluation.retrieval import recall_at_1

@@ -47,36 +47,3 @@ def recall_at_1(embeddings, labels, block=1024):
         similarity[np.arange(len(asking)), asking] = -np.inf  # not the image itself
         right += int((labels[similarity.argmax(axis=1)] == labels[asking]).sum())
     return right / len(labels)
-
-
-def whiten(embeddings, known, shrinkage=0.1):
-    """Embeddings turned and scaled so that known ones vary alike in every direction.
-
-    Jégou and Chum, "Negative evidences and co-occurrences in image retrieval: the benefit of PCA
-    and whitening", ECCV 2012; the covariance is drawn towards a multiple of the identity, so that
-    there may be fewer images than dimensions.
-
-    Args:
-        embeddings: Floats of shape `(images, dimensions)`.
-        known: Floats of shape `(known images, dimensions)`, from which mean and covariance are
-            learned.
-        shrinkage: Float in (0, 1], the share of the identity. Defaults to 0.1.
-
-    Returns:
-        float32 of shape `(images, dimensions)`; not finite where `known` is not.
-
-    Example:
-
-    >>> known = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    >>> whiten(known, known, shrinkage=1e-6).round(2).tolist()
-    [[1.41, 0.0], [-1.41, 0.0], [0.0, 1.41], [0.0, -1.41]]
-    """
-    embeddings, known = np.asarray(embeddings, "float64"), np.asarray(known, "float64")
-    if not np.isfinite(known).all():
-        return np.full(embeddings.shape, np.nan, "float32")
-    mean = known.mean(axis=0)
-    covariance = (known - mean).T @ (known - mean) / len(known)
-    variances, directions = np.linalg.eigh(covariance)
-    variances = (1 - shrinkage) * variances + shrinkage * variances.mean()
-    scale = 1 / np.sqrt(np.maximum(variances, 1e-12))
-    return ((embeddings - mean) @ (directions * scale) @ directions.T).astype("float32")

@@ -10,7 +10,7 @@ from cin_keras.models.classifier import Classifier
 
 
 class Embedder:
-    """The part of a model that makes embeddings: the spatial mean that its classifier sees.
+    """The part of a model that makes embeddings: what its classifier sees, whitened if it says how.
 
     Args:
         model: `cin_keras.CIN` or `NTS`.
@@ -60,6 +60,8 @@ class Embedder:
         self.model = model
         self._network = keras.Model(model.input, model.dropout.output, name="embeddings")
         self.width = int(self._network.output.shape[-1])
+        if model.whitening is not None:
+            self.width = model.whitening.kernel.shape[1]
         self.fingerprint = self.current_fingerprint()
 
     def current_fingerprint(self):
@@ -71,8 +73,11 @@ class Embedder:
         rest = [getattr(model, name, None) for name in names]
         kinds = [type(layer).__name__ for layer in self._network.layers]
         digest.update(repr((rest, kinds)).encode())
-        for weight in self._network.weights:
-            value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight), "<f4")
+        values = [keras.ops.convert_to_numpy(weight) for weight in self._network.weights]
+        if model.whitening is not None:
+            values += [model.whitening.mean, model.whitening.kernel]
+        for value in values:
+            value = np.ascontiguousarray(value, "<f4")
             digest.update(repr(value.shape).encode())
             digest.update(value.tobytes())
         return digest.hexdigest()[:16]
@@ -116,7 +121,8 @@ class Embedder:
                 "The model's embeddings are not finite: it is broken, most likely by a learning "
                 "rate that was too large."
             )
-        return of_length_1(embeddings)
+        whitening = self.model.whitening
+        return of_length_1(embeddings if whitening is None else whitening(embeddings))
 
 
 def _fit(size, sides):

@@ -5,3 +5,4 @@ from cin_keras.models.channel_interaction_network import CIN
 from cin_keras.models.default_recipe import TRAINING_RATES
 from cin_keras.models.load import load_model
 from cin_keras.models.navigator_teacher_scrutinizer import NTS
+from cin_keras.models.whitening import Whitening

@@ -33,8 +33,12 @@ from cin_keras.models.save import (
     refuse_hdf5,
     warn_of_unused_weights,
 )
+from cin_keras.models.whitening import Whitening
 from cin_keras.serving.export import export_inference
 from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
+
+# Where a file has the whitening, beside the variables of the model itself, which has none.
+WHITENING_OF, WHITENING = "whitening_", ("mean", "kernel")
 
 
 class Classifier(keras.Model):
@@ -54,13 +58,16 @@ class Classifier(keras.Model):
         interaction_name: Str or `None`.
         contrast_name: Str or `None`; with a contrast, the model learns from pairs alone.
         pooling: Layer that takes the spatial mean of a map.
-        dropout: Layer before the classifier, whose output is what `export` calls an embedding.
+        dropout: Layer before the classifier, whose output, whitened if `whitening` is set, is what
+            `export` calls an embedding.
+        whitening: `Whitening`, or `None`; saved with the model.
         training_trackers: List of metrics that are for training only.
         training_layers: List of the layers that only training runs.
         nested_backbones: List of models given by name that are one layer of the graph.
     """
 
     _evaluates = False
+    _whitening = None
 
     # === Layers ===
 
@@ -114,6 +121,23 @@ class Classifier(keras.Model):
     @temperature.setter
     def temperature(self, temperature):
         self._temperature = check_number("temperature", temperature, above=0)
+
+    @property
+    def whitening(self):
+        """`Whitening` of what the classifier sees, for embeddings; `None` without. In the file."""
+        return self._whitening
+
+    @whitening.setter
+    def whitening(self, whitening):
+        width = self.dropout.output.shape[-1]
+        if whitening is not None and (
+            not isinstance(whitening, Whitening) or len(whitening.mean) != width
+        ):
+            raise ValueError(
+                f"`whitening` must be a Whitening of the {width} numbers that the classifier sees, "
+                f"or None. Received: {short(whitening)}"
+            )
+        self._whitening = whitening
 
     @property
     def hierarchy(self):
@@ -246,6 +270,21 @@ class Classifier(keras.Model):
         check_saveable(self, filepath)
         super().save(filepath, *args, **kwargs)
 
+    def save_own_variables(self, store):
+        """As of every Keras layer, and the whitening, which is no variable of the network."""
+        super().save_own_variables(store)
+        if self.whitening is not None:
+            for name in WHITENING:
+                store[f"{WHITENING_OF}{name}"] = getattr(self.whitening, name)
+
+    def load_own_variables(self, store):
+        """As of every Keras layer, and the whitening."""
+        own = {key: store[key] for key in store.keys()}
+        parts = {key: own.pop(key) for key in list(own) if key.startswith(WHITENING_OF)}
+        super().load_own_variables(own)
+        parts = {key.removeprefix(WHITENING_OF): value for key, value in parts.items()}
+        self.whitening = Whitening(**parts) if parts else None
+
     def load_weights(self, filepath, *args, **kwargs):
         """As `keras.Model.load_weights`, but says what a file of another head holds for nothing.
 
@@ -262,9 +301,9 @@ class Classifier(keras.Model):
         A SavedModel has two signatures that return the same: `class_names`, the name of the most
         likely class, strings `(batch,)` (its number, if the model has no names); `probabilities`,
         float32 `(batch, num_classes)`, with the `temperature`; and `embeddings`, float32
-        `(batch, channels)`, the spatial
-        mean of `Z` that the classifier sees, scaled to length 1, so that a product of two is
-        their cosine similarity, for retrieval.
+        `(batch, channels)`, the spatial mean of `Z` that the classifier sees, or `(batch,
+        dimensions)`, the same after the model's `whitening`, scaled to length 1, so that a product
+        of two is their cosine similarity, for retrieval.
 
         - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
         - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any

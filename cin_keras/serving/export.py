@@ -93,6 +93,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     network = keras.Model(model.input, [model.output, model.dropout.output], name=model.name)
     channels_first = model.data_format == "channels_first"
     forward = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
+    whiten = _as_tensorflow_whitening(model.whitening, archive)
     text, temperature = card(model), model.temperature
     shape = model.input.shape
     names = model.class_names or [str(number) for number in range(model.num_classes)]
@@ -110,7 +111,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         return {
             "class_names": tf.gather(names, tf.argmax(probabilities, axis=1)),
             "probabilities": probabilities,
-            "embeddings": tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=1),
+            "embeddings": tf.math.l2_normalize(whiten(tf.cast(pooled, tf.float32)), axis=1),
         }
 
     def read(image_bytes):
@@ -160,6 +161,17 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     extra = pathlib.Path(filepath) / "assets.extra"
     extra.mkdir(exist_ok=True)
     (extra / "model_card.json").write_text(text)
+
+
+def _as_tensorflow_whitening(whitening, archive):
+    """The same function of tensors, its variables in the archive."""
+    import tensorflow as tf
+
+    if whitening is None:
+        return lambda vectors: vectors
+    mean, kernel = tf.Variable(whitening.mean), tf.Variable(whitening.kernel)
+    archive.add_variable_collection("whitening", [mean, kernel])
+    return lambda vectors: tf.matmul(vectors - mean, kernel)
 
 
 def _as_tensorflow(network, archive, jax2tf_kwargs, channels_first):

@@ -7,6 +7,7 @@ import pathlib
 import time
 
 import keras
+import numpy as np
 
 from cin_keras.callbacks import (
     KeepBest,
@@ -14,14 +15,15 @@ from cin_keras.callbacks import (
     SaveTrainingState,
     StopOnNonFinite,
 )
-from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates
+from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates, image_dataset
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import accuracy_in_words, calibrated, figures, fit_temperature
 from cin_keras.evaluation.calibration import as_logits
 from cin_keras.evaluation.card import is_card, write_card
 from cin_keras.evaluation.results import write_results
+from cin_keras.evaluation.text import plural
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_file, whole_folder
-from cin_keras.models import load_model
+from cin_keras.models import Whitening, load_model
 from cin_keras.training.command import command_line, decisive
 from cin_keras.training.photographs import (
     SamePhotographs,
@@ -51,6 +53,8 @@ RESULTS = (
     "pair_contrast.png",
     "scores.png",
 )
+
+WHITENED = 10_000  # training images are enough to know the directions of most variance
 
 
 class RunFolder:
@@ -240,6 +244,8 @@ class RunFolder:
     def best_model(self, model):
         """The model of the best epoch on the validation images, which also set its temperature.
 
+        Training images set the whitening of its embeddings (`cin_keras.models.Whitening`).
+
         Args:
             model: The model that was trained.
 
@@ -250,17 +256,36 @@ class RunFolder:
             model = load_model(self.keep_best.filepath)
         self.devices.broadcast_weights(model)
         self._calibrate(model)
+        self._whiten(model)
+        if self.devices.is_chief:
+            with whole_file(self.keep_best.filepath) as partial:
+                model.save(partial)
         return model
 
     def _calibrate(self, model):
-        """Fits the temperature, and puts it into the file of the model."""
+        """Fits the temperature."""
         scores = self.devices.predict(model, self._validation_data)
         labels = self._validation_data.skipped.remaining().labels
         are_logits = model.classifier_activation is None
         model.temperature = fit_temperature(labels, scores if are_logits else as_logits(scores))
+
+    def _whiten(self, model):
+        """Fits the whitening, to training images as they are without augmentation."""
+        seed = self.asked.get("seed", 0)
+        train = self._parts["train"].limit(WHITENED, seed=seed)
+        images = image_dataset(
+            train,
+            tuple(self._validation_data.element_spec[0].shape[1:3]),
+            2 * self.devices.local_batch(self.asked.get("pairs_per_batch", 16)),
+            on_error=self.asked.get("on_error", "raise"),
+            shard=self.devices.shard,
+        )
         if self.devices.is_chief:
-            with whole_file(self.keep_best.filepath) as partial:
-                model.save(partial)
+            print(f"Embedding {plural(len(train), 'training image')}, to whiten embeddings by.")
+        network = keras.Model(model.input, model.dropout.output)
+        embeddings = self.devices.predict(network, images, verbose="auto")
+        if np.isfinite(embeddings).all() and np.ptp(embeddings, axis=0).any():
+            model.whitening = Whitening.fit(embeddings)
 
     def export(self, model):
         """Writes the SavedModel, where the backend can: a folder that is whole or not there."""

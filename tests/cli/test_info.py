@@ -21,6 +21,7 @@ def test_what_a_file_holds(models, capsys):
     assert found["parameters"] == inference
     # ψ: two descriptions of 4 channels, and a bias; h: 4 × 5
     assert found["training_parameters"] == (2 * 4 + 1) + 4 * 5
+    assert found["embedding"] == {"width": 4, "whitened": False}
     assert found["versions"]["keras"] == keras.__version__
 
 
@@ -30,6 +31,7 @@ def test_for_a_person(models, capsys):
     for line in (
         "images 8 × 8 pixels",
         "parameters 12, and 0 for training only",
+        "embeddings 3 numbers",
         "temperature 1, by which logits are divided",
         "settings epochs 3",
         f"versions python 3.x, keras {keras.__version__}",

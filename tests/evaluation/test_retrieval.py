@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cin_keras.evaluation import recall_at_1, whiten
+from cin_keras.evaluation import recall_at_1
 
 
 @pytest.mark.parametrize("block", [1, 4, 100])
@@ -34,22 +34,3 @@ def test_recall_is_that_of_a_loop_over_all_pairs(block):
 def test_mistakes_are_named(embeddings, labels, words):
     with pytest.raises(ValueError, match=words):
         recall_at_1(embeddings, labels)
-
-
-@pytest.mark.parametrize("images", [200, 3])
-def test_whitened_images_vary_alike_in_every_direction(images):
-    rng = np.random.default_rng(0)
-    known = rng.normal(size=(images, 5)) @ rng.normal(size=(5, 5)) + 3
-    covariance = np.cov(known.T, bias=True)
-    shrunk = 0.8 * covariance + 0.2 * np.trace(covariance) / 5 * np.eye(5)
-    other = rng.normal(size=(4, 5))
-    whitened = whiten(other, known, shrinkage=0.2)
-    for i in range(4):
-        for j in range(4):
-            a, b = other[i] - known.mean(axis=0), other[j] - known.mean(axis=0)
-            mahalanobis = a @ np.linalg.inv(shrunk) @ b
-            assert whitened[i] @ whitened[j] == pytest.approx(mahalanobis, rel=1e-4, abs=1e-4)
-
-
-def test_what_is_not_finite_stays_so():
-    assert np.isnan(whiten(np.zeros((2, 3)), np.full((4, 3), np.inf))).all()

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from cin_keras.data import drawn_cars
-from cin_keras.evaluation import recall_at_1, whiten
+from cin_keras.evaluation import recall_at_1
 from cin_keras.measuring import accuracies
+from cin_keras.models import Whitening
 from tests.models.networks import tiny_cin
 
 
@@ -68,7 +69,7 @@ def test_recall_is_also_of_whitened_embeddings_and_of_h():
     kernel = keras.ops.convert_to_numpy(model.embedding.kernel)
     assert found == {
         "recall_at_1": recall_at_1(seen, labels),
-        "recall_at_1_whitened": recall_at_1(whiten(seen, seen[:5]), labels),
+        "recall_at_1_whitened": recall_at_1(Whitening.fit(seen[:5])(seen), labels),
         "recall_at_1_of_h": recall_at_1(seen @ kernel, labels),
     }
     model.backbone.get_layer("conv").bias.assign([float("nan")] * 4)

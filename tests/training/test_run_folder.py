@@ -12,6 +12,7 @@ from cin_keras.distribution import Devices
 from cin_keras.evaluation import calibrated, expected_calibration_error, fit_temperature
 from cin_keras.files import move_aside
 from cin_keras.metrics import accuracy
+from cin_keras.models import Whitening
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import RunFolder
 from cin_keras.training.run_folder import RESULTS
@@ -67,6 +68,13 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     expected = fit_temperature(labels, scores)
     loaded = cin_keras.load_model(run.path / "model.keras", compile=False)
     assert model.temperature == loaded.temperature == pytest.approx(expected, rel=1e-3) != 1
+    # Fitted on the training images that could be read, and in the file.
+    seen = keras.Model(model.input, model.classifier.input)
+    embeddings = seen.predict(image_dataset(parts[0], 32, on_error="skip"), verbose=0)
+    expected = Whitening.fit(embeddings)(embeddings)
+    whitened = loaded.whitening(embeddings)
+    np.testing.assert_allclose(whitened @ whitened.T, expected @ expected.T, rtol=0.02, atol=0.02)
+    assert len(embeddings) == 15 and whitened.std() > 0.1
     run.export(model)
     assert (run.path / "saved_model").is_dir() == (keras.backend.backend() != "torch")
     metrics = run.evaluate(model, test_data)
