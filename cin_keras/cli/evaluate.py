@@ -10,8 +10,8 @@ from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_apart
 from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import find_data_set, find_layout, find_splits
-from cin_keras.data.find import official_splits
-from cin_keras.data.listings import first_few
+from cin_keras.data.loaders.find import official_splits
+from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.splits import SPLIT_NAMES
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside

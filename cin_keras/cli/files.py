@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from cin_keras.data.folders import list_images
+from cin_keras.data.loaders.folders import list_images
 from cin_keras.files import holds_results
 
 

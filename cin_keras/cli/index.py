@@ -12,7 +12,7 @@ from cin_keras.cli.files import list_photographs
 from cin_keras.cli.galleries import path_of_model
 from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import Samples, find_data_set, find_layout
-from cin_keras.data.find import official_splits
+from cin_keras.data.loaders.find import official_splits
 from cin_keras.gallery import Gallery
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence

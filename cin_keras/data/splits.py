@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from cin_keras.checks import check_number
-from cin_keras.data.listings import first_few, warn
+from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.files import write_text
 
 # What people call the parts of a data set, and what this package does.

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from cin_keras.checks import check_bool, check_choice, check_int, check_list, check_number, short
 from cin_keras.data import Samples
 from cin_keras.data.decoding import UnreadableImage
-from cin_keras.data.listings import first_few
+from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.predicting import predict_each
 from cin_keras.data.samples import check_samples, fingerprint
 from cin_keras.evaluation.calibration import fit_temperature

@@ -76,7 +76,7 @@ def table_options(args):
     if options.get("delimiter") == "\\t":  # as a shell passes on what is typed
         options["delimiter"] = "\t"
     if args.class_names is not None:
-        from cin_keras.data.listings import read_lines
+        from cin_keras.data.loaders.listings import read_lines
 
         options["class_names"] = read_lines(args.class_names)
     return options

@@ -7,7 +7,7 @@ import os
 import re
 
 from cin_keras.data import UnreadableImage
-from cin_keras.data.listings import first_few
+from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.samples import fingerprint
 from cin_keras.progress import progress_bar
 from cin_keras.threads import available_cores

@@ -10,7 +10,7 @@ import os
 import sys
 
 from cin_keras.data.decoding import MAX_PIXELS
-from cin_keras.data.listings import first_few
+from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.verify import verify_folder
 
 

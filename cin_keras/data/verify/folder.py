@@ -6,8 +6,8 @@ import os
 import numpy as np
 
 from cin_keras.data.decoding import MAX_PIXELS
-from cin_keras.data.find import PUBLISHED, find_layout, official_splits
-from cin_keras.data.folders import list_images
+from cin_keras.data.loaders.find import PUBLISHED, find_layout, official_splits
+from cin_keras.data.loaders.folders import list_images
 from cin_keras.data.verify.images import Finding, Verification, verify_images
 
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cin_keras.data.folders import list_images
+from cin_keras.data.loaders.folders import list_images
 from cin_keras.data.verify import verify_folder
 from cin_keras.data.verify.__main__ import main
 from tests.data.small_sets import (

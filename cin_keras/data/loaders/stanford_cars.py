@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from cin_keras.checks import check_choice
-from cin_keras.data.listings import check_photographs, existing_file
+from cin_keras.data.loaders.listings import check_photographs, existing_file
 from cin_keras.data.samples import Samples
 
 WHERE_TO_GET_IT = """\

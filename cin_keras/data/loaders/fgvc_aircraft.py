@@ -7,7 +7,7 @@ arXiv 1306.5151, 2013.
 import numpy as np
 
 from cin_keras.checks import check_choice
-from cin_keras.data.listings import (
+from cin_keras.data.loaders.listings import (
     check_classes,
     check_photographs,
     check_same_images,

@@ -11,7 +11,7 @@ from tests.data.small_sets import (
     write_combined_stanford_cars,
 )
 
-REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "stanford_cars"
+REAL = pathlib.Path(__file__).parents[4] / "shared" / "data" / "stanford_cars"
 
 
 def test_train(stanford_cars_folder):

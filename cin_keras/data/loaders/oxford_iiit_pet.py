@@ -4,7 +4,7 @@ Parkhi, Vedaldi, Zisserman, Jawahar, "Cats and Dogs", CVPR 2012.
 """
 
 from cin_keras.checks import check_choice
-from cin_keras.data.listings import check_photographs, existing_file, find_folder, read_list
+from cin_keras.data.loaders.listings import check_photographs, existing_file, find_folder, read_list
 from cin_keras.data.samples import Samples
 
 _LISTS = {"train": "trainval.txt", "test": "test.txt"}

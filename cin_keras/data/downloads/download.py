@@ -5,11 +5,11 @@ import os
 import pathlib
 import shutil
 
-from cin_keras.data.fetch import DownloadError, fetch
-from cin_keras.data.find import find_layout
-from cin_keras.data.kaggle import fetch_from_kaggle
-from cin_keras.data.stanford_cars import WHERE_TO_GET_IT, stanford_cars
-from cin_keras.data.unpack import unpack
+from cin_keras.data.downloads.fetch import DownloadError, fetch
+from cin_keras.data.downloads.kaggle import fetch_from_kaggle
+from cin_keras.data.downloads.unpack import unpack
+from cin_keras.data.loaders.find import find_layout
+from cin_keras.data.loaders.stanford_cars import WHERE_TO_GET_IT, stanford_cars
 
 
 @dataclasses.dataclass(frozen=True)

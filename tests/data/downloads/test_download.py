@@ -13,10 +13,10 @@ import pytest
 from kagglesdk import kaggle_env
 
 from cin_keras.data import DownloadError, cub_200_2011, download, stanford_cars
-from cin_keras.data.download import ARCHIVES, KAGGLE_COPIES, Archive, KaggleCopy
-from cin_keras.data.fetch import fetch
+from cin_keras.data.downloads.download import ARCHIVES, KAGGLE_COPIES, Archive, KaggleCopy
+from cin_keras.data.downloads.fetch import fetch
+from tests.data.downloads.test_unpack import write_archive
 from tests.data.small_sets import write_cub_200_2011, write_stanford_cars
-from tests.data.test_unpack import write_archive
 
 CONTENT = os.urandom(200_000)
 SIZE = len(CONTENT)

@@ -5,14 +5,14 @@ import os
 import pathlib
 
 from cin_keras.checks import check_list, short
-from cin_keras.data.folders import (
+from cin_keras.data.loaders.folders import (
     check_differ_in_more_than_case,
     class_name,
     look_into,
     natural_order,
     walk,
 )
-from cin_keras.data.listings import first_few, warn
+from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import complete_splits, split_name, split_of_folder
 

@@ -1,7 +1,7 @@
 import pytest
 
 from cin_keras.data import from_table
-from cin_keras.data.table import table_splits
+from cin_keras.data.loaders.table import table_splits
 from tests.data.small_sets import write_files
 
 

@@ -10,8 +10,8 @@ import re
 import unicodedata
 
 from cin_keras.checks import check_list, short
-from cin_keras.data.folders import check_differ_in_more_than_case, class_name, natural_order
-from cin_keras.data.listings import first_few
+from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
+from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES
 

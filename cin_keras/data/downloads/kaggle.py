@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import zipfile
 
-from cin_keras.data.fetch import DownloadError, first_cause, persist
+from cin_keras.data.downloads.fetch import DownloadError, first_cause, persist
 
 
 def fetch_from_kaggle(handle, folder, *, attempts=5, pause=1.0, verbose=1):

@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cin_keras.data.drawn_cars import (
+from cin_keras.data.loaders.drawn_cars import (
     _CARS,
     _draw,
     _random_scene,

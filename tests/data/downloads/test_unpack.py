@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from cin_keras.data.unpack import unpack
+from cin_keras.data.downloads.unpack import unpack
 
 
 def write_archive(path, *members, mode="w:gz"):

@@ -6,7 +6,7 @@ import pytest
 from cin_keras.data import cub_200_2011
 from tests.data.small_sets import CUB_FILES, write_cub_200_2011
 
-REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "CUB_200_2011"
+REAL = pathlib.Path(__file__).parents[4] / "shared" / "data" / "CUB_200_2011"
 
 
 @pytest.fixture
