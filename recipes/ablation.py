@@ -54,6 +54,7 @@ VARIANTS = {
     "SCI, cosine": {"similarity": "cosine", "scale": 10.0},
     "SCI, correlation": {"similarity": "correlation", "scale": 10.0},
     "SCI, φ Glorot": {"phi_initializer": "glorot_uniform"},
+    "SCI, φ 1×1": {"phi_kernel_size": 1},
     "CIN, α 8": {"contrast": "cci", "alpha": 8.0},
     "CIN, α 0.5": {"contrast": "cci", "alpha": 0.5},
     "CIN, α 0.1": {"contrast": "cci", "alpha": 0.1},

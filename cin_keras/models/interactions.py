@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from cin_keras.checks import check_choice
+from cin_keras.checks import check_choice, check_size
 from cin_keras.distribution.devices import is_distributing
 from cin_keras.layers import (
     BilinearPooling,
@@ -47,6 +47,7 @@ def build_interaction(
     similarity="dot",
     learnable_scale=False,
     phi_initializer="zeros",
+    phi_kernel_size=3,
     block_rows=None,
     projection_dim=None,
 ):
@@ -61,6 +62,7 @@ def build_interaction(
         similarity: As for `CIN`. Defaults to `"dot"`.
         learnable_scale: As for `CIN`. Defaults to `False`.
         phi_initializer: As for `CIN`. Defaults to `"zeros"`.
+        phi_kernel_size: As for `CIN`. Defaults to 3.
         block_rows: As for `CIN`. Defaults to `None`.
         projection_dim: As for `CIN`. Defaults to `None`.
 
@@ -72,6 +74,7 @@ def build_interaction(
     pooling = "avg" if pooled else None
     if name in SELF_CHANNEL:
         return SelfChannelInteraction(
+            kernel_size=phi_kernel_size,
             scale=scale,
             positive=name == "pos_sci",
             pooling=pooling,
@@ -83,7 +86,10 @@ def build_interaction(
         )
     if name == "phi":
         return ResidualConvolution(
-            pooling=pooling, kernel_initializer=phi_initializer, name="residual_convolution"
+            kernel_size=phi_kernel_size,
+            pooling=pooling,
+            kernel_initializer=phi_initializer,
+            name="residual_convolution",
         )
     channels = features.shape[3 if keras.config.image_data_format() == "channels_last" else 1]
     if name == "squeeze_excite":
@@ -125,16 +131,25 @@ def pool_interacted(z, pooling):
 
 
 def check_interaction(
-    interaction, block_rows, projection_dim, second_backbone, similarity, learnable_scale, weights
+    interaction,
+    block_rows,
+    projection_dim,
+    second_backbone,
+    similarity,
+    learnable_scale,
+    weights,
+    phi_kernel_size=3,
 ):
     """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
     check_choice("interaction", interaction, INTERACTIONS)
+    usual_kernel = check_size("phi_kernel_size", phi_kernel_size) == (3, 3)
     users = {
         "block_rows": (block_rows, SELF_CHANNEL),
         "projection_dim": (projection_dim, PROJECTING),
         "second_backbone": (second_backbone, ("bilinear",)),
         "similarity": (None if similarity == "dot" else similarity, SELF_CHANNEL),
         "learnable_scale": (None if learnable_scale is False else learnable_scale, SELF_CHANNEL),
+        "phi_kernel_size": (None if usual_kernel else phi_kernel_size, (*SELF_CHANNEL, "phi")),
     }
     for name, (value, interactions) in users.items():
         if value is not None and interaction not in interactions:

@@ -11,6 +11,7 @@ from keras import ops
 
 import cin_keras
 from cin_keras.models.interactions import INTERACTIONS, SELF_CHANNEL
+from cin_keras.serving.folding import folded_inference
 from tests import reference
 from tests.models.networks import awake, normalized_backbone, pair_batch, tiny_backbone, uncompiled
 
@@ -91,6 +92,23 @@ def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.get_config()["phi_initializer"] == model.get_config()["phi_initializer"]
     np.testing.assert_array_equal(ops.convert_to_numpy(loaded.interaction.phi.kernel), kernel)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("interaction", "contrast", "size"), [("sci", "cci", 1), ("phi", None, [1, 3])]
+)
+def test_the_kernel_of_phi_is_as_large_as_asked(tmp_path, interaction, contrast, size):
+    arguments = {"interaction": interaction, "contrast": contrast, "phi_kernel_size": size}
+    model = make(**arguments)
+    assert model.interaction.phi.kernel.shape == (1, 1 if size == 1 else 3, 4, 4)
+    images, labels = pair_batch()
+    assert np.isfinite(model.train_on_batch(images, labels)).all()
+    folded = folded_inference(model).predict(images[0], verbose=0)
+    np.testing.assert_allclose(folded, model.predict(images[0], verbose=0), rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.interaction.phi.kernel.shape == model.interaction.phi.kernel.shape
 
 
 @pytest.mark.every_backend
