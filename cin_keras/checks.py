@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+import pathlib
 
 
 def check_number(name, value, above=None, least=None, below=math.inf, most=None):
@@ -115,6 +116,29 @@ def check_size(name, value):
             f"`{name}` must be a positive int or (height, width). Received: {name}={short(value)}"
         )
     return int(sizes[0]), int(sizes[1])
+
+
+def check_path(name, value):
+    """Returns a path; ValueError unless it is one, and not empty: that would be the current folder.
+
+    Args:
+        name: Str, the argument's name, for the message.
+        value: Str or path.
+
+    Returns:
+        `pathlib.Path`.
+
+    Example:
+
+    >>> check_path("data_dir", "photographs").name
+    'photographs'
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(
+            f"`{name}` must be a path, and not empty ('.' is the current folder). "
+            f"Received: {name}={short(value)}"
+        )
+    return pathlib.Path(value)
 
 
 def check_list(name, value):

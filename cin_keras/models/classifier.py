@@ -192,6 +192,7 @@ class Classifier(keras.Model):
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         settle_modes(given.arguments.get("callbacks"))
         with (
+            self._traced_anew_after_a_mistake(),
             default_schedule(self, given.arguments),
             checked_fit(given.arguments, self.num_classes, self.contrast_name is not None),
         ):
@@ -202,27 +203,49 @@ class Classifier(keras.Model):
         given = inspect.signature(super().evaluate).bind(*args, **kwargs)
         self._evaluates = True
         try:
-            with checked_evaluation(given.arguments, self.num_classes):
+            with (
+                self._traced_anew_after_a_mistake(),
+                checked_evaluation(given.arguments, self.num_classes),
+            ):
                 return super().evaluate(*given.args, **given.kwargs)
         finally:
             self._evaluates = False
 
     def predict(self, x, *args, **kwargs):
         """As `keras.Model.predict`, on single images."""
-        with lengths_may_be_unknown(x):
+        with self._traced_anew_after_a_mistake(), lengths_may_be_unknown(x):
             return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""
         given = inspect.signature(super().train_on_batch).bind(*args, **kwargs)
-        with checked_fit(given.arguments, self.num_classes, self.contrast_name is not None):
+        with (
+            self._traced_anew_after_a_mistake(),
+            checked_fit(given.arguments, self.num_classes, self.contrast_name is not None),
+        ):
             return super().train_on_batch(*given.args, **given.kwargs)
 
     def test_on_batch(self, *args, **kwargs):
         """As `keras.Model.test_on_batch`, on single images; refuses labels that are no class."""
         given = inspect.signature(super().test_on_batch).bind(*args, **kwargs)
-        with checked_evaluation(given.arguments, self.num_classes):
+        with (
+            self._traced_anew_after_a_mistake(),
+            checked_evaluation(given.arguments, self.num_classes),
+        ):
             return super().test_on_batch(*given.args, **given.kwargs)
+
+    @contextlib.contextmanager
+    def _traced_anew_after_a_mistake(self):
+        """A context that leaves no half-traced step behind where it is left by an error.
+
+        TensorFlow lets a function make variables (of metrics) in its first trace alone: one that a
+        mistake broke off would refuse the right data that comes next.
+        """
+        try:
+            yield
+        except Exception:
+            self.train_function = self.test_function = self.predict_function = None
+            raise
 
     # === Steps, in which JAX passes its state before the data ===
 

@@ -239,3 +239,21 @@ def test_data_that_shorten_do_not_run_out(recwarn):
     assert not said
     model.fit(data, steps_per_epoch=9, verbose=0)
     assert any("ran out of data" in str(warning.message) for warning in recwarn)
+
+
+def test_after_a_mistake_the_right_data_is_trained_on():
+    """As in a notebook: what a mistake has begun to trace is not gone on with."""
+    model = tiny_cin()
+    images, labels = pair_batch()
+    mistakes = [
+        lambda: model.fit(images[0], labels[0], verbose=0),
+        lambda: model.train_on_batch(images[0], labels[0]),
+        lambda: model.evaluate(images, labels, verbose=0),
+        lambda: model.test_on_batch(images, labels),
+        lambda: model.predict(images, verbose=0),
+    ]
+    for mistake in mistakes:
+        with pytest.raises(ValueError, match="Received"):
+            mistake()
+        assert model.fit(images, labels, verbose=0).history["loss"]
+        assert np.isfinite(model.evaluate(images[0], labels[0], verbose=0)).all()

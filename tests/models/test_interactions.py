@@ -313,6 +313,8 @@ def test_half_precision(interaction):
         ({"contrast": "mamc"}, r"contrast='mamc'.*interaction='sci'"),
         ({"block_rows": 4, "interaction": "phi", "contrast": None}, "block_rows=4"),
         ({"projection_dim": 4}, "projection_dim=4"),
+        ({"phi_kernel_size": 0}, "phi_kernel_size=0"),
+        ({"phi_kernel_size": 1, "interaction": None, "contrast": None}, "phi_kernel_size=1"),
         ({"second_backbone": "mobilenet"}, "second_backbone='mobilenet'"),
         ({"similarity": "euclid"}, "similarity='euclid'"),
         ({"learnable_scale": "no"}, "learnable_scale='no'"),

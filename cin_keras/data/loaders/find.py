@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cin_keras.checks import check_number
+from cin_keras.checks import check_number, check_path
 from cin_keras.data.loaders.cub_200_2011 import cub_200_2011
 from cin_keras.data.loaders.fgvc_aircraft import fgvc_aircraft
 from cin_keras.data.loaders.folders import look_into
@@ -80,7 +80,7 @@ def find_layout(data_dir):
     >>> find_layout(folder)
     'image_folder'
     """
-    root = pathlib.Path(data_dir)
+    root = check_path("data_dir", data_dir)
     if root.is_file():
         return "table"
     if not root.is_dir():

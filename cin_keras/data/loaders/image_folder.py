@@ -4,7 +4,7 @@ import collections
 import os
 import pathlib
 
-from cin_keras.checks import check_list, short
+from cin_keras.checks import check_list, check_path, short
 from cin_keras.data.loaders.folders import (
     check_differ_in_more_than_case,
     class_name,
@@ -89,7 +89,7 @@ def image_folder(
     >>> image_folder(data_dir, "train", test_fraction=0.0)
     Samples(2 classes, 4 images, 2–2 a class)
     """
-    root = pathlib.Path(data_dir)
+    root = check_path("data_dir", data_dir)
     levels = ("class",) if levels is None else check_list("levels", levels)
     if not levels or not all(isinstance(level, str) and level for level in levels):
         raise ValueError(

@@ -5,6 +5,8 @@ import pathlib
 import sys
 import warnings
 
+from cin_keras.checks import check_path
+
 
 def read_list(path):
     """A text file of lines such as `17 some value`.
@@ -173,7 +175,7 @@ def find_folder(data_dir, name, marker, nested):
     Raises:
         FileNotFoundError: If there is no folder `data_dir`.
     """
-    root = pathlib.Path(data_dir)
+    root = check_path("data_dir", data_dir)
     if not root.is_dir():
         raise FileNotFoundError(
             f"No folder for {name}. Received: data_dir={str(data_dir)!r}. To get the data set: "

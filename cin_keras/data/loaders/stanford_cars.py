@@ -3,11 +3,9 @@
 Krause et al., "3D Object Representations for Fine-Grained Categorization", 3dRR 2013.
 """
 
-import pathlib
-
 import numpy as np
 
-from cin_keras.checks import check_choice
+from cin_keras.checks import check_choice, check_path
 from cin_keras.data.loaders.listings import check_photographs, existing_file
 from cin_keras.data.samples import Samples
 
@@ -70,7 +68,7 @@ def stanford_cars(data_dir, split="train"):
     ```
     """
     check_choice("split", split, ("train", "test"))
-    root = pathlib.Path(data_dir)
+    root = check_path("data_dir", data_dir)
     if not root.is_dir():
         raise FileNotFoundError(
             f"No folder for Stanford Cars. Received: data_dir={str(data_dir)!r}. "

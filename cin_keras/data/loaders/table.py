@@ -9,7 +9,7 @@ import pathlib
 import re
 import unicodedata
 
-from cin_keras.checks import check_list, short
+from cin_keras.checks import check_list, check_path, short
 from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
 from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.samples import Samples
@@ -95,6 +95,7 @@ def from_table(
     levels = () if levels is None else check_list("levels", levels)
     # The last may be that of the classes themselves.
     levels = [level for level in levels if level != label_column]
+    check_path("path", path)
     table = _Table(path, delimiter, (path_column, label_column, *boxed, *levels))
     photographs = table.cells(path_column)
     names, labels = _read_labels(table, label_column, class_names)

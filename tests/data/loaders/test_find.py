@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import cin_keras
 from cin_keras.data import (
     cub_200_2011,
     fgvc_aircraft,
@@ -196,3 +197,18 @@ def test_levels_of_nested_folders_and_of_no_published_set(tmp_path):
     write_fgvc_aircraft(tmp_path / "aircraft")
     with pytest.raises(ValueError, match="`levels` is for nested folders"):
         find_data_set(tmp_path / "aircraft", levels=["a", "b"])
+
+
+@pytest.mark.parametrize("data_dir", ["", None, 5])
+@pytest.mark.parametrize(
+    "load", [find_splits, find_data_set, *(getattr(cin_keras.data, name) for name in (
+        "image_folder", "from_table", "stanford_cars", "cub_200_2011", "fgvc_aircraft",
+        "oxford_iiit_pet",
+    ))]
+)  # fmt: skip
+def test_nothing_is_no_path(tmp_path, monkeypatch, load, data_dir):
+    """An empty text would be the current folder."""
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    with pytest.raises(ValueError, match=f"must be a path, and not empty.*={data_dir!r}"):
+        load(data_dir)
