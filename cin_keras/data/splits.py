@@ -128,7 +128,8 @@ def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0
     few = [samples.class_names[label] for label in np.flatnonzero((counts > 0) & (counts < 3))]
     if few and (test_fraction or validation_fraction):
         warn(
-            f"{len(few)} of the {samples.num_classes} classes have fewer than three images, too few "
+            f"{len(few)} of the {samples.num_classes} classes {'has' if len(few) == 1 else 'have'} "
+            "fewer than three images, too few "
             f"to train on, to choose by and to test on: {first_few(few)}."
         )
     splits = {"train": samples}

@@ -231,7 +231,7 @@ def _list_division(root, divided, flat, split, levels):
         unseen = sorted(class_names - set(listed["train"].photographs))
         if unseen:
             warn(
-                f"{len(unseen)} classes of {root} have no image in {divided['train'].name}/: "
+                f"Classes of {root} without an image in {divided['train'].name}/: "
                 f"{first_few(unseen)}."
             )
     return samples
@@ -379,8 +379,7 @@ class _Listing:
         )
         tell(
             self.twice,
-            f"{len(self.twice)} classes of {root} have two folders whose names are the same text "
-            "in two Unicode forms, and are one class",
+            f"Folders of {root} whose names are the same text in two Unicode forms are one class",
         )
         for folder in self.problems:
             warn(f"{folder.path} is left out: {folder.problem}.")
