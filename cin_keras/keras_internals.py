@@ -83,6 +83,34 @@ def put_back_jax_state(model, state):
 
 
 @contextlib.contextmanager
+def distribute_without_comparing():
+    """Inside the block, a process on JAX puts a value on its own devices without asking others.
+
+    Keras lets JAX compare the value over all processes first, so that one that makes, loads or
+    restores a model alone would wait for the others for ever.
+    """
+    import jax
+    import numpy as np
+    from keras.src.backend.jax import distribution_lib
+
+    def distribute_tensor(tensor, layout):
+        sharding = getattr(layout, "backend_layout", layout)
+        is_elsewhere = not sharding.is_fully_addressable
+        if is_elsewhere and not isinstance(tensor, jax.core.Tracer):
+            if not isinstance(tensor, jax.Array) or tensor.is_fully_addressable:
+                value = np.asarray(tensor)
+                return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
+        return before(tensor, layout)
+
+    before = distribution_lib.distribute_tensor
+    distribution_lib.distribute_tensor = distribute_tensor
+    try:
+        yield
+    finally:
+        distribution_lib.distribute_tensor = before
+
+
+@contextlib.contextmanager
 def padding_in_graph():
     """Inside the block, `"same"` on PyTorch is computed by tensors from the size of the images.
 

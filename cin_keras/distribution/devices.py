@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from cin_keras.checks import check_int, check_list
-from cin_keras.distribution import processes
+from cin_keras.distribution.hosts import HostReplicas, data_parallel, joined_processes
 from cin_keras.distribution.padding import batch_size, count_images, pad_batches
+from cin_keras.distribution.processes import ProcessReplicas, device_name, process_group
 from cin_keras.distribution.replicas import MirroredReplicas, Replicas
 
 _CURRENT = contextvars.ContextVar("cin_keras.distribution", default=None)
@@ -23,8 +24,8 @@ class Devices:
     Args:
         names: List of str, one a device.
         rank: Int from 0, the number of this process. Defaults to 0.
-        processes: Int ≥ 1: 1 where one process drives all devices (TensorFlow, JAX), one a
-            device on PyTorch. Defaults to 1.
+        processes: Int ≥ 1: 1 where one process drives all devices (TensorFlow, JAX on one host),
+            one a host on JAX, one a device on PyTorch. Defaults to 1.
         replicas: `cin_keras.distribution.replicas.Replicas`, what models do differently. Defaults
             to `None`, nothing.
 
@@ -109,8 +110,9 @@ class Devices:
     def evaluation_data(self, dataset):
         """A data set for `evaluate` and `validation_data` in which every image counts once.
 
-        Where one process drives several devices, incomplete batches are filled up with rows of
-        weight zero, and each image weighs as much as any other. Loss and weighted metrics are
+        Where a process drives several devices, incomplete batches are filled up with rows of
+        weight zero, and each image weighs as much as any other. Of several processes all must call
+        it. Loss and weighted metrics are
         those of one device; compile with `weighted_metrics`, not `metrics`.
 
         Args:
@@ -129,7 +131,7 @@ class Devices:
         self._check_shard(dataset)
         if not self.replicas.pads:
             return dataset
-        padded, _ = pad_batches(dataset, self.count)
+        padded = self._pad(dataset).dataset
         for name in ("batches", "epochs", "skipped"):
             if hasattr(dataset, name):
                 setattr(padded, name, getattr(dataset, name))
@@ -153,22 +155,45 @@ class Devices:
             ValueError: As for `evaluation_data`.
         """
         self._check_shard(dataset)
-        if self.processes > 1:
-            rows = model.predict(dataset, verbose=verbose if self.is_chief else 0)
-            # The pass that has just ended.
-            places = dataset.batches.all_indices(dataset.epochs.epoch - 1)
-            for index, reason in self.replicas.gather(dataset.skipped.reasons.items()):
-                dataset.skipped.add(index, reason)
-            return processes.gather_rows(rows, places)
+        verbose = verbose if self.is_chief else 0
         if self.replicas.pads:
-            padded, images = pad_batches(dataset, self.count)
-            return np.asarray(model.predict(padded, verbose=verbose))[:images]
-        return model.predict(dataset, verbose=verbose)
+            padded = self._pad(dataset)
+            rows = np.asarray(model.predict(padded.dataset, verbose=verbose))
+            if self.processes > 1:
+                rows = self.replicas.own_rows(rows, padded.steps, self.rank)
+            rows = rows[: padded.images]
+        else:
+            rows = model.predict(dataset, verbose=verbose)
+        if self.processes == 1:
+            return rows
+        # The pass that has just ended.
+        places = dataset.batches.all_indices(dataset.epochs.epoch - 1)
+        for index, reason in self.replicas.gather(dataset.skipped.reasons.items()):
+            dataset.skipped.add(index, reason)
+        parts = self.replicas.exchange((np.asarray(places), rows))
+        order = np.argsort(np.concatenate([places for places, _ in parts]))
+        return np.concatenate([rows for _, rows in parts])[order]
 
     def broadcast_weights(self, model):
         """Gives every process the chief's weights of a model that all have built."""
-        if self.processes > 1:
-            processes.broadcast_variables(model.variables)
+        self.replicas.broadcast_variables(model.variables)
+
+    def own_copy(self, model):
+        """A model that this process can use alone: to explain, to export.
+
+        Args:
+            model: `CIN`, made inside `distribute()`.
+
+        Returns:
+            The model itself, or on JAX over several hosts, where its devices are everybody's, a
+            copy for this process alone.
+        """
+        if not isinstance(self.replicas, HostReplicas):
+            return model
+        with _alone():
+            copy = type(model).from_config(model.get_config())
+            copy.set_weights(model.get_weights())
+        return copy
 
     @contextlib.contextmanager
     def chief_first(self):
@@ -184,12 +209,14 @@ class Devices:
 
     def barrier(self):
         """Waits until every process is here: before reading what the chief has written."""
-        if self.processes > 1:
-            processes.gather(None)
+        self.replicas.exchange(None)
 
     def broadcast(self, value):
         """The chief's `value`, any object that can be pickled, in every process."""
-        return processes.broadcast(value) if self.processes > 1 else value
+        return self.replicas.broadcast(value)
+
+    def _pad(self, dataset):
+        return pad_batches(dataset, self.count // self.processes, self.replicas.exchange)
 
     def _check_shard(self, dataset):
         received = getattr(getattr(dataset, "batches", None), "shard", None)
@@ -205,18 +232,24 @@ class Devices:
 def distribute():
     """Distributes what happens inside over all local accelerators, or over several hosts.
 
-    On TensorFlow by `tf.distribute.MirroredStrategy`, on JAX by `keras.distribution.DataParallel`;
-    on PyTorch over the processes of `torchrun`, one a device, on one host or many. Without
-    accelerators, the (virtual) CPU devices serve. Create, compile and fit the model inside.
-    Losses and weights are those of one device on the same global batch, which must divide by the
-    number of devices; batch normalisation sees the whole of it.
+    On TensorFlow by `tf.distribute.MirroredStrategy`, on one host; on JAX by
+    `keras.distribution.DataParallel`, on one host or, with a process each, on many: joined
+    already, or by `keras.distribution.initialize` where the environment has the variables
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and `_PROCESS_ID`, or was made by Slurm's
+    `srun` or Open MPI's `mpirun`; on PyTorch over the processes of `torchrun`, one a device, on
+    one host or many. Without accelerators, the (virtual) CPU devices serve. Create, compile and
+    fit the model inside, and on JAX compute nothing before it. Losses and weights are those of one
+    device on the same global batch, which must divide by the number of devices; batch
+    normalisation sees the whole of it.
 
     Returns:
         Context manager of `Devices`.
 
     Raises:
-        ValueError: On PyTorch, with several GPUs but without `torchrun`; on TensorFlow and JAX,
-            if the environment asks for several hosts, for which there is PyTorch.
+        ValueError: On PyTorch, with several GPUs but without `torchrun`; on TensorFlow, if the
+            environment asks for several hosts, for which there are JAX and PyTorch; on JAX, if the
+            environment does not say where they are, or they have different numbers of devices.
+        ConnectionError: If processes on JAX do not find each other within five minutes.
 
     Example:
 
@@ -280,25 +313,23 @@ def _mirrored():
 
 @contextlib.contextmanager
 def _data_parallel():
-    import jax
-
-    asked = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or 1)
-    hosts = max(asked, jax.process_count())
-    if hosts > 1:
-        raise ValueError(f"{_ONE_HOST} Received: {hosts} processes")
-    names = keras.distribution.list_devices()
-    if len(names) == 1:
-        yield Devices(names)
-        return
-    with keras.distribution.DataParallel(devices=names).scope():
-        yield Devices(names, replicas=Replicas(pads=True))
+    with joined_processes() as (rank, count):
+        names = keras.distribution.list_devices()
+        if len(names) == 1:
+            yield Devices(names)
+        elif count == 1:
+            with keras.distribution.DataParallel(devices=names).scope():
+                yield Devices(names, replicas=Replicas(pads=True))
+        else:
+            with data_parallel(names):
+                yield Devices(names, rank, count, HostReplicas(count))
 
 
 @contextlib.contextmanager
 def _processes():
     import torch
 
-    with processes.process_group() as (rank, count):
+    with process_group() as (rank, count):
         if count == 1:
             gpus = torch.cuda.device_count()
             if gpus > 1:
@@ -306,10 +337,23 @@ def _processes():
                     f"On PyTorch, every device has a process of its own: start with torchrun "
                     f"--nproc-per-node {gpus}. Received: {gpus} GPUs, no torchrun"
                 )
-            yield Devices([processes.device_name()])
+            yield Devices([device_name()])
             return
-        names = processes.gather(processes.device_name())
-        yield Devices(names, rank, count, processes.ProcessReplicas(rank, count))
+        replicas = ProcessReplicas(rank, count)
+        yield Devices(replicas.exchange(device_name()), rank, count, replicas)
 
 
-_ONE_HOST = "Over several hosts, use PyTorch (KERAS_BACKEND=torch, torchrun --nnodes)."
+@contextlib.contextmanager
+def _alone():
+    """Inside the block, models are for this process alone."""
+    everywhere = keras.distribution.distribution()
+    token = _CURRENT.set(None)
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(everywhere)
+        _CURRENT.reset(token)
+
+
+_ONE_HOST = "Over several hosts, use JAX, or PyTorch under torchrun (KERAS_BACKEND=jax or torch)."

@@ -1,6 +1,7 @@
 """Batches that divide by the number of devices, for data sets that do not."""
 
 import math
+from typing import NamedTuple
 
 
 def batch_size(dataset):
@@ -39,27 +40,43 @@ def count_images(dataset):
     return sum(len(tf.nest.flatten(batch)[0]) for batch in dataset)
 
 
-def pad_batches(dataset, devices):
+class Padded(NamedTuple):
+    """What `pad_batches` made of a data set.
+
+    Attributes:
+        dataset: `tf.data.Dataset` of batches `(images, labels, weights)`, all of one size.
+        images: Int, how many images of this process are in a pass.
+        steps: Int, how many batches.
+    """
+
+    dataset: object
+    images: int
+    steps: int
+
+
+def pad_batches(dataset, devices, exchange=lambda value: [value]):
     """Fills the batches up so that devices can share them, and lets every image count once.
 
-    Rows of zeros with weight zero fill a batch up. Keras divides a loss by the number of rows,
-    filling included, so the other rows weigh `rows / images`, the same throughout: then loss and
-    weighted metrics of an evaluation are the means over the images.
+    Rows of zeros with weight zero fill a batch up, and whole batches of them the pass of a process
+    that has fewer. Keras divides a loss by the number of rows, filling included, so the other rows
+    weigh `rows / images` of all processes, the same throughout: then loss and weighted metrics of
+    an evaluation are the means over the images.
 
     Args:
         dataset: `tf.data.Dataset` of batches `(images, labels)` or `(images, labels, weights)`.
-        devices: Int, by which every batch is to divide.
+        devices: Int, those of this process, by which every batch is to divide.
+        exchange: Function from a value to a list of every process's. Defaults to one process's.
 
     Returns:
-        `tf.data.Dataset` of batches `(images, labels, weights)`, all of one size, and the number
-        of images in a pass.
+        `Padded`.
     """
     import tensorflow as tf
 
     size = math.ceil(batch_size(dataset) / devices) * devices
-    images = count_images(dataset)
-    rows = math.ceil(images / batch_size(dataset)) * size
-    weight = rows / max(images, 1)
+    own = count_images(dataset)
+    counts = exchange(own)
+    steps = math.ceil(max(counts) / batch_size(dataset))
+    weight = steps * size * len(counts) / max(sum(counts), 1)
 
     def pad(tensor):
         missing = size - tf.shape(tensor)[0]
@@ -71,5 +88,10 @@ def pad_batches(dataset, devices):
             weights = tf.ones(tf.shape(images)[:1])
         return pad(images), pad(labels), pad(tf.cast(weights, tf.float32) * weight)
 
-    padded = dataset.map(fill).apply(tf.data.experimental.assert_cardinality(rows // size))
-    return padded.prefetch(tf.data.AUTOTUNE), images
+    padded = dataset.map(fill)
+    missing = steps - math.ceil(own / batch_size(dataset))
+    if missing:
+        nothing = [tf.zeros(spec.shape, spec.dtype) for spec in padded.element_spec]
+        padded = padded.concatenate(tf.data.Dataset.from_tensors(tuple(nothing)).repeat(missing))
+    padded = padded.apply(tf.data.experimental.assert_cardinality(steps))
+    return Padded(padded.prefetch(tf.data.AUTOTUNE), own, steps)

@@ -5,7 +5,6 @@ import os
 import socket
 
 import keras
-import numpy as np
 
 from cin_keras.distribution.batch_normalization import synchronize_batch_normalization
 from cin_keras.distribution.replicas import Replicas, check_training
@@ -75,7 +74,7 @@ class ProcessReplicas(Replicas):
     def prepare_training(self, model):
         check_training(model)
         synchronize_batch_normalization(model, _all_reduce_sum)
-        broadcast_variables([*model.variables, *model.optimizer.variables])
+        self.broadcast_variables([*model.variables, *model.optimizer.variables])
         self._part_seeds(model)
 
     def _part_seeds(self, model):
@@ -124,50 +123,26 @@ class ProcessReplicas(Replicas):
         _assign(variables, own)
         return results
 
-    def gather(self, items):
-        return [item for part in gather(list(items)) for item in part]
+    def exchange(self, value):
+        import torch
 
+        values = [None] * self.count
+        torch.distributed.all_gather_object(values, value)
+        return values
 
-def broadcast_variables(variables):
-    """Gives every process the first one's values of Keras variables."""
-    import torch
+    def broadcast(self, value):
+        import torch
 
-    with torch.no_grad():
-        for variable in variables:
-            torch.distributed.broadcast(variable.value.data, src=0)
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
+    def broadcast_variables(self, variables):
+        import torch
 
-def broadcast(value):
-    """The first process's `value`, which can be any object, in all of them."""
-    import torch
-
-    values = [value]
-    torch.distributed.broadcast_object_list(values, src=0)
-    return values[0]
-
-
-def gather(value):
-    """A list of every process's `value`, which can be any object, in the order of the ranks."""
-    import torch
-
-    values = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
-    return values
-
-
-def gather_rows(rows, places):
-    """The rows of all processes in the order of their places.
-
-    Args:
-        rows: Array of shape `(own images, ...)`.
-        places: Ints, `(own images,)`, all different.
-
-    Returns:
-        Array of shape `(images, ...)`, the same in every process.
-    """
-    parts = gather((np.asarray(places), rows))
-    order = np.argsort(np.concatenate([places for places, _ in parts]))
-    return np.concatenate([rows for _, rows in parts])[order]
+        with torch.no_grad():
+            for variable in variables:
+                torch.distributed.broadcast(variable.value.data, src=0)
 
 
 def _summable(metrics):

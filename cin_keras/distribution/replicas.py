@@ -1,16 +1,29 @@
 """What a model does differently when several devices train it, engine by engine.
 
-`Replicas` is one device, and JAX, whose compiler divides one global computation by itself.
-TensorFlow and PyTorch run one copy of the step a device (a replica), each on its share of the
+`Replicas` is one device, and JAX, whose compiler divides one global computation by itself (over
+several hosts, it is `HostReplicas`). TensorFlow and PyTorch run one copy of the step a device (a replica), each on its share of the
 batch, and sum what belongs together.
 """
 
 import contextlib
+import re
 
 import keras
 
 from cin_keras.distribution.batch_normalization import synchronize_batch_normalization
 from cin_keras.keras_internals import leave_gradients_unsummed
+
+LOST = "Another process of this run has ended or cannot be reached."
+# What PyTorch and JAX say where that is so.
+_SIGNS = re.compile(
+    r"gloo|nccl|barrier|coordination service|heartbeat|connection (closed|reset)|socket closed",
+    re.I,
+)
+
+
+def is_lost(error):
+    """Whether an exception is that of a process which waited for another one in vain."""
+    return isinstance(error, (RuntimeError, ValueError)) and bool(_SIGNS.search(str(error)))
 
 
 class Replicas:
@@ -68,9 +81,27 @@ class Replicas:
         """What `compute()` returns while the metrics hold what all replicas have seen."""
         return compute()
 
+    def predictions(self, outputs):
+        """What the step of a prediction returns, of its outputs."""
+        return outputs
+
+    def exchange(self, value):
+        """Every process's `value`, any object that can be pickled, a list in their order.
+
+        This and what follows all processes call, or all wait.
+        """
+        return [value]
+
     def gather(self, items):
-        """The items of all processes, which all ask for them, in one list."""
-        return list(items)
+        """The items of all processes in one list."""
+        return [item for part in self.exchange(list(items)) for item in part]
+
+    def broadcast(self, value):
+        """The first process's `value`, any object that can be pickled."""
+        return value
+
+    def broadcast_variables(self, variables):
+        """Gives every process the first one's values of Keras variables."""
 
 
 class MirroredReplicas(Replicas):

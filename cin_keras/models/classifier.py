@@ -256,7 +256,10 @@ class Classifier(keras.Model):
 
     def predict_step(self, *args):
         check_single_images(args[-1], "predict()")
-        return super().predict_step(*args)
+        found = super().predict_step(*args)
+        if keras.backend.backend() == "jax":  # the outputs, and the state
+            return self.replicas.predictions(found[0]), *found[1:]
+        return found
 
     def get_metrics_result(self):
         results = self.replicas.metrics_result(self.metrics, super().get_metrics_result)

@@ -12,8 +12,8 @@ def on_devices(several=False):
     """One device, or `cin_keras.distribution.distribute()`, where of several processes one speaks.
 
     Args:
-        several: Bool, `True` for all local accelerators, or all processes of `torchrun`. Defaults
-            to `False`, one device.
+        several: Bool, `True` for all local accelerators, or all processes, as `distribute()` finds
+            them. Defaults to `False`, one device.
 
     Returns:
         Context manager of `cin_keras.distribution.Devices`. Of several processes only the chief

@@ -199,7 +199,10 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     add("--limit", "N", "images of each split, for a quick try", type=positive(int))
     switch("--resume", "go on with the run in --output")
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
-    switch("--distribute", "on all local accelerators; PyTorch: under torchrun")
+    switch(
+        "--distribute",
+        "on all local accelerators, or all processes of a launcher; PyTorch: under torchrun",
+    )
     switch("--tensorboard", "log to tensorboard/ in --output")
     add(
         "--head",

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 
+from cin_keras.distribution.replicas import LOST, is_lost
 from cin_keras.training.command import as_typed
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
@@ -24,8 +25,9 @@ def open_run(path, settings, resume=False, distribute=False):
         path: Str or path of the folder.
         settings: Dict of what JSON can hold, all that the run was asked to do.
         resume: Bool, whether to go on with an earlier run in the folder. Defaults to `False`.
-        distribute: Bool, `True` for all local accelerators, or all processes of `torchrun`; of
-            several processes only the chief prints and writes. Defaults to `False`, one device.
+        distribute: Bool, `True` for all local accelerators, or all processes, as
+            `cin_keras.distribution.distribute` finds them; of several processes only the chief
+            prints and writes. Defaults to `False`, one device.
 
     Returns:
         Context manager of `RunFolder`.
@@ -52,9 +54,9 @@ def open_run(path, settings, resume=False, distribute=False):
         except KeyboardInterrupt:
             stop(*_after_ctrl_c(run))
         except Exception as error:
-            # A process that has stopped a step before this one lets it wait in vain: an error.
-            if isinstance(error, RuntimeError) and devices.processes > 1 and run.watch.pressed:
-                stop(*_after_ctrl_c(run))
+            if devices.processes > 1 and is_lost(error):
+                # After Ctrl-C on all hosts, another one has stopped a step before this one.
+                stop(*(_after_ctrl_c(run) if run.watch.pressed else _after_a_loss(run)))
             sentence = accident(error) if run.watch.begun else mistake(error)
             if sentence is None:
                 raise
@@ -64,6 +66,13 @@ def open_run(path, settings, resume=False, distribute=False):
             sys.exit(sentence)
         finally:
             run.watch.stop_listening()
+
+
+def _after_a_loss(run):
+    """What to do where another process is gone: `(sentence, exit status)`."""
+    begun = run.keep_best.best is not None or run.resume
+    goes_on = " The same command with --resume, on all hosts, goes on." if begun else ""
+    return f"\nerror: {LOST}{goes_on}", 1
 
 
 def _after_ctrl_c(run):

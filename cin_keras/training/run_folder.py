@@ -289,8 +289,9 @@ class RunFolder:
 
     def export(self, model):
         """Writes the SavedModel, where the backend can: a folder that is whole or not there."""
-        if keras.backend.backend() == "torch":  # so there is one process
+        if keras.backend.backend() == "torch" or not self.devices.is_chief:
             return
+        model = self.devices.own_copy(model)
         remove_partial(self.path / "saved_model")
         with whole_folder(self.path / "saved_model") as partial:
             model.export(partial, verbose=False)
@@ -332,7 +333,7 @@ class RunFolder:
         figures.learning_curves(history, self.path / "learning_curves.png")
         self.metrics = write_results(
             self.path,
-            model,
+            self.devices.own_copy(model),
             skipped.remaining(),
             calibrated(scores, model.temperature, model.classifier_activation is None),
             about,

@@ -7,6 +7,7 @@ import pytest
 from cin_keras.data import SetEpoch, image_dataset, pair_dataset
 from cin_keras.distribution import Devices, distribute
 from cin_keras.distribution.devices import current_replicas
+from cin_keras.distribution.hosts import HostReplicas
 from cin_keras.distribution.replicas import MirroredReplicas, Replicas
 from tests.data.test_batches import coloured_samples
 from tests.models.networks import pair_batch, tiny_cin
@@ -123,16 +124,24 @@ def test_one_local_device_is_not_distributed():
         assert np.isfinite(model.train_on_batch(*pair_batch())).all()
 
 
-@pytest.mark.every_backend
-def test_several_hosts_are_for_pytorch(monkeypatch):
+def test_tensorflow_has_no_several_hosts(monkeypatch):
     workers = {"cluster": {"worker": ["a:1", "b:1"]}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
-    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
-    if keras.backend.backend() == "torch":
-        pytest.skip("tested in test_training")
-    with pytest.raises(ValueError, match="Over several hosts, use PyTorch.*Received: "):
+    with pytest.raises(ValueError, match="Over several hosts, use JAX.*Received: TF_CONFIG with 2"):
         with distribute():
             pass
+
+
+@pytest.mark.every_backend
+def test_a_process_has_models_of_its_own():
+    model = tiny_cin()
+    devices = Devices(["one"])
+    assert devices.own_copy(model) is model
+    devices.replicas = HostReplicas(2)
+    copy = devices.own_copy(model)
+    assert copy is not model
+    x, _ = pair_batch()
+    np.testing.assert_array_equal(copy.predict(x[0]), model.predict(x[0], verbose=0))
 
 
 def test_the_chief_comes_first(monkeypatch):

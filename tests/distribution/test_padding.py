@@ -19,8 +19,8 @@ from tests.data.test_batches import coloured_samples
 )
 def test_every_image_weighs_the_same_in_the_mean_over_all_rows(images, size, devices, rows):
     dataset = image_dataset(coloured_samples(images), 8, size)
-    padded, counted = pad_batches(dataset, devices)
-    assert counted == images
+    padded, counted, steps = pad_batches(dataset, devices)
+    assert (counted, steps) == (images, len(rows))
     assert len(padded) == len(rows)
     batches = [[np.asarray(part) for part in batch] for batch in padded]
     assert [len(batch[0]) for batch in batches] == rows
@@ -36,7 +36,7 @@ def test_every_image_weighs_the_same_in_the_mean_over_all_rows(images, size, dev
 
 def test_weights_of_the_data_set_are_kept():
     dataset = tf.data.Dataset.from_tensor_slices((np.ones((4, 2)), [0, 1, 0, 1], [1.0, 2, 3, 0]))
-    padded, _ = pad_batches(dataset.batch(2, drop_remainder=True), 4)
+    padded = pad_batches(dataset.batch(2, drop_remainder=True), 4).dataset
     weights = np.concatenate([np.asarray(batch[2]) for batch in padded])
     np.testing.assert_allclose(weights, [2, 4, 0, 0, 6, 0, 0, 0])
 
@@ -44,8 +44,8 @@ def test_weights_of_the_data_set_are_kept():
 def test_a_data_set_that_leaves_images_out_is_counted():
     dataset = image_dataset(coloured_samples(7, broken=(1, 2)), 8, 2, on_error="skip")
     assert count_images(dataset) == 5
-    padded, images = pad_batches(dataset, 2)
-    assert (images, len(padded), len(list(padded))) == (5, 3, 3)
+    padded, images, steps = pad_batches(dataset, 2)
+    assert (images, steps, len(padded), len(list(padded))) == (5, 3, 3, 3)
 
 
 def test_the_size_of_a_batch_must_be_known():

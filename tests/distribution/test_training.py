@@ -1,6 +1,7 @@
 """Three virtual CPU devices against one, on the same global batches.
 
-An odd number, by which neither the test images nor the last batch divide.
+An odd number, by which neither the test images nor the last batch divide. On JAX, two processes of
+two devices each, too, which stand for hosts.
 """
 
 import json
@@ -15,21 +16,29 @@ import pytest
 import tensorflow as tf
 
 from cin_keras.distribution import Devices
-from tests.distribution import training
+from tests.distribution import hosts, training
 
 pytestmark = pytest.mark.every_backend
 DEVICES = 3
+HOST_DEVICES = 4  # of two processes
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(count, file):
-    """The trainings on `count` virtual devices, in a process or processes of their own."""
+def start(count, file, process=None):
+    """The trainings on `count` virtual devices, in a process or processes of their own.
+
+    With `process`, 0 or 1, that one of two processes on JAX.
+    """
     command = [sys.executable, "-m"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
     if keras.backend.backend() == "torch":
         command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
     if keras.backend.backend() == "jax":
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+        own = count if process is None else count // 2
+        flags = os.environ.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={own}"
+    if process is not None:
+        environment |= hosts.environment(file.parent, process)
     return subprocess.Popen(
         [*command, "tests.distribution.training", str(count), str(file)],
         cwd=ROOT,
@@ -42,23 +51,27 @@ def start(count, file):
 
 def train_on_one_and_on_several(folder):
     """Writes what came out, side by side."""
-    process = start(DEVICES, folder / f"{DEVICES}.json")
+    running = [start(DEVICES, folder / f"{DEVICES}.json")]
+    if keras.backend.backend() == "jax":
+        running += [start(HOST_DEVICES, folder / f"{HOST_DEVICES}.json", i) for i in range(2)]
     try:
         on_one = training.run(Devices(["one"]))
         if keras.backend.backend() == "tensorflow":
             on_one["in a strategy"] = training.train_in_a_strategy(tf.distribute.get_strategy())
         (folder / "1.json").write_text(json.dumps(on_one))
-        output, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, output
+        for process in running:
+            output, _ = process.communicate(timeout=400)
+            assert process.returncode == 0, output
     finally:
-        process.terminate()
+        for process in running:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
 def results(made_once):
     """What came out, by the number of devices."""
     folder = made_once("devices", train_on_one_and_on_several)
-    return {count: json.loads((folder / f"{count}.json").read_text()) for count in (1, DEVICES)}
+    return {int(file.stem): json.loads(file.read_text()) for file in folder.glob("*.json")}
 
 
 def flat(value, path=""):
@@ -69,25 +82,31 @@ def flat(value, path=""):
 
 
 def test_devices_train_and_evaluate_as_one(results):
-    one, several = flat(results[1]), flat(results[DEVICES])
-    assert one.keys() == several.keys()
-    for name in one:
-        assert np.isfinite(one[name]).all(), name
-        # Scores alone may grow (2.9 on PyTorch), and the rounding of several devices with them.
-        size = np.abs(one[name]).max() if name.endswith("scores") else 1
-        tolerance = 1e-5 * max(1, size)
-        np.testing.assert_allclose(several[name], one[name], rtol=0, atol=tolerance, err_msg=name)
+    for count in results.keys() - {1}:
+        one = flat({case: results[1][case] for case in results[count]})
+        several = flat(results[count])
+        assert one.keys() == several.keys()
+        for name in one:
+            assert np.isfinite(one[name]).all(), name
+            # Scores alone may grow (2.9 on PyTorch), and the rounding of several devices with them.
+            size = np.abs(one[name]).max() if name.endswith("scores") else 1
+            np.testing.assert_allclose(
+                several[name], one[name], rtol=0, atol=1e-5 * max(1, size), err_msg=name
+            )
 
 
 def test_a_run_stops_at_the_images_of_the_step_of_every_device(results):
-    stopped = results[DEVICES]["with everything"]["stopped"]
-    assert stopped["step"] == 0 and len(stopped["images"]) == 2 * training.PAIRS
-    assert stopped == results[1]["with everything"]["stopped"]
+    cases = "plainly", "with everything"
+    whole = {count: found for count, found in results.items() if found.keys() >= set(cases)}
+    assert len(whole) == 2
+    one, several = (found["with everything"]["stopped"] for found in whole.values())
+    assert one["step"] == 0 and len(one["images"]) == 2 * training.PAIRS
+    assert one == several
 
 
-@pytest.mark.parametrize("count", [1, DEVICES])
-def test_an_evaluation_counts_every_image_once(results, count):
-    found = results[count]["plainly"]
+@pytest.mark.parametrize("place", [0, -1])
+def test_an_evaluation_counts_every_image_once(results, place):
+    found = results[sorted(results)[place]]["plainly"]
     scores = np.array(found["scores"], "float64")
     labels = training.noise(training.TEST_IMAGES, seed=2).labels
     assert len(scores) == training.TEST_IMAGES

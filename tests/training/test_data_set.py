@@ -31,8 +31,10 @@ def test_drawings_stand_in_for_photographs_and_say_so(monkeypatch, capsys):
     monkeypatch.setenv("CARS_DIR", "slip")
     settled()
     assert "$CARS_DIR (slip)" in capsys.readouterr().out
-    monkeypatch.setenv("RANK", "1")
-    assert settled().data_dir is None and capsys.readouterr().out == ""
+    for name in ("RANK", "KERAS_DISTRIBUTION_PROCESS_ID", "SLURM_PROCID"):
+        with monkeypatch.context() as second:
+            second.setenv(name, "1")
+            assert settled().data_dir is None and capsys.readouterr().out == ""
     assert "data_set" not in vars(args), "no setting of the run"
 
 

@@ -55,14 +55,25 @@ def test_what_ctrl_c_says(tmp_path, monkeypatch, when, message):
     assert message in sentence and status == (1 if when == "begun" else 130)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_of_several_processes_one_may_stop_a_step_before_the_others(
-    tmp_path, monkeypatch, processes
+LOST = "Gloo AllReduce failed: Connection closed by peer"
+
+
+@pytest.mark.parametrize(
+    ("processes", "pressed", "error", "told"),
+    [
+        (2, True, LOST, "Interrupted. The best model so far, of epoch 3"),  # here, too
+        (2, False, LOST, "Another process of this run .* The same command with --resume, on all"),
+        (2, True, "shapes differ", None),
+        (1, True, LOST, None),
+    ],
+)
+def test_where_one_of_several_processes_is_gone_the_others_end_in_a_sentence(
+    tmp_path, monkeypatch, processes, pressed, error, told
 ):
-    """Those wait for it in vain, which is an error, and not theirs."""
     monkeypatch.setattr(training_run, "stop", end)
-    with pytest.raises(RuntimeError if processes == 1 else Ended):
+    with pytest.raises(Ended if told else RuntimeError, match=told or error):
         with open_run(tmp_path, {}) as run:
             run.devices.processes = processes
-            run.watch.begun = run.watch.pressed = True
-            raise RuntimeError("Nobody answers.")
+            run.watch.begun, run.watch.pressed = True, pressed
+            run.keep_best.best, run.keep_best.best_epoch = 0.5, 2
+            raise RuntimeError(error)
