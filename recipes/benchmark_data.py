@@ -2,6 +2,7 @@
 
 python recipes/benchmark_data.py                                two million images, drawn JPEGs
 python recipes/benchmark_data.py --data-dir DIR --image-size 448    your own photographs
+python recipes/benchmark_data.py --shards 1000000 --image-size 64   many small ones in few files
 """
 
 import pathlib
@@ -11,7 +12,7 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.data import Samples
 from cin_keras.files import check_writable, write_json
-from cin_keras.measuring import feeding
+from cin_keras.measuring import feeding, sharded
 from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
@@ -34,6 +35,8 @@ def parse_arguments(arguments=None):
     add("--height", "N", "of drawn ones, pixels (%(default)s)", type=number, default=375)
     add("--image-size", "N", "of the network, pixels (%(default)s)", type=number, default=224)
     add("--threads", "N", "of the bare loop (the cores)", type=number)
+    add("--shards", "N", "instead: so many small photographs, in shards", type=number)
+    add("--batches", "N", "to read of shards (%(default)s)", type=number, default=5000)
     add("--rounds", "N", "every variant once in each (%(default)s)", type=number, default=7)
     add("--seed", "N", "of labels, photographs, order (%(default)s)", type=int, default=0)
     args = parser.parse_args(arguments)
@@ -57,9 +60,32 @@ def photographs(args, folder):
     return Samples(paths, [i % 2 for i in range(len(paths))], ["even", "odd"])
 
 
+def main_of_shards(args):
+    with mistakes_in_one_sentence(), tempfile.TemporaryDirectory() as folder:
+        output = pathlib.Path(args.output)
+        check_writable(output)
+        found = sharded.measure_shards(
+            f"{folder}/shards",
+            args.shards,
+            args.classes,
+            args.image_size,
+            args.pairs_per_batch,
+            args.batches,
+            args.seed,
+        )
+        print(f"{args.shards} photographs of {args.image_size}×{args.image_size} pixels in shards")
+        for name, value in found.items():
+            print(f"{name:>20}: {value:.4g}")
+        results = {"settings": vars(args), **measuring.describe_machine(), "shards": found}
+        print(f"{write_json(output / 'benchmark_shards.json', results)} holds every figure.")
+
+
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
+    if args.shards:
+        main_of_shards(args)
+        return
     output, machine = pathlib.Path(args.output), measuring.describe_machine()
     with tempfile.TemporaryDirectory() as folder:
         with mistakes_in_one_sentence():

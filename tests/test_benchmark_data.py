@@ -56,6 +56,17 @@ def test_one_command_measures_sampler_and_feeding(recipe, tmp_path, capsys):
     assert results["backend"] == "tensorflow"
 
 
+def test_shards_are_measured(recipe, tmp_path, capsys):
+    small = ["--shards", "90", "--classes", "3", "--image-size", "16", "--batches", "4"]
+    recipe.main([*small, "--pairs-per-batch", "4"])
+    folder = tmp_path / "runs" / "benchmark_data"
+    results = json.loads((folder / "benchmark_shards.json").read_text())["shards"]
+    assert min(results.values()) > 0 and results["memory after, MB"] >= results["memory, MB"]
+    output = capsys.readouterr().out
+    assert "90 photographs of 16×16 pixels in shards" in output
+    assert all(f"{name}: " in output for name in results)
+
+
 def test_own_photographs_are_read(recipe, tmp_path):
     for i in range(8):
         (tmp_path / "deep").mkdir(exist_ok=True)

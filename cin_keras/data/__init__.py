@@ -17,6 +17,7 @@ from cin_keras.data.mixing import mixed
 from cin_keras.data.pairs import PairSampler, pair_dataset
 from cin_keras.data.pipeline import SetEpoch
 from cin_keras.data.samples import Samples
+from cin_keras.data.shards import from_shards, write_shards
 from cin_keras.data.skipping import ReportSkipped, SkippedImages
 from cin_keras.data.splits import load_split, random_splits, save_split
 from cin_keras.data.verify import (

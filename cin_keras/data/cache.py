@@ -20,6 +20,7 @@ import PIL
 
 from cin_keras.checks import check_size
 from cin_keras.data.cropping import resize, resized_size, size_that_will_do
+from cin_keras.data.records import Records
 from cin_keras.data.samples import check_samples
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
@@ -225,7 +226,9 @@ def _identify(samples, folder, shape, limit):
     for field in dataclasses.fields(samples):
         if field.name not in NOT_PIXELS:
             which.update(pickle.dumps((field.name, getattr(samples, field.name))))
-    if samples.encoded is not None:
+    if isinstance(samples.encoded, Records):
+        which.update(pickle.dumps(samples.encoded))  # their places
+    elif samples.encoded is not None:
         for encoded in samples.encoded:
             which.update(hashlib.blake2b(encoded).digest())
     else:

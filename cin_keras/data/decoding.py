@@ -184,7 +184,7 @@ def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
         )
     check_int("max_pixels", max_pixels, least=1)
     name = str(name or ("image" if in_memory else source))
-    with _naming(source, name):
+    with naming(source, name):
         if not in_memory:
             _check_is_file(source, name)
         with io.BytesIO(source) if in_memory else open(source, "rb") as file:
@@ -383,7 +383,7 @@ def _reason(error, path):
 
 def file_bytes(path):
     """The content of an image file; `UnreadableImage` where it cannot be read."""
-    with _naming(path, str(path)):
+    with naming(path, str(path)):
         _check_is_file(path, str(path))
         with open(path, "rb") as file:
             return file.read()
@@ -391,12 +391,12 @@ def file_bytes(path):
 
 def file_size(path):
     """The bytes of an image file (int); `UnreadableImage` where there is none."""
-    with _naming(path, str(path)):
+    with naming(path, str(path)):
         return os.path.getsize(path)
 
 
 @contextlib.contextmanager
-def _naming(source, name):
+def naming(source, name):
     """Turns what goes wrong with a file into a sentence that names it."""
     try:
         yield

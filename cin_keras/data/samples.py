@@ -11,8 +11,16 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.checks import check_bool, check_int, check_labels, check_list, check_number, short
-from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage, decode, file_bytes, file_size
+from cin_keras.data.decoding import (
+    MAX_PIXELS,
+    UnreadableImage,
+    decode,
+    file_bytes,
+    file_size,
+    naming,
+)
 from cin_keras.data.hierarchy import check_hierarchy
+from cin_keras.data.records import Records
 
 # What a sample may have beside its path and label, one entry a sample.
 _OPTIONAL = ("boxes", "encoded", "parts", "bottom_strips", "crops")
@@ -32,7 +40,8 @@ class Samples:
         boxes: `None`, or numbers of shape `(samples, 4)`: left, top, right, bottom of the
             object in pixels, right and bottom exclusive. Defaults to `None`.
         encoded: `None`, or a sequence of bytes, one a sample: the encoded images themselves,
-            for data sets that live in memory. Defaults to `None`.
+            for data sets that live in memory, or `cin_keras.data.records.Records`, which are
+            read when asked for, as those of `from_shards`. Defaults to `None`.
         parts: `None`, or a sequence of dicts, one a sample: part name → box in pixels, as in
             `boxes`. Defaults to `None`.
         bottom_strips: `None`, or integers of shape `(samples,)`: rows of pixels at the bottom of
@@ -86,7 +95,7 @@ class Samples:
         values = {"paths": paths, "class_names": class_names}
         values |= {name: getattr(self, name) for name in ("labels", *_OPTIONAL)}
         for name in ("encoded", "parts"):
-            if values[name] is not None:
+            if values[name] is not None and not isinstance(values[name], Records):
                 values[name] = check_list(name, values[name])
         for name in ("labels", *_OPTIONAL):
             if values[name] is not None and len(values[name]) != len(paths):
@@ -137,6 +146,8 @@ class Samples:
             )
 
         def pick(values):
+            if isinstance(values, Records):
+                return values.subset(indices)
             if values is None or isinstance(values, np.ndarray):
                 return None if values is None else values[indices]
             return tuple(values[i] for i in indices)
@@ -252,6 +263,9 @@ class Samples:
         def gather(name):
             if all(getattr(item, name) is None for item in together):
                 return None
+            first, *rest = (getattr(item, name) for item in together)
+            if all(isinstance(value, Records) for value in (first, *rest)):
+                return first.join(rest)
             values = []
             for item in together:
                 value = getattr(item, name)
@@ -385,7 +399,7 @@ class Samples:
             UnreadableImage: A ValueError, if the file is missing or is no image that can be
                 decoded, or nothing of it is left to see; it names the file.
         """
-        source = self.paths[index] if self.encoded is None else self.encoded[index]
+        source = self.paths[index] if self.encoded is None else self._encoded(index)
         max_pixels = self.max_pixels if max_pixels is None else max_pixels
         if self.crops is not None or self.bottom_strips is not None:
             at_least = None  # they are cut in whole pixels
@@ -398,11 +412,20 @@ class Samples:
         Raises:
             UnreadableImage: A ValueError that names the file, if it cannot be read.
         """
-        return file_bytes(self.paths[index]) if self.encoded is None else self.encoded[index]
+        return file_bytes(self.paths[index]) if self.encoded is None else self._encoded(index)
 
     def encoded_size(self, index):
         """How many bytes `encoded_bytes` has; of a file without reading it."""
+        if isinstance(self.encoded, Records):
+            return int(self.encoded.sizes[index])
         return file_size(self.paths[index]) if self.encoded is None else len(self.encoded[index])
+
+    def _encoded(self, index):
+        if not isinstance(self.encoded, Records):
+            return self.encoded[index]
+        path = self.paths[index]
+        with naming(path, path):
+            return self.encoded[index]
 
     def _cut(self, image, index):
         """The part of a decoded, upright image that belongs to the sample."""

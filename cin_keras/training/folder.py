@@ -26,7 +26,7 @@ def folder_parser(command, settings):
     """
     parser = recipe_parser(command, "your own photographs", settings)
     parser.add_argument(
-        "data_dir", metavar="FOLDER", type=filled, help="one folder a class, or a CSV table"
+        "data_dir", metavar="FOLDER", type=filled, help="one folder a class, a CSV table, or shards"
     )
     parser.add_argument(
         "--split-file", metavar="FILE", type=filled, help="split.json of a run, to split as it did"

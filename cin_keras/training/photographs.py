@@ -134,7 +134,7 @@ class SamePhotographs:
         if self.samples is None:
             return []
         if self.samples.encoded is not None:
-            return [len(image) for image in self.samples.encoded]
+            return [self.samples.encoded_size(i) for i in range(len(self.samples))]
         return [os.path.getsize(p) if os.path.isfile(p) else 0 for p in self.samples.paths]
 
     def get_state(self, epoch=None, logs=None):

@@ -60,7 +60,7 @@ def train_on_one_and_on_several(folder):
             on_one["in a strategy"] = training.train_in_a_strategy(tf.distribute.get_strategy())
         (folder / "1.json").write_text(json.dumps(on_one))
         for process in running:
-            output, _ = process.communicate(timeout=400)
+            output, _ = process.communicate(timeout=900)
             assert process.returncode == 0, output
     finally:
         for process in running:

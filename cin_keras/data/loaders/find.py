@@ -14,6 +14,7 @@ from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.loaders.oxford_iiit_pet import oxford_iiit_pet
 from cin_keras.data.loaders.stanford_cars import stanford_cars
 from cin_keras.data.loaders.table import from_table, table_splits
+from cin_keras.data.shards import from_shards, shard_splits
 from cin_keras.data.splits import complete_splits
 
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "class_names", "delimiter")
@@ -66,7 +67,8 @@ def find_layout(data_dir):
 
     Returns:
         Str: `"stanford_cars"`, `"cub_200_2011"` (NABirds, too), `"fgvc_aircraft"`,
-        `"oxford_iiit_pet"`, `"table"` (a file) or `"image_folder"`, what else has folders in it.
+        `"oxford_iiit_pet"`, `"shards"` (as `write_shards` writes, which may be an address such as
+        `gs://bucket/folder`), `"table"` (a file) or `"image_folder"`, what else has folders in it.
 
     Raises:
         FileNotFoundError: If there is nothing at this path.
@@ -81,6 +83,8 @@ def find_layout(data_dir):
     'image_folder'
     """
     root = check_path("data_dir", data_dir)
+    if shard_splits(data_dir):
+        return "shards"
     if root.is_file():
         return "table"
     if not root.is_dir():
@@ -211,6 +215,8 @@ def official_splits(layout, data_dir, options):
         return {"train": PUBLISHED[layout].train, "test": "test"}
     if layout == "image_folder":
         names = folder_splits(data_dir)
+    elif layout == "shards":
+        names = shard_splits(data_dir)
     else:
         known = {key: options[key] for key in ("split_column", "delimiter") if key in options}
         names = _splits_of_table(data_dir, table_splits(data_dir, **known))
@@ -244,9 +250,12 @@ def _loader(layout, options):
             "`levels` is for nested folders and CSV tables: a published data set has its own. "
             f"Received: levels={options['levels']!r}"
         )
+    if layout == "shards" and "levels" in options:
+        raise ValueError(f"Shards have levels of their own. Received: levels={options['levels']!r}")
     for name in TABLE_OPTIONS:
         if options.get(name) is not None:
             raise ValueError(f"`{name}` is for a CSV table. Received: {options[name]!r}")
     options = {name: value for name, value in options.items() if name not in TABLE_OPTIONS}
-    load = PUBLISHED[layout].load if layout in PUBLISHED else image_folder
+    others = {"shards": from_shards, "image_folder": image_folder}
+    load = PUBLISHED[layout].load if layout in PUBLISHED else others[layout]
     return functools.partial(load, **options)
