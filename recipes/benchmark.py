@@ -4,6 +4,7 @@ python recipes/benchmark.py                                     ResNet-50, 448x4
 python recipes/benchmark.py --backbone mobilenet --image-size 224 --mixed-precision bfloat16
 python recipes/benchmark.py --serving                           what answers one image, and its size
 python recipes/benchmark.py --systems                           every system of the paper's time table
+KERAS_BACKEND=torch python recipes/benchmark.py --peers         CIN as others compute it
 """
 
 import argparse
@@ -17,12 +18,14 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import costs, serving
+from cin_keras.measuring.peers import LongForm, check_peers
 from cin_keras.models import TRAINING_RATES
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
 
 BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
+PEER = "CIN, plain PyTorch"
 # The paper's time table: the arguments of each system, and its milliseconds an image.
 PLAIN, ON_RESNET_50 = "ResNet-50", {"backbone": "resnet50", "interaction": None, "contrast": None}
 SYSTEMS = {
@@ -61,6 +64,7 @@ def parse_arguments(arguments):
     add("--memory-pairs", "N", "pairs to take the peak memory at", type=positive(int), nargs="*")
     add("--serving", help="only the exported forms, on one image", action="store_true")
     add("--systems", help="only the paper's time table", action="store_true")
+    add("--peers", help="only CIN as the public toolbox has it, PyTorch", action="store_true")
     add("--train", help="of the systems, training steps as well", action="store_true")
     add("--seed", "N", "of weights and images (%(default)s)", type=int, default=0)
     add("--peak-of", help=argparse.SUPPRESS)
@@ -122,6 +126,22 @@ def time_systems(args, results, folder):
     return [write_json(folder / "systems.json", results)]
 
 
+def time_peers(args, results, folder):
+    """CIN beside the long form in plain PyTorch; returns the file it has written."""
+    models = {name: build_model(name, args) for name in (BACKBONE, SHIPPED)}
+    models[PEER] = LongForm(build_model(LONG, args), LEARNING_RATE)
+    batches, pairs = make_batches(args), 2 * args.pairs_per_batch
+    tasks = {
+        "inference": lambda model: model.predict_on_batch(batches["inference"]),
+        "training": lambda model: costs.train_step(model, batches),
+    }
+    images = {"inference": args.batch_size, "training": pairs}
+    found = costs.time_tasks(models, tasks, images, args.rounds, args.steps, BACKBONE)
+    results["peers"] = found
+    print(costs.systems_table(found, dict.fromkeys(models), BACKBONE))
+    return [write_json(folder / "peers.json", results)]
+
+
 def make_batches(args, images=None):
     size, pairs = args.image_size, args.pairs_per_batch
     return costs.random_batches(size, images or args.batch_size, pairs, args.classes, args.seed)
@@ -172,6 +192,9 @@ def main(arguments=None):
         seen = f"{args.batch_size} images in inference, {args.pairs_per_batch} pairs in training"
         if args.serving:
             names, seen = [SHIPPED], "one image"
+        if args.peers:
+            check_peers()
+            names = []
         if args.systems:
             names, what, seen = [], "the paper's systems", "batches of 1 and of 8 images"
         models = {name: build_model(name, args) for name in names}
@@ -183,6 +206,8 @@ def main(arguments=None):
     results = {"title": title, "settings": vars(args), **machine}
     if args.systems:
         written = time_systems(args, results, folder)
+    elif args.peers:
+        written = time_peers(args, results, folder)
     elif args.serving:
         written = serve(models[SHIPPED], args, results, folder)
     else:

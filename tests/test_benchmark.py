@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import keras
 import pytest
 from PIL import Image
 
@@ -121,3 +122,23 @@ def test_mistakes_end_in_one_sentence(recipe, tmp_path, capsys, arguments, messa
     with pytest.raises(SystemExit) as end:
         recipe.main(arguments)
     assert re.search(message, f"{end.value.code} {capsys.readouterr().err}")
+
+
+@pytest.mark.every_backend
+def test_peers_are_timed_on_pytorch(recipe, tmp_path, capsys):
+    arguments = [*TINY, "--classes", "7", "--peers"]
+    if keras.backend.backend() != "torch":
+        with pytest.raises(SystemExit, match="error: The peers are written in PyTorch: use KERAS_"):
+            recipe.main(arguments)
+        return
+    recipe.main(arguments)
+    folder, output = tmp_path / "runs" / "benchmark", capsys.readouterr().out
+    peers = json.loads((folder / "peers.json").read_text())["peers"]
+    assert list(peers) == ["backbone", "CIN", "CIN, plain PyTorch"]
+    for name, own in peers.items():
+        assert f"| {name} |" in output
+        assert {task: numbers["rounds"] for task, numbers in own.items()} == {
+            "inference": 2,
+            "training": 2,
+        }
+    assert peers["backbone"]["training"]["ratio"] == 1
