@@ -9,6 +9,7 @@ from cin_keras.explain.class_contrast import (
     class_contrast_figure,
     class_contrast_map,
 )
+from cin_keras.explain.embedding_contrast import embedding_contrast_map
 from cin_keras.explain.grad_cam import grad_cam
 from cin_keras.explain.overlay import overlay, upsample
 from cin_keras.explain.pair_contrast import PairContrast, pair_contrast, pair_contrast_figure

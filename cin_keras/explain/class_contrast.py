@@ -13,17 +13,15 @@ from keras import ops
 
 from cin_keras.checks import check_labels
 from cin_keras.explain.feature_maps import (
-    backbone_maps,
+    check_has_map,
     check_model,
     classifier_weights,
     in_batches,
-    interacted_map,
     join,
-    to_array,
     without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_images
-from cin_keras.explain.pooled_features import SHARED_OUT, pooled_features
+from cin_keras.explain.pooled_features import shared_features
 
 
 class ClassContrast(NamedTuple):
@@ -103,19 +101,14 @@ def class_contrast(model, images, classes=None, others=None):
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
-    if model.interaction_name == "osme":
-        raise ValueError(
-            "class_contrast_map needs a map after the interaction, and 'osme' leaves none; use "
-            "grad_cam. Received: a model with interaction='osme'"
-        )
-    contrast = _pooled_contrast if type(model.interaction) in SHARED_OUT else _contrast
+    check_has_map(model, "class_contrast_map")
     results, start = [], 0
     with without_gradients():
         for batch in in_batches(images):
             part = slice(start, start + len(batch))
             start = part.stop
             results.append(
-                contrast(
+                _contrast(
                     model,
                     batch,
                     None if classes is None else classes[part],
@@ -126,17 +119,7 @@ def class_contrast(model, images, classes=None, others=None):
 
 
 def _contrast(model, images, classes, others):
-    z = channels_last(model, to_array(interacted_map(model, backbone_maps(model, images))))
-    kernel, bias = classifier_weights(model)
-    logits = z.mean(axis=(1, 2)) @ kernel + bias
-    classes, others = choose_classes(logits, classes, others)
-    difference = (kernel[:, classes] - kernel[:, others]).T
-    maps = np.einsum("nhwc,nc->nhw", z, difference)
-    return maps.astype("float32"), classes, others, logits
-
-
-def _pooled_contrast(model, images, classes, others):
-    features, share_out = pooled_features(model, images)
+    features, share_out = shared_features(model, images)
     kernel, bias = classifier_weights(model)
     logits = features @ kernel + bias
     classes, others = choose_classes(logits, classes, others)

@@ -35,6 +35,16 @@ def check_has_weights(model, what):
         )
 
 
+def check_has_map(model, what):
+    """Raises ValueError unless the model has a map after its interaction to share features out."""
+    check_model(model)
+    if model.interaction_name == "osme":
+        raise ValueError(
+            f"{what} needs a map after the interaction, and 'osme' leaves none; use grad_cam. "
+            "Received: a model with interaction='osme'"
+        )
+
+
 def backbone_maps(model, images):
     """`X` of a batch of images.
 

@@ -7,10 +7,29 @@ linear function of the features is the mean of a map, exactly.
 import numpy as np
 from keras import ops
 
-from cin_keras.explain.feature_maps import backbone_maps, to_array
+from cin_keras.explain.feature_maps import backbone_maps, interacted_map, to_array
 from cin_keras.explain.images import channels_last
 from cin_keras.layers import BilinearPooling, CovariancePooling, MeanAndDeviation
 from cin_keras.layers.feature_map import positions_by_channels
+
+
+def shared_features(model, images):
+    """As `pooled_features`, for every interaction that leaves a map or pools it.
+
+    Where the classifier sees the spatial mean of `Z`, a sum of features times factors is the mean
+    of `Z` times the factors.
+
+    Args:
+        model: `cin_keras.CIN` with any interaction but `"osme"`.
+        images: As for `pooled_features`.
+
+    Returns:
+        As `pooled_features`; of a mean, in float32.
+    """
+    if type(model.interaction) in SHARED_OUT:
+        return pooled_features(model, images)
+    z = channels_last(model, to_array(interacted_map(model, backbone_maps(model, images))))
+    return z.mean(axis=(1, 2)), lambda factors: np.einsum("nhwc,nc->nhw", z, factors)
 
 
 def pooled_features(model, images):

@@ -17,6 +17,7 @@ from cin_keras.data.predicting import predict_each
 from cin_keras.data.samples import check_samples, fingerprint
 from cin_keras.evaluation.calibration import fit_temperature
 from cin_keras.evaluation.text import plural
+from cin_keras.explain import embedding_contrast_map
 from cin_keras.gallery import index
 from cin_keras.gallery.calibration import (
     GalleryCalibration,
@@ -66,6 +67,23 @@ class Classified(NamedTuple):
     classes: list
     probabilities: np.ndarray
     similarities: np.ndarray
+
+
+class GalleryContrast(NamedTuple):
+    """What decided between two classes of a gallery, image by image.
+
+    Attributes:
+        maps: float32 `(images, height, width)` at the feature map's resolution: positive where the
+            image is like the class, negative where it is like the other one; the mean is the
+            difference of the two similarities.
+        classes: List of str, the most likely class of each image.
+        others: List of str, that with the next highest similarity, or of `None` in a gallery of
+            one class, where nothing is set against it.
+    """
+
+    maps: np.ndarray
+    classes: list
+    others: list
 
 
 class Gallery:
@@ -179,6 +197,11 @@ class Gallery:
     def num_classes(self):
         """Int, how many classes there are."""
         return len(self._class_names)
+
+    @property
+    def model(self):
+        """The `CIN` that makes the embeddings, or `None`."""
+        return self._embedder and self._embedder.model
 
     @property
     def by(self):
@@ -447,6 +470,36 @@ class Gallery:
             for label, is_known in zip(probabilities.argmax(axis=1), known)
         ]
         return Classified(classes, probabilities, similarities)
+
+    def class_contrast(self, images):
+        """Which part of each image decided between its class and the next: new classes, too.
+
+        The class means of both, or with `by="nearest"` the photograph of each that is most like
+        the image, are set against each other.
+
+        Args:
+            images: Array `(images, height, width, 3)`, as for `embed`.
+
+        Returns:
+            `GalleryContrast`.
+
+        Raises:
+            TypeError, ValueError: If the gallery is empty or has no model; as
+                `cin_keras.explain.embedding_contrast_map`.
+        """
+        self._check_filled()
+        model = self._check_model("explain").model
+        embeddings = self.embed(images)
+        if model.data_format == "channels_first":
+            images = np.transpose(images, (0, 3, 1, 2))
+        classes = self.classify(embeddings).probabilities.argmax(axis=1)
+        similarities = self._of_classes(embeddings)
+        similarities[np.arange(len(classes)), classes] = -np.inf
+        others = similarities.argmax(axis=1) if self.num_classes > 1 else None
+        of_classes = self._most_like(embeddings, classes)
+        of_others = None if others is None else self._most_like(embeddings, others)
+        maps = embedding_contrast_map(model, images, of_classes, of_others)
+        return GalleryContrast(maps, self._names(classes), self._names(others, len(classes)))
 
     def calibrate(self, samples, false_alarm_rate=0.05):
         """Chooses the threshold of "none of these", and says what it costs.
@@ -728,6 +781,19 @@ class Gallery:
         if self.by == "means":
             return embeddings @ self._class_means().T
         return nearest_of_each_class(embeddings, self.embeddings, self.labels, self.num_classes)
+
+    def _most_like(self, embeddings, labels):
+        """`(images, width)`: what of a class, one for each image, the image is compared with."""
+        if self.by == "means":
+            return self._class_means()[labels]
+        found = []
+        for row, label in zip(embeddings, labels):
+            own = self.embeddings[self.labels == label]
+            found.append(own[np.argmax(own @ row)])
+        return np.array(found)
+
+    def _names(self, labels, count=None):
+        return [None] * count if labels is None else [self._class_names[i] for i in labels]
 
 
 def _why_not(samples, index):

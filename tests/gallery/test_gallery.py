@@ -471,3 +471,39 @@ def test_a_gallery_of_an_nts():
     shown = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3))
     gallery.add_embeddings(gallery.embed(shown), ["a", "b", "c"])
     assert gallery.classify(shown).classes == ["a", "b", "c"]
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("by", ["means", "nearest"])
+def test_which_part_decided(by, gallery):
+    gallery.by = by
+    gallery.threshold = 2.0  # nothing is known: the classes are compared all the same
+    image = flat(COLOURS["rot"])
+    image[0, :, 4:] = COLOURS["blau"]
+    image[0, 4:, 4:] = COLOURS["rot"]
+    found = gallery.class_contrast(image)
+    assert (found.classes, found.others) == (["rot"], ["blau"]) and found.maps.shape == (1, 2, 2)
+    assert found.maps[0].argmin() == 1 and found.maps[0, 0, 1] < 0 < found.maps[0, 0, 0]
+    # The mean is the difference of the two similarities.
+    own = gallery.embed(image)[0]
+    similarities = []
+    for name in ("rot", "blau"):
+        of_class = gallery.embeddings[gallery.labels == gallery.class_names.index(name)]
+        mean = of_class.mean(axis=0) / np.linalg.norm(of_class.mean(axis=0))
+        similarities.append(own @ mean if by == "means" else (of_class @ own).max())
+    expected = similarities[0] - similarities[1]
+    np.testing.assert_allclose(found.maps.mean(), expected, atol=1e-5)
+
+
+def test_which_part_decided_of_one_class(gallery):
+    gallery.remove("grün")
+    gallery.remove("blau")
+    found = gallery.class_contrast(flat(COLOURS["rot"], COLOURS["blau"]))
+    assert (found.classes, found.others) == (["rot", "rot"], [None, None])
+    np.testing.assert_allclose(
+        found.maps.mean(axis=(1, 2)),
+        gallery.embed(flat(COLOURS["rot"], COLOURS["blau"])) @ gallery._class_means()[0],
+        atol=1e-5,
+    )
+    with pytest.raises(ValueError, match="must know the model"):
+        Gallery.from_embeddings(vectors(3), list("abc")).class_contrast(flat(COLOURS["rot"]))
