@@ -16,6 +16,7 @@ from cin_keras.data import download, image_dataset, pair_dataset, stanford_cars
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
 from cin_keras.gallery.calibration import auroc, false_alarms_at_recall
+from cin_keras.measuring.comparison import freeze_to
 from cin_keras.training.data_set import data_set_parser, drawn_samples, settle_data_set
 
 PLACES = ["data/stanford_cars", "$STANFORD_CARS_DIR"]
@@ -50,6 +51,7 @@ def train_on(samples, args, output):
         training.set_seed(args.seed, args.deterministic)
         options = training.network_options(args, train)
         model = cin_keras.CIN(train.num_classes, settings=run.settings, **options)
+        freeze_to(model.backbone, args.freeze_to)
         rates = training.optimizer_options(args)
         optimizer = training.make_optimizer(steps_per_epoch=len(pairs), **rates)
         loss = cin_keras.losses.SoftmaxCrossentropy(label_smoothing=args.label_smoothing)
@@ -133,7 +135,10 @@ def main(args):
 
 if __name__ == "__main__":
     data = "Stanford Cars", PLACES, "1.9 GB", PHOTOGRAPHS, DRAWINGS
-    args = data_set_parser("gallery", *data, what="cars").parse_args()
+    parser = data_set_parser("gallery", *data, what="cars")
+    frozen = "the last layer of the backbone that is not trained (none)"
+    parser.add_argument("--freeze-to", metavar="NAME", help=frozen)
+    args = parser.parse_args()
     if args.distribute:
         sys.exit("error: This recipe is for one device. Leave --distribute out.")
     main(settle_data_set(args, PHOTOGRAPHS, DRAWINGS))
