@@ -7,6 +7,7 @@ import sys
 import threading
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageFile, features
 
@@ -113,6 +114,8 @@ def test_cmyk():
 
 @pytest.mark.parametrize("mode", ["1", "L", "YCbCr", "P"])
 def test_other_modes(mode):
+    if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 reads no TIFF of YCbCr as it writes them")
     image = Image.fromarray(NOISE).convert(mode)
     format = "TIFF" if mode == "YCbCr" else "PNG"
     np.testing.assert_array_equal(pixels(encode(image, format)), np.asarray(image.convert("RGB")))
