@@ -44,6 +44,7 @@ def build_parser():
     _add_evaluate(commands)
     _add_index(commands)
     _add_search(commands)
+    _add_demo(commands)
     _add_explain(commands)
     _add_export(commands)
     _add_info(commands)
@@ -83,13 +84,7 @@ def _add_predict(commands):
         default=1,
         help="most probable classes to show of each (%(default)s)",
     )
-    parser.add_argument(
-        "--min-confidence",
-        metavar="P",
-        type=share,
-        help="probability below which the answer is none of these, or, if the classes have a "
-        "hierarchy, the finest level that reaches it (0: always a class)",
-    )
+    _add_min_confidence(parser)
     parser.add_argument(
         "--gallery",
         metavar="FILE",
@@ -201,6 +196,55 @@ def _add_search(commands):
         csv="path,rank,neighbour,class,similarity, K rows a photograph",
         image_size=False,
     )
+
+
+def _add_demo(commands):
+    parser = _command(
+        commands,
+        "demo",
+        "open a page on this machine to try a model on",
+        "Serves a page on which a photograph is dropped and answered: classes with probabilities "
+        "or none of these, the map of what decided and, with --gallery, the most similar known "
+        'photographs. Nothing leaves this machine. Needs Gradio: pip install ".[demo]".',
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--gallery",
+        metavar="FILE",
+        type=filled,
+        help="classes of this gallery of cin-keras index, as for predict, and its photographs",
+    )
+    parser.add_argument(
+        "--top",
+        metavar="K",
+        type=positive(int),
+        default=5,
+        help="most probable classes to show (%(default)s)",
+    )
+    parser.add_argument(
+        "--similar",
+        metavar="K",
+        type=positive(int),
+        default=12,
+        help="most similar photographs to show (%(default)s)",
+    )
+    _add_min_confidence(parser)
+    parser.add_argument(
+        "--host",
+        metavar="NAME",
+        type=filled,
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0 for other machines, too (%(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=port,
+        default=7860,
+        help="0 for any that is free (%(default)s)",
+    )
+    parser.add_argument("--open", action="store_true", help="show it in the browser, too")
+    _add_sizes(parser)
 
 
 def _add_evaluate(commands):
@@ -358,6 +402,19 @@ def share(text):
     return value
 
 
+def port(text):
+    """A type for argparse: the number of a port, from 0 to 65535.
+
+    Example:
+
+    >>> port("7860")
+    7860
+    """
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535: {text!r}")
+    return int(text)
+
+
 def channel(text):
     """A type for argparse: the number of a channel, an int of at least 0."""
     if not text.isdecimal():
@@ -420,6 +477,16 @@ def _add_result(parser, json, csv, image_size=True):
     )
     _add_reading(parser, image_size)
     _add_progress(parser)
+
+
+def _add_min_confidence(parser):
+    parser.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=share,
+        help="probability below which the answer is none of these, or, if the classes have a "
+        "hierarchy, the finest level that reaches it (0: always a class)",
+    )
 
 
 def _add_progress(parser):

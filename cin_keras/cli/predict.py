@@ -11,6 +11,7 @@ from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.cli.output import bar_beside, json_line, open_output
 from cin_keras.data import Samples
 from cin_keras.data.hierarchy import levels_of, roll_up
+from cin_keras.gallery import Classified
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
 
@@ -102,22 +103,38 @@ def _predictions(source, paths, args):
     for index, row, reason in source.classify(samples, args.batch_size, args.max_pixels):
         top = answer = None
         if reason is None:
-            is_known, probabilities = True, row
-            if args.gallery is not None:
-                is_known, probabilities = row.classes[0] is not None, row.probabilities[0]
-            order = np.argsort(-probabilities, kind="stable")[: args.top].tolist()
-            top = [
-                {
-                    "class": source.class_names[label],
-                    "label": label,
-                    "probability": round(float(probabilities[label]), 6),
-                }
-                for label in order
-            ]
-            answer = answer_of(probabilities, top[0], source.hierarchy, args.min_confidence)
-            if not is_known:
-                answer = None
+            top, answer = what_is_shown(source, row, args.top, args.min_confidence)
         yield paths[index], top, answer, reason
+
+
+def what_is_shown(source, row, count, min_confidence=None):
+    """What is said of a photograph.
+
+    Args:
+        source: `Classifier` or `GalleryClassifier`.
+        row: What its `classify` yields: an array of probabilities, or a `Classified` of one image.
+        count: Int ≥ 1, how many classes.
+        min_confidence: As for `answer_of`. Defaults to `None`.
+
+    Returns:
+        `(top, answer)`: the most probable classes, a list of dicts `class`, `label` and
+        `probability`, the first of which is the most probable, and as `answer_of`; `None` also for
+        what is below the threshold of the gallery.
+    """
+    is_known, probabilities = True, row
+    if isinstance(row, Classified):
+        is_known, probabilities = row.classes[0] is not None, row.probabilities[0]
+    order = np.argsort(-probabilities, kind="stable")[:count].tolist()
+    top = [
+        {
+            "class": source.class_names[label],
+            "label": label,
+            "probability": round(float(probabilities[label]), 6),
+        }
+        for label in order
+    ]
+    answer = answer_of(probabilities, top[0], source.hierarchy, min_confidence)
+    return top, answer if is_known else None
 
 
 def answer_of(probabilities, best, hierarchy, min_confidence=None):

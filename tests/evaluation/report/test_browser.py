@@ -16,31 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--window-size=1510,10000",
-]
+from tests.chromium import FLAGS, find_chromium
+
 SCHEMES = {"light": [], "dark": ["--blink-settings=preferredColorScheme=0"]}
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The command of a Chromium that starts."""
-    for name in NAMES:
-        if shutil.which(name):
-            answer = subprocess.run([name, "--version"], capture_output=True, text=True)
-            if answer.returncode == 0:
-                return name
-    pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed and starts")
+    return find_chromium()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +47,8 @@ def address(report, tmp_path_factory):
 def look_at(address, scheme, chromium, folder):
     """What the browser finds, for either width, and its picture, in one colour scheme."""
     picture = folder / "picture.png"
-    command = [chromium, *FLAGS, *SCHEMES[scheme], f"--user-data-dir={folder / 'user'}"]
+    command = [chromium, *FLAGS, "--window-size=1510,10000", *SCHEMES[scheme]]
+    command += [f"--user-data-dir={folder / 'user'}"]
     command += [f"--screenshot={picture}", "--dump-dom", address]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr[-2000:]
