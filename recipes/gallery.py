@@ -127,18 +127,28 @@ def main(args):
     gallery.search(np.concatenate([known, new]), k=10)
     each = (time.perf_counter() - begin) / (len(known) + len(new))
     lines += ["", f"{gallery!r}; {speed}; search: {1000 * each:.2f} ms a question."]
+    show(lines, args)  # what there is, should the next not be waited for
     _, metrics = train_on(samples, args, f"{args.output}/all")
     lines.insert(-2, f"| trained on all classes | | {metrics['accuracy']:.1%} | | |")
-    print("\n".join(lines))
+    show(lines, args)
+
+
+def show(lines, args):
+    print("\n".join(lines), flush=True)
     write_text(pathlib.Path(args.output) / "gallery.md", "\n".join(lines) + "\n")
 
 
-if __name__ == "__main__":
-    data = "Stanford Cars", PLACES, "1.9 GB", PHOTOGRAPHS, DRAWINGS
-    parser = data_set_parser("gallery", *data, what="cars")
+def build_parser(places=PLACES):
+    parser = data_set_parser(
+        "gallery", "Stanford Cars", places, "1.9 GB", PHOTOGRAPHS, DRAWINGS, what="cars"
+    )
     frozen = "the last layer of the backbone that is not trained (none)"
     parser.add_argument("--freeze-to", metavar="NAME", help=frozen)
-    args = parser.parse_args()
+    return parser
+
+
+if __name__ == "__main__":
+    args = build_parser().parse_args()
     if args.distribute:
         sys.exit("error: This recipe is for one device. Leave --distribute out.")
     main(settle_data_set(args, PHOTOGRAPHS, DRAWINGS))
