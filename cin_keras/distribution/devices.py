@@ -144,7 +144,7 @@ class Devices:
         images that any process has left out.
 
         Args:
-            model: `CIN`, made inside `distribute()`.
+            model: `CIN`, or another Keras model, made inside `distribute()`.
             dataset: As for `evaluation_data`.
             verbose: As for `predict`; other processes than the chief are silent. Defaults to 0.
 
@@ -158,6 +158,8 @@ class Devices:
         verbose = verbose if self.is_chief else 0
         if self.replicas.pads:
             padded = self._pad(dataset)
+            if self.processes > 1:
+                self.replicas.prepare_prediction(model)
             rows = np.asarray(model.predict(padded.dataset, verbose=verbose))
             if self.processes > 1:
                 rows = self.replicas.own_rows(rows, padded.steps, self.rank)
@@ -186,7 +188,8 @@ class Devices:
 
         Returns:
             The model itself, or on JAX over several hosts, where its devices are everybody's, a
-            copy for this process alone.
+            copy for this process alone: call it, `copy(images)`, since inside `distribute()`
+            Keras' `predict` would share the images with all.
         """
         if not isinstance(self.replicas, HostReplicas):
             return model

@@ -134,14 +134,24 @@ class HostReplicas(Replicas):
     def prepare_training(self, model):
         self.broadcast_variables([*model.variables, *model.optimizer.variables])
 
-    def predictions(self, outputs):
-        """Every row in every process: a process can read no other's devices."""
+    def prepare_prediction(self, model):
+        """Lets a Keras model give every row to every process, which can read no other's devices."""
         import jax
 
+        if hasattr(model, "predict_step_of_devices"):
+            return
         mesh = keras.distribution.distribution().device_mesh.backend_mesh
         everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        constrain = jax.lax.with_sharding_constraint
-        return keras.tree.map_structure(lambda x: constrain(x, everywhere), outputs)
+
+        def constrain(x):
+            return jax.lax.with_sharding_constraint(x, everywhere)
+
+        def step(*args):
+            outputs, *state = model.predict_step_of_devices(*args)
+            return keras.tree.map_structure(constrain, outputs), *state
+
+        model.predict_step_of_devices = model.predict_step
+        model.predict_step, model.predict_function = step, None
 
     def own_rows(self, rows, steps, rank):
         """Those of a process, of the rows of all processes in each of several steps."""

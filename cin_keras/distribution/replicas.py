@@ -81,10 +81,6 @@ class Replicas:
         """What `compute()` returns while the metrics hold what all replicas have seen."""
         return compute()
 
-    def predictions(self, outputs):
-        """What the step of a prediction returns, of its outputs."""
-        return outputs
-
     def exchange(self, value):
         """Every process's `value`, any object that can be pickled, a list in their order.
 

@@ -256,10 +256,7 @@ class Classifier(keras.Model):
 
     def predict_step(self, *args):
         check_single_images(args[-1], "predict()")
-        found = super().predict_step(*args)
-        if keras.backend.backend() == "jax":  # the outputs, and the state
-            return self.replicas.predictions(found[0]), *found[1:]
-        return found
+        return super().predict_step(*args)
 
     def get_metrics_result(self):
         results = self.replicas.metrics_result(self.metrics, super().get_metrics_result)

@@ -52,3 +52,12 @@ def test_the_size_of_a_batch_must_be_known():
     dataset = tf.data.Dataset.from_tensor_slices((np.ones((3, 2)), [0, 1, 0])).batch(2)
     with pytest.raises(ValueError, match="must say how many images a batch holds.*Received: data"):
         batch_size(dataset)
+
+
+def test_a_process_with_fewer_images_fills_up_whole_batches():
+    dataset = image_dataset(coloured_samples(range(3)), 8, 2)
+    padded, images, steps = pad_batches(dataset, 2, lambda own: [7, own])
+    assert (images, steps) == (3, 4)
+    weights = [np.asarray(batch[2]).tolist() for batch in padded]
+    # 16 rows of both processes for 10 images.
+    np.testing.assert_allclose(weights, [[1.6, 1.6], [1.6, 0], [0, 0], [0, 0]])
