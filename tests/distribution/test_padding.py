@@ -55,7 +55,7 @@ def test_the_size_of_a_batch_must_be_known():
 
 
 def test_a_process_with_fewer_images_fills_up_whole_batches():
-    dataset = image_dataset(coloured_samples(range(3)), 8, 2)
+    dataset = image_dataset(coloured_samples(3), 8, 2)
     padded, images, steps = pad_batches(dataset, 2, lambda own: [7, own])
     assert (images, steps) == (3, 4)
     weights = [np.asarray(batch[2]).tolist() for batch in padded]
