@@ -15,6 +15,7 @@ from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.distribution.devices import check_current
 from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.losses import is_sparse
+from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
     checked_evaluation,
     checked_fit,
@@ -160,16 +161,31 @@ class Classifier(keras.Model):
         given = inspect.signature(super().compile).bind(*args, **kwargs)
         if mistake := self._logits_mistake(given.arguments):
             raise ValueError(mistake)
-        super().compile(*args, **kwargs)
+        self._make_metrics(given.arguments)
+        super().compile(*given.args, **given.kwargs)
 
     def compile_from_config(self, config):
         """As `keras.Model.compile_from_config`; of a file's loss, too, but with a warning."""
         config = keras.saving.deserialize_keras_object(config)
         if mistake := self._logits_mistake(config):
             warnings.warn(mistake, stacklevel=2)
+        self._make_metrics(config)
         super().compile(**config)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+    def _make_metrics(self, given):
+        """Makes the metric of the function `accuracy` now, not in the first step.
+
+        TensorFlow traces a step twice that makes variables, which takes as long again.
+        """
+        for name in ("metrics", "weighted_metrics"):
+            with self._strategy_scope():
+                given[name] = keras.tree.map_structure(_as_metric, given.get(name))
+
+    def _strategy_scope(self):
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        return self.distribute_strategy.scope() if on_tensorflow else contextlib.nullcontext()
 
     def _logits_mistake(self, given):
         names = ("loss", "metrics", "weighted_metrics")
@@ -265,6 +281,9 @@ class Classifier(keras.Model):
     def make_train_function(self, force=False):
         check_current(self.replicas)
         self.replicas.prepare_training(self)
+        if self.optimizer is not None and not self.optimizer.built:
+            with self._strategy_scope():  # for the same reason as metrics
+                self.optimizer.build(self.trainable_variables)
         super().make_train_function(force)
         self.train_function = keep_state(self, self.train_function, TRAIN_STATE)
 
@@ -445,6 +464,10 @@ class Classifier(keras.Model):
         layers = {"backbone", "second_backbone", "interaction", "contrast", "dropout"}
         of_keras = {"self", "weights", "input_shape", "name", "dtype"}
         return [a for a in inspect.signature(cls.__init__).parameters if a not in layers | of_keras]
+
+
+def _as_metric(metric):
+    return keras.metrics.MeanMetricWrapper(accuracy, "accuracy") if metric is accuracy else metric
 
 
 def _frozen_layers(layers):

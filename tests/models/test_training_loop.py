@@ -73,6 +73,17 @@ def test_after_the_first_round_nothing_is_traced_or_compiled_again():
         assert len(events) == first, events[first:]
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow traces anew what makes variables")
+@pytest.mark.parametrize("compiled", [{}, {"metrics": [cin_keras.metrics.accuracy]}])
+def test_the_first_step_is_traced_once(compiled):
+    model, (images, labels) = tiny_cin(), pair_batch()
+    if compiled:
+        model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), **compiled)
+    with counted_compilations() as events:
+        first = model.fit(images, labels, verbose=0).history
+        assert "accuracy" in first and events == ["call"]
+
+
 @contextlib.contextmanager
 def counted_host_reads():
     """A list that grows by one whenever the main thread waits for a tensor's numbers."""
