@@ -49,6 +49,7 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--model", metavar="FILE", help="a trained model (one is trained)")
     args = parser.parse_args(arguments)
+    args.head = args.head or (None if args.plain else "cin")  # whose channels and pairs are drawn
     training = ("backbone", "feature_layer", "weights", "image_size", "epochs", "learning_rate")
     given = [f"--{name.replace('_', '-')}" for name in training if getattr(args, name) is not None]
     if args.model and given:

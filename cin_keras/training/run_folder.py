@@ -7,7 +7,6 @@ import pathlib
 import time
 
 import keras
-import numpy as np
 
 from cin_keras.callbacks import (
     KeepBest,
@@ -284,8 +283,10 @@ class RunFolder:
             print(f"Embedding {plural(len(train), 'training image')}, to whiten embeddings by.")
         network = keras.Model(model.input, model.dropout.output)
         embeddings = self.devices.predict(network, images, verbose="auto")
-        if np.isfinite(embeddings).all() and np.ptp(embeddings, axis=0).any():
+        try:
             model.whitening = Whitening.fit(embeddings)
+        except ValueError as error:  # of a network that is broken, or has learned nothing
+            print(f"No whitening: {error}")
 
     def export(self, model):
         """Writes the SavedModel, where the backend can: a folder that is whole or not there."""

@@ -14,6 +14,6 @@ def test_one_device_is_its_own_chief(capsys, several):
 
 def test_a_mistake_is_one_sentence(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
-    with pytest.raises(SystemExit, match="error: Over several hosts, use PyTorch"):
+    with pytest.raises(SystemExit, match="error: Over several hosts, use JAX, or PyTorch"):
         with on_devices(True):
             pass

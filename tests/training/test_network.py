@@ -28,7 +28,16 @@ def options(*arguments):
 
 
 def test_the_command_line_reaches_the_network():
-    given = ["--alpha", "0.5", "--mixed-precision", "bfloat16", "--image-size", "48"]
+    given = [
+        "--head",
+        "cin",
+        "--alpha",
+        "0.5",
+        "--mixed-precision",
+        "bfloat16",
+        "--image-size",
+        "48",
+    ]
     model = cin_keras.CIN(12, **options(*given))
     assert model.hierarchy is None  # drawn cars have none
     assert len(model.class_names) == 12 and model.class_names[0].startswith("car 01")

@@ -18,7 +18,7 @@ def parse(*arguments, settings=SETTINGS):
 def test_settings_fill_in_what_is_left_open():
     args = parse()
     assert (args.backbone, args.image_size, args.epochs) == ("resnet50", 448, 10)
-    assert args.weights == "imagenet" and args.learning_rate == 0.02 and args.output == "runs/x"
+    assert args.weights == "imagenet" and args.learning_rate == 0.01 and args.output == "runs/x"
     args = parse("--epochs", "3", settings=DRAWINGS)
     assert (args.backbone, args.epochs, args.pairs_per_batch) == ("small", 3, 8)
     assert args.weights == "none" and args.learning_rate == 0.002
@@ -62,7 +62,15 @@ def test_mixup_and_cutmix_exclude_each_other(capsys):
 
 
 def test_plain_is_a_head():
-    assert (parse().head, parse().plain) == ("cin", False)
+    assert (parse().head, parse().plain) == ("covariance", False)
+    assert parse("--recipe", "paper").head == "cin"
+    rates = [
+        parse(*given).learning_rate for given in ([], ["--head", "cin"], ["--learning-rate", "0.3"])
+    ]
+    assert rates == [0.01, 0.02, 0.3]
+    small = [parse("--backbone", "small", *given) for given in ([], ["--head", "covariance"])]
+    assert [args.head for args in small] == ["cin", "covariance"]
+    assert small[0].learning_rate == small[1].learning_rate
     for given in (["--plain"], ["--head", "plain"], ["--plain", "--head", "plain"]):
         assert (parse(*given).head, parse(*given).plain) == ("plain", True)
     assert not parse("--head", "covariance").plain
