@@ -132,7 +132,10 @@ def test_the_command_until_it_is_interrupted(place, tmp_path):
         port = int(line.split()[0].rsplit(":", 1)[1])
         socket.create_connection(("127.0.0.1", port), timeout=30).close()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or a page that does not end is waited for without end
     assert (process.returncode, out, err.strip()) == (0, "", "Ended.")
     assert [name for name in os.listdir(tmp_path) if name.startswith("cin_keras")] == []
 
