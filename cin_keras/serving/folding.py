@@ -82,7 +82,7 @@ class FoldedClassifier(keras.layers.Layer):
         weight = self.add_weight(
             shape=value.shape, initializer="zeros", trainable=False, dtype="float32", name=name
         )
-        weight.assign(value)
+        weight.assign(ops.convert_to_numpy(value))  # JAX would share the array, and donate it
         return weight
 
     def call(self, inputs):
