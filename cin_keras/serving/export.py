@@ -93,7 +93,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     network = keras.Model(model.input, [model.output, model.dropout.output], name=model.name)
     channels_first = model.data_format == "channels_first"
     forward = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
-    whiten = _as_tensorflow_whitening(model.whitening, archive)
+    whiten = _as_tensorflow_whitening(model.whitening)
     text, temperature = card(model), model.temperature
     shape = model.input.shape
     names = model.class_names or [str(number) for number in range(model.num_classes)]
@@ -163,14 +163,13 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     (extra / "model_card.json").write_text(text)
 
 
-def _as_tensorflow_whitening(whitening, archive):
-    """The same function of tensors, its variables in the archive."""
+def _as_tensorflow_whitening(whitening):
+    """The same function of tensors."""
     import tensorflow as tf
 
     if whitening is None:
         return lambda vectors: vectors
-    mean, kernel = tf.Variable(whitening.mean), tf.Variable(whitening.kernel)
-    archive.add_variable_collection("whitening", [mean, kernel])
+    mean, kernel = tf.constant(whitening.mean), tf.constant(whitening.kernel)
     return lambda vectors: tf.matmul(vectors - mean, kernel)
 
 

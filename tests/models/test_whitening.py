@@ -83,6 +83,7 @@ def test_it_lies_in_the_file(tmp_path):
     assert again.whitening is None
 
 
+@pytest.mark.every_backend
 def test_served_and_gallery_embeddings_are_whitened(tmp_path):
     model = tiny_cin()
     seen = keras.Model(model.input, model.classifier.input)
