@@ -63,9 +63,7 @@ def describe(model, path):
         "precision": model.dtype_policy.name,
         "temperature": round(model.temperature, 6),
         "embedding": {
-            "width": model.dropout.output.shape[-1]
-            if model.whitening is None
-            else model.whitening.kernel.shape[1],
+            "width": model.embedding_width,
             "whitened": model.whitening is not None,
         },
         "settings": settings,

@@ -112,8 +112,8 @@ class Devices:
 
         Where a process drives several devices, incomplete batches are filled up with rows of
         weight zero, and each image weighs as much as any other. Of several processes all must call
-        it. Loss and weighted metrics are
-        those of one device; compile with `weighted_metrics`, not `metrics`.
+        it. Loss and weighted metrics are those of one device; compile with `weighted_metrics`, not
+        `metrics`.
 
         Args:
             dataset: What `image_dataset` returned (with `shard=devices.shard`), or with one
@@ -196,6 +196,8 @@ class Devices:
         with _alone():
             copy = type(model).from_config(model.get_config())
             copy.set_weights(model.get_weights())
+            if hasattr(model, "whitening"):  # which is no weight
+                copy.whitening = model.whitening
         return copy
 
     @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """What a model does differently when several devices train it, engine by engine.
 
 `Replicas` is one device, and JAX, whose compiler divides one global computation by itself (over
-several hosts, it is `HostReplicas`). TensorFlow and PyTorch run one copy of the step a device (a replica), each on its share of the
-batch, and sum what belongs together.
+several hosts, it is `HostReplicas`). TensorFlow and PyTorch run one copy of the step a device (a
+replica), each on its share of the batch, and sum what belongs together.
 """
 
 import contextlib

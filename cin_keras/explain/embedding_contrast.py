@@ -43,9 +43,7 @@ def embedding_contrast_map(model, images, embeddings, others=None):
     """
     check_has_map(model, "embedding_contrast_map")
     images = check_images(model, images)
-    whitening = model.whitening
-    weights = model.classifier.kernel if whitening is None else whitening.kernel.T
-    shape = len(images), weights.shape[0]
+    whitening, shape = model.whitening, (len(images), model.embedding_width)
     difference = _check_vectors("embeddings", embeddings, shape)
     if others is not None:
         difference = difference - _check_vectors("others", others, shape)

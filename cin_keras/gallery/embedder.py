@@ -59,9 +59,7 @@ class Embedder:
         self.batch_size = check_int("batch_size", batch_size, least=1)
         self.model = model
         self._network = keras.Model(model.input, model.dropout.output, name="embeddings")
-        self.width = int(self._network.output.shape[-1])
-        if model.whitening is not None:
-            self.width = model.whitening.kernel.shape[1]
+        self.width = model.embedding_width
         self.fingerprint = self.current_fingerprint()
 
     def current_fingerprint(self):

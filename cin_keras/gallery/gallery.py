@@ -89,10 +89,11 @@ class GalleryContrast(NamedTuple):
 class Gallery:
     """Photographs that are known, by their embeddings: new classes without training.
 
-    An embedding is what the model's classifier sees of a photograph, the spatial mean of `Z` mostly,
-    whitened if the model has a `whitening` (every run of `cin-keras train` and of the recipes fits
-    one) and scaled to length 1, as in what `CIN.export` writes. Photographs are added, of classes that the model was trained on or
-    of others; others still are then compared with them. In memory a gallery takes
+    An embedding is what the model's classifier sees of a photograph, the spatial mean of `Z`
+    mostly, whitened if the model has a `whitening` (every run of `cin-keras train` and of the
+    recipes fits one) and scaled to length 1, as in what `CIN.export` writes. Photographs are added,
+    of classes that the model was trained on or of others; others still are then compared with
+    them. In memory a gallery takes
     `4 × width` bytes a photograph (4.1 GB for a million of 1024 numbers) and its path; while
     photographs are added or removed, the embeddings are there twice.
 

@@ -1,5 +1,6 @@
 """Accuracy of several rows, each trained from several seeds: table, CSV file and picture."""
 
+import contextlib
 import csv
 
 import keras
@@ -254,9 +255,10 @@ def recall_on(model, images, labels, known=None):
     embeddings = embed.predict(images, verbose=0)
     kinds = {"recall_at_1": embeddings}
     if known is not None:
-        known = embed.predict(known, verbose=0)
-        finite = np.isfinite(known).all()
-        kinds["recall_at_1_whitened"] = Whitening.fit(known)(embeddings) if finite else known
+        whitened = embeddings
+        with contextlib.suppress(ValueError):  # of a model that is broken, or says the same of all
+            whitened = Whitening.fit(embed.predict(known, verbose=0))(embeddings)
+        kinds["recall_at_1_whitened"] = whitened
     h = model.embedding
     if h is not None and h.kernel.shape[0] == embeddings.shape[1]:
         kinds["recall_at_1_of_h"] = keras.ops.convert_to_numpy(h(embeddings))

@@ -141,6 +141,13 @@ class Classifier(keras.Model):
         self._whitening = whitening
 
     @property
+    def embedding_width(self):
+        """Int, how many numbers an embedding of `export` and of a gallery has."""
+        if self.whitening is None:
+            return int(self.dropout.output.shape[-1])
+        return self.whitening.kernel.shape[1]
+
+    @property
     def hierarchy(self):
         return self._hierarchy
 
@@ -324,8 +331,10 @@ class Classifier(keras.Model):
         own = {key: store[key] for key in store.keys()}
         parts = {key: own.pop(key) for key in list(own) if key.startswith(WHITENING_OF)}
         super().load_own_variables(own)
-        parts = {key.removeprefix(WHITENING_OF): value for key, value in parts.items()}
-        self.whitening = Whitening(**parts) if parts else None
+        if len(parts) not in (0, len(WHITENING)):
+            raise ValueError(f"The file holds a whitening in part: {', '.join(parts)} alone")
+        arrays = [parts[f"{WHITENING_OF}{name}"] for name in WHITENING] if parts else None
+        self.whitening = arrays and Whitening(*arrays)
 
     def load_weights(self, filepath, *args, **kwargs):
         """As `keras.Model.load_weights`, but says what a file of another head holds for nothing.

@@ -9,6 +9,7 @@ from cin_keras.distribution import Devices, distribute
 from cin_keras.distribution.devices import current_replicas
 from cin_keras.distribution.hosts import HostReplicas
 from cin_keras.distribution.replicas import MirroredReplicas, Replicas
+from cin_keras.models import Whitening
 from tests.data.test_batches import coloured_samples
 from tests.models.networks import pair_batch, tiny_cin
 
@@ -135,11 +136,13 @@ def test_tensorflow_has_no_several_hosts(monkeypatch):
 @pytest.mark.every_backend
 def test_a_process_has_models_of_its_own():
     model = tiny_cin()
+    model.whitening, model.temperature = Whitening.fit(np.eye(4)), 2.0
     devices = Devices(["one"])
     assert devices.own_copy(model) is model
     devices.replicas = HostReplicas(2)
     copy = devices.own_copy(model)
-    assert copy is not model
+    assert copy is not model and copy.temperature == 2
+    np.testing.assert_array_equal(copy.whitening.kernel, model.whitening.kernel)
     x, _ = pair_batch()
     np.testing.assert_array_equal(copy.predict(x[0]), model.predict(x[0], verbose=0))
 

@@ -244,6 +244,8 @@ def test_data_that_shorten_do_not_run_out(recwarn):
 def test_after_a_mistake_the_right_data_is_trained_on():
     """As in a notebook: what a mistake has begun to trace is not gone on with."""
     model = tiny_cin()
+    # Keras makes this metric in the first step.
+    model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy"])
     images, labels = pair_batch()
     mistakes = [
         lambda: model.fit(images[0], labels[0], verbose=0),

@@ -84,6 +84,23 @@ def test_it_lies_in_the_file(tmp_path):
 
 
 @pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda store: store.pop("whitening_mean"), "in part: whitening_kernel alone"),
+        (lambda store: store.update(whitening_mean=np.zeros(9)), r"mean.shape=\(9,\)"),
+    ],
+)
+def test_half_a_whitening_is_refused(spoil, words):
+    model, store = tiny_cin(), {}
+    model.whitening = Whitening.fit(np.eye(4))
+    model.save_own_variables(store)
+    spoil(store)
+    with pytest.raises(ValueError, match=words):
+        model.load_own_variables(store)
+
+
+@pytest.mark.every_backend
 def test_served_and_gallery_embeddings_are_whitened(tmp_path):
     model = tiny_cin()
     seen = keras.Model(model.input, model.classifier.input)
@@ -93,6 +110,7 @@ def test_served_and_gallery_embeddings_are_whitened(tmp_path):
     whitened = model.whitening(seen.predict(images, verbose=0))
     expected = whitened / np.linalg.norm(whitened, axis=1, keepdims=True)
     gallery = cin_keras.Gallery(model)
+    assert model.embedding_width == gallery.embeddings.shape[1] == 3
     np.testing.assert_allclose(gallery.embed(images), expected, atol=1e-5)
     assert gallery.model_hash != before
     if keras.backend.backend() != "torch":
