@@ -50,6 +50,8 @@ def logits_mistake(logits, **given):
     return None
 
 
+# Those that know no `from_logits`, and take a logarithm or a share of what they are given.
+_FOR_PROBABILITIES = {"kldivergence", "poisson", "dice", "tversky"}
 _MODULES = {"loss": "losses", "metrics": "metrics", "weighted_metrics": "metrics"}
 
 
@@ -59,6 +61,9 @@ def _takes_logits(value, get):
         return False
     try:
         found = get(value)
+        name = getattr(found, "__name__", type(found).__name__)
+        if name.lower().replace("_", "") in _FOR_PROBABILITIES:
+            return False
         if hasattr(found, "get_config"):
             return found.get_config().get("from_logits")
         parameters = inspect.signature(found).parameters

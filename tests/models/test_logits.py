@@ -18,6 +18,10 @@ LOGITS = [
     keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
     keras.losses.CategoricalFocalCrossentropy(),
     cin_keras.losses.SoftmaxCrossentropy(from_logits=False),
+    "kl_divergence",
+    keras.losses.KLDivergence(),
+    keras.losses.Poisson,
+    "dice",
 ]
 PROBABILITIES = [
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
