@@ -151,7 +151,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         )
     else:
         signature = [tf.TensorSpec((None,), tf.string, "image_bytes")]
-        read = tf.function(read, signature, autograph=False)
+        read = _traced(read, signature)
         endpoints["serving_bytes"] = (lambda image_bytes: describe(read(image_bytes)), signature)
     for name, (function, signature) in endpoints.items():
         endpoint = tf.function(function, input_signature=signature, autograph=False)
@@ -181,9 +181,7 @@ def _as_tensorflow(network, archive, jax2tf_kwargs, channels_first):
     if keras.backend.backend() != "jax":
         # `track` would write every variable twice, as Keras' own and as the endpoints'.
         archive.add_variable_collection("variables", [v.value for v in network.variables])
-        return tf.function(
-            lambda images: network(images, training=False), signature, autograph=False
-        )
+        return _traced(lambda images: network(images, training=False), signature)
     from jax.experimental import jax2tf
 
     archive.track(network)
@@ -210,4 +208,11 @@ def _as_tensorflow(network, archive, jax2tf_kwargs, channels_first):
             **(jax2tf_kwargs or {}),
         },
     )
-    return tf.function(lambda images: converted(variables, images), signature, autograph=False)
+    return _traced(lambda images: converted(variables, images), signature)
+
+
+def _traced(function, signature):
+    """A graph of its own, made once: TensorFlow traces every endpoint again when it saves them."""
+    import tensorflow as tf
+
+    return tf.function(function, signature, autograph=False).get_concrete_function()
