@@ -1,5 +1,6 @@
 import collections
 import fcntl
+import gc
 import os
 import shutil
 
@@ -37,6 +38,21 @@ def made_once(tmp_path_factory):
         return folder
 
     return made
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """After every file, Python's collector is told that what is still there stays.
+
+    Keras calls it often, and it would look at all of TensorFlow each time.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
 
 
 CASES_ON_JAX = 2

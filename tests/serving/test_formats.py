@@ -40,6 +40,7 @@ def test_an_ending_of_another_format(tmp_path, name, format, named):
 
 
 def test_the_collector_is_as_before_afterwards():
+    gc.unfreeze()  # what tests/conftest.py has frozen
     before = gc.get_threshold(), gc.get_freeze_count()
     with pytest.raises(KeyError), frequent_collections():
         assert gc.get_threshold() < before[0] and gc.get_freeze_count() > 0
