@@ -22,7 +22,7 @@ import cin_keras
 from cin_keras.callbacks import KeepBest, SaveHistory, SaveTrainingState, StopOnNonFinite
 from tests.models.networks import normalized_backbone, tiny_cin
 
-EPOCHS = 16
+EPOCHS = 8
 SIZE = 12
 
 

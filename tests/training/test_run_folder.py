@@ -13,10 +13,10 @@ from cin_keras.evaluation import calibrated, expected_calibration_error, fit_tem
 from cin_keras.files import move_aside
 from cin_keras.metrics import accuracy
 from cin_keras.models import Whitening
-from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import RunFolder
 from cin_keras.training.run_folder import RESULTS
 from tests.data.small_sets import write_files
+from tests.models.networks import tiny_backbone
 
 SETTINGS = {"epochs": 1, "seed": 0, "data_dir": "pets", "command": "python x.py", "output": "run"}
 
@@ -35,7 +35,9 @@ def pipelines(train, validation, test, **reading):
 
 
 def build(num_classes=12, **kwargs):
-    return cin_keras.CIN(num_classes, small_backbone(32), input_shape=(32, 32, 3), **kwargs)
+    """Of one convolution, which is traced soon."""
+    backbone, kwargs = tiny_backbone(size=32), {"interaction": None, "contrast": None, **kwargs}
+    return cin_keras.CIN(num_classes, backbone, input_shape=(32, 32, 3), **kwargs)
 
 
 def fit(run, model, pairs, validation_data, epochs=1):
@@ -159,7 +161,7 @@ def test_the_average_is_what_is_kept_and_the_weights_what_goes_on(tmp_path):
     def begin(resume):
         run = RunFolder(tmp_path, {"ema": True}, resume=resume)
         data = pipelines(*run.check_samples(*drawings()))[:2]
-        model = build(interaction=None, contrast=None)
+        model = build()
         optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
         model.compile(
             optimizer, cin_keras.losses.SoftmaxCrossentropy(), weighted_metrics=[accuracy]
@@ -186,7 +188,7 @@ def test_tensorboard_reads_the_log(tmp_path):
     pytest.importorskip("tensorboard")
     run = RunFolder(tmp_path, {"tensorboard": True})
     pairs, validation_data, _ = pipelines(*run.check_samples(*drawings()))
-    fit(run, build(interaction=None, contrast=None), pairs, validation_data)
+    fit(run, build(), pairs, validation_data)
     assert list((tmp_path / "tensorboard").rglob("events.out*"))
 
 
