@@ -389,5 +389,6 @@ class _Listing:
             warn(
                 f"Images in folders within the folder of a class belong to the class, in "
                 f"{len(self.nested)} of the {len(self.photographs)} classes of {root}: "
-                f"{name} has {inner}."
+                f"{name} has {inner}. To have them as classes of their own, name the levels of "
+                "folders: `levels`, or --levels make,model."
             )
