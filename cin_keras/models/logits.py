@@ -40,7 +40,7 @@ def logits_mistake(logits, **given):
                 return (
                     f"The model gives logits, which `{argument}` takes for probabilities: use "
                     f"{advice}, or CIN(classifier_activation='softmax'). "
-                    f"Received: {argument}={short(value)}, from_logits=False"
+                    f"Received: {argument}={short(value)}"
                 )
             return (
                 f"The model gives probabilities, which `{argument}` takes for logits: pass "
@@ -50,8 +50,12 @@ def logits_mistake(logits, **given):
     return None
 
 
-# Those that know no `from_logits`, and take a logarithm or a share of what they are given.
-_FOR_PROBABILITIES = {"kldivergence", "poisson", "dice", "tversky"}
+# Those of Keras that know no `from_logits`, and take a logarithm or a share of what they are given.
+_FOR_PROBABILITIES = (
+    *(keras.losses.KLDivergence, keras.losses.kl_divergence, keras.metrics.KLDivergence),
+    *(keras.losses.Poisson, keras.losses.poisson, keras.metrics.Poisson),
+    *(keras.losses.Dice, keras.losses.dice, keras.losses.Tversky, keras.losses.tversky),
+)
 _MODULES = {"loss": "losses", "metrics": "metrics", "weighted_metrics": "metrics"}
 
 
@@ -61,8 +65,7 @@ def _takes_logits(value, get):
         return False
     try:
         found = get(value)
-        name = getattr(found, "__name__", type(found).__name__)
-        if name.lower().replace("_", "") in _FOR_PROBABILITIES:
+        if found in _FOR_PROBABILITIES or type(found) in _FOR_PROBABILITIES:
             return False
         if hasattr(found, "get_config"):
             return found.get_config().get("from_logits")
