@@ -16,27 +16,10 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(cin_keras.__path__, "cin_keras.")
     if not module.ispkg
 )
-# What computes with Keras' backend; the others' examples run on TensorFlow alone.
-COMPUTES = (
-    "distribution",
-    "explain",
-    "keras_internals",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "optimizers",
-)
-EVERY_BACKEND = pytest.mark.every_backend(all_cases=True)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=EVERY_BACKEND if name.split(".")[1] in COMPUTES else ())
-        for name in MODULES
-    ],
-)
+@pytest.mark.every_backend(all_cases=True)
+@pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     module = importlib.import_module(name)
     for test in doctest.DocTestFinder(exclude_empty=True).find(

@@ -7,14 +7,14 @@ from tests.models.networks import awake
 from tests.models.tester import assert_usable
 
 pytestmark = pytest.mark.every_backend
-FEW = {"parts": 2, "concatenated": 1}
+FEW_PARTS = {"parts": 2, "concatenated": 1}
 MODELS = {
     "CIN": (lambda **own: cin_keras.CIN(3, embedding_dim=5, **own), 8, True),
     "plain": (lambda **own: cin_keras.CIN(3, interaction=None, contrast=None, **own), 8, False),
-    "NTS": (lambda **own: cin_keras.NTS(3, dropout=0.0, **FEW, **own), 16, False),
+    "NTS": (lambda **own: cin_keras.NTS(3, dropout=0.0, **FEW_PARTS, **own), 16, False),
     "NTS+CIN": (
         lambda **own: cin_keras.NTS(
-            3, dropout=0.0, interaction="sci", contrast="cci", **FEW, **own
+            3, dropout=0.0, interaction="sci", contrast="cci", **FEW_PARTS, **own
         ),
         16,
         True,

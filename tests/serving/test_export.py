@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 import cin_keras
 from cin_keras.data.decoding import decode
+from cin_keras.serving import export
 from cin_keras.serving.cropping import crop_in_graph
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
@@ -198,13 +200,16 @@ def test_pytorch_says_what_works_instead(tmp_path):
 
 
 @no_saved_model
-def test_the_limit_of_pixels(tmp_path):
+def test_the_limit_of_pixels(tmp_path, monkeypatch):
     import tensorflow as tf
 
+    traced = mock.Mock(wraps=export.decode_in_graph)
+    monkeypatch.setattr(export, "decode_in_graph", traced)
     model = tiny_cin()
     with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1.*0"):
         model.export(tmp_path / "saved_model", max_pixels=0)
     model.export(tmp_path / "saved_model", verbose=False, max_pixels=1000)
+    assert traced.call_count == 1, "traced once, which takes long"
     serve = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_bytes"]
     for size, fits in [((40, 25), True), ((41, 25), False)]:
         Image.new("RGB", size).save(tmp_path / "image.png")
