@@ -580,6 +580,9 @@ class Gallery:
     def save(self, path):
         """Writes the gallery as one file of NumPy arrays, whole; it holds no code.
 
+        Relative paths of photographs hold when it is loaded in another folder, also where both
+        have moved together: they are absolute there.
+
         Args:
             path: Str or path that ends in `.npz`.
 

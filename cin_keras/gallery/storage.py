@@ -1,6 +1,7 @@
 """The file of a gallery: arrays of NumPy alone, so that reading it runs nothing."""
 
 import json
+import os
 import pathlib
 import zipfile
 
@@ -19,7 +20,8 @@ def write_gallery(path, embeddings, labels, class_names, paths, about):
         embeddings: float32 `(images, width)`.
         labels: int32 `(images,)`.
         class_names: List of str.
-        paths: List of str.
+        paths: List of str. Where they are relative ones of files, the file notes the folder in
+            which they hold, as seen from itself.
         about: Dict of what JSON can hold.
 
     Returns:
@@ -32,7 +34,7 @@ def write_gallery(path, embeddings, labels, class_names, paths, about):
     path = pathlib.Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"The name of a gallery must end in '.npz'. Received: {str(path)!r}")
-    about = {"kind": KIND, "version": 1, **about}
+    about = {"kind": KIND, "version": 1, "folder": _folder_of(paths, path), **about}
     with whole_file(path) as partial:
         np.savez(
             partial,
@@ -52,7 +54,8 @@ def read_gallery(path):
         path: Str or path.
 
     Returns:
-        `(embeddings, labels, class_names, paths, about)`.
+        `(embeddings, labels, class_names, paths, about)`. Relative paths of files that were meant
+        from another folder than the current one are made absolute.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -91,7 +94,27 @@ def read_gallery(path):
             f"{name!r} is damaged, or no gallery: give the '.npz' file that Gallery.save has "
             "written, or write it again."
         ) from error
-    return embeddings, labels, class_names, paths, about
+    return embeddings, labels, class_names, _paths_from(about.get("folder"), path, paths), about
+
+
+def _folder_of(paths, file):
+    """The current folder, as seen from that of the gallery's file, or `None` for mere names."""
+    relative = next((path for path in paths if not os.path.isabs(path)), None)
+    if relative is None or not os.path.exists(relative):
+        return None
+    here, there = os.path.realpath("."), os.path.dirname(os.path.realpath(file))
+    same_drive = os.path.splitdrive(here)[0] == os.path.splitdrive(there)[0]
+    return os.path.relpath(here, there) if same_drive else here
+
+
+def _paths_from(folder, file, paths):
+    """Paths that hold from the current folder: as they are if it is the one they were noted in."""
+    if not isinstance(folder, str):
+        return paths
+    there = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(file)), folder))
+    return (
+        paths if there == os.path.realpath(".") else [os.path.join(there, path) for path in paths]
+    )
 
 
 def _check(embeddings, labels, class_names, paths):

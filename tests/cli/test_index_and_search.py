@@ -56,6 +56,15 @@ def test_index_search_predict_and_add(place, capsys):
     assert main(command) == 0
     assert "1 photograph that the gallery has already" in capsys.readouterr().err
     assert Gallery.load("gallery.npz").paths[-1] == os.path.join("new", os.path.basename(new))
+    # From another folder, too.
+    os.chdir("new")
+    assert (
+        main(["index", "--add", "../model.keras", ".", *command[4:], "--output", "../gallery.npz"])
+        == 0
+    )
+    assert "1 photograph that the gallery has already" in capsys.readouterr().err
+    assert main(["search", "../gallery.npz", "1.png", "--json"]) == 0
+    assert os.path.samefile(json.loads(capsys.readouterr().out)["neighbours"][0]["path"], "1.png")
 
 
 def test_text_and_csv(place, capsys):

@@ -177,6 +177,30 @@ def test_a_file_brings_it_back(gallery, model, samples, tmp_path):
         alone.search(query, k=1)
 
 
+def test_relative_paths_hold_from_anywhere(tmp_path, monkeypatch):
+    """As noted where the gallery was saved; absolute from elsewhere, also after all has moved."""
+    shop, other = tmp_path / "shop", tmp_path / "other"
+    for folder in (shop / "photos", shop / "galleries", other):
+        folder.mkdir(parents=True)
+    (shop / "photos" / "a.jpg").touch()
+    monkeypatch.chdir(shop)
+    paths = [os.path.join("photos", "a.jpg"), os.path.join("photos", "gone.jpg")]
+    made = Gallery.from_embeddings(np.eye(2), ["cat", "dog"], paths)
+    made.save("galleries/known.npz")
+    Gallery.from_embeddings(np.eye(2), ["cat", "dog"]).save("galleries/names.npz")
+    assert Gallery.load("galleries/known.npz").paths == made.paths
+    monkeypatch.chdir(other)
+    found = Gallery.load("../shop/galleries/known.npz")
+    assert found.paths == tuple(os.path.join(os.path.realpath(shop), path) for path in paths)
+    assert found.remove("../shop/photos/a.jpg") == 1
+    assert Gallery.load("../shop/galleries/names.npz").paths == ("0", "1")
+    shop.rename(tmp_path / "moved")
+    found = Gallery.load("../moved/galleries/known.npz")
+    assert os.path.exists(found.paths[0])
+    found.save("known.npz")  # absolute ones stay
+    assert Gallery.load("known.npz").paths == found.paths
+
+
 def test_another_model_is_refused(gallery, samples, tmp_path):
     path = gallery.save(tmp_path / "gallery.npz")
     other = colour_model(interaction="phi")
