@@ -4,13 +4,15 @@ import keras
 from keras import ops
 
 
-def gradients(function, inputs, layer):
+def gradients(function, inputs, layer, compiled=True):
     """The derivative of `function(*inputs)` by its inputs and by the weights of `layer`.
 
     Args:
         function: From tensors to a scalar tensor.
         inputs: List of arrays.
         layer: A built Keras layer, whose trainable weights `function` uses.
+        compiled: Bool, whether TensorFlow makes a graph of it, as JAX always does. Defaults to
+            `True`.
 
     Returns:
         List of NumPy arrays, first the inputs', then the weights'.
@@ -18,25 +20,24 @@ def gradients(function, inputs, layer):
     inputs = [ops.convert_to_tensor(x) for x in inputs]
     variables = layer.trainable_variables
     results = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](
-        function, inputs, variables
+        function, inputs, variables, compiled
     )
     return [ops.convert_to_numpy(ops.cast(gradient, "float32")) for gradient in results]
 
 
-def _tensorflow(function, inputs, variables):
+def _tensorflow(function, inputs, variables, compiled):
     import tensorflow as tf
 
-    @tf.function
     def compute():
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             result = function(*inputs)
         return tape.gradient(result, [*inputs, *(v.value for v in variables)])
 
-    return compute()
+    return tf.function(compute)() if compiled else compute()
 
 
-def _jax(function, inputs, variables):
+def _jax(function, inputs, variables, compiled):
     import jax
 
     @jax.jit
@@ -50,7 +51,7 @@ def _jax(function, inputs, variables):
     return [*by_inputs, *by_weights]
 
 
-def _torch(function, inputs, variables):
+def _torch(function, inputs, variables, compiled):
     import torch
 
     inputs = [x.detach().clone().requires_grad_() for x in inputs]

@@ -86,7 +86,9 @@ def test_gradients_agree_with_central_differences():
     expected = reference.gradient(
         lambda p: np.sum(expected_of(p["x"], 5) * factors), {"x": x.astype("float64")}
     )["x"]
-    reference.assert_close(gradients(scalar, [x], layer)[0], expected, relative=1e-3)
+    reference.assert_close(
+        gradients(scalar, [x], layer, compiled=False)[0], expected, relative=1e-3
+    )
 
 
 @pytest.mark.parametrize("projection_dim", [None, 2])
@@ -97,11 +99,11 @@ def test_positions_that_are_alike_give_zero_and_finite_gradients(projection_dim)
     layer = CovariancePooling(projection_dim)
     layer.build(x.shape)
     np.testing.assert_array_equal(numpy(layer(x))[0], 0.0)
-    for gradient in gradients(lambda x: ops.sum(layer(x)), [x], layer):
-        assert np.isfinite(gradient).all()
     zero = np.zeros_like(x)
     np.testing.assert_array_equal(numpy(layer(zero)), 0.0)
-    assert np.isfinite(gradients(lambda x: ops.sum(layer(x)), [zero], layer)[0]).all()
+    for given in (x, zero):
+        for gradient in gradients(lambda x: ops.sum(layer(x)), [given], layer, compiled=False):
+            assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -124,7 +126,7 @@ def test_sizes_may_be_unknown_and_saving_keeps_all(tmp_path, projection_dim):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.layers[-1].iterations == 3
     x = feature_map()
-    np.testing.assert_array_equal(model.predict(x, verbose=0), loaded.predict(x, verbose=0))
+    np.testing.assert_array_equal(*(ops.convert_to_numpy(one(x)) for one in (model, loaded)))
 
 
 def test_trains_inside_a_network():
