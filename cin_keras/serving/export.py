@@ -90,10 +90,9 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    network = keras.Model(model.input, [model.output, model.dropout.output], name=model.name)
+    network = folded_inference(model, embeddings=True)
     channels_first = model.data_format == "channels_first"
     forward = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
-    whiten = _as_tensorflow_whitening(model.whitening)
     text, temperature = card(model), model.temperature
     shape = model.input.shape
     names = model.class_names or [str(number) for number in range(model.num_classes)]
@@ -101,7 +100,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     names = tf.constant([name.encode("utf-8", "surrogateescape") for name in names])
 
     def describe(images):
-        outputs, pooled = forward(images)
+        outputs, embeddings = forward(images)
         probabilities = outputs
         if model.classifier_activation is None:
             probabilities = tf.nn.softmax(outputs / temperature)
@@ -111,7 +110,7 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         return {
             "class_names": tf.gather(names, tf.argmax(probabilities, axis=1)),
             "probabilities": probabilities,
-            "embeddings": tf.math.l2_normalize(whiten(tf.cast(pooled, tf.float32)), axis=1),
+            "embeddings": tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1),
         }
 
     def read(image_bytes):
@@ -161,16 +160,6 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
     extra = pathlib.Path(filepath) / "assets.extra"
     extra.mkdir(exist_ok=True)
     (extra / "model_card.json").write_text(text)
-
-
-def _as_tensorflow_whitening(whitening):
-    """The same function of tensors."""
-    import tensorflow as tf
-
-    if whitening is None:
-        return lambda vectors: vectors
-    mean, kernel = tf.constant(whitening.mean), tf.constant(whitening.kernel)
-    return lambda vectors: tf.matmul(vectors - mean, kernel)
 
 
 def _as_tensorflow(network, archive, jax2tf_kwargs, channels_first):
