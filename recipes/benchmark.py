@@ -58,6 +58,7 @@ def parse_arguments(arguments):
     add("--classes", "N", "(%(default)s)", type=positive(int), default=200)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
     add("--jit-compile", "WHEN", "on or off (Keras decides)", choices=["on", "off"])
+    add("--phi-kernel-size", "N", "of φ (%(default)s)", type=positive(int), default=3)
     add("--block-rows", "N", "rows in a block (%(default)s)", type=positive(int), default=256)
     add("--rounds", "N", "every model once in each (%(default)s)", type=positive(int), default=9)
     add("--steps", "N", "steps timed at a time (%(default)s)", type=positive(int), default=1)
@@ -79,7 +80,9 @@ def build_model(name, args):
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(args.dtype)
     # The backbone with a linear classifier, or with the interaction.
-    form = {"interaction": None, "contrast": None} if name == BACKBONE else {"pooled": name != LONG}
+    form = {"interaction": None, "contrast": None}
+    if name != BACKBONE:
+        form = {"pooled": name != LONG, "phi_kernel_size": args.phi_kernel_size}
     model = cin_keras.CIN(
         args.classes,
         backbone=args.backbone,

@@ -43,13 +43,35 @@ def test_a_factor_scales_the_step_of_its_layer_only():
 
 
 def test_without_factors_it_is_sgd():
-    for arguments in ({"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1}):
+    for arguments in (
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1},
+        {"momentum": 0.9, "clipnorm": 100.0},
+    ):
         for a, b in zip(
             changes(LayerwiseSGD(0.1, **arguments)),
             changes(keras.optimizers.SGD(0.1, **arguments)),
             strict=True,
         ):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others fuse by themselves")
+@pytest.mark.parametrize("arguments", [{}, {"nesterov": True}, {"clipnorm": 0.1}])
+def test_tensorflow_takes_a_step_in_few_passes(arguments):
+    """One operation updates the momentum and the weight, and clipping looks at a gradient once."""
+    import tensorflow as tf
+
+    optimizer = LayerwiseSGD(0.1, momentum=0.9, **arguments)
+    variable = keras.Variable(np.zeros((2, 3), "float32"))
+    optimizer.build([variable])
+    step = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+    graph = step.get_concrete_function(tf.TensorSpec((2, 3))).graph
+    types = [op.type for op in graph.get_operations()]
+    assert types.count("ResourceApplyKerasMomentum") == 1
+    assert types.count("L2Loss") == len(arguments.keys() & {"clipnorm"})
+    assert not {"Square", "Sub"} & set(types)
 
 
 def test_adamw_scales_the_step_of_its_layer_only():
