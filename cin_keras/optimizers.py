@@ -50,8 +50,8 @@ class _Layerwise:
         index = variable_index(self, variable)
         learning_rate = learning_rate * self.factors[index]
         if self.weight_decay and self.decays[index]:
-            shrinkage = ops.cast(learning_rate * self.weight_decay, variable.dtype)
-            self.assign_sub(variable, variable * shrinkage)
+            kept = ops.cast(1 - learning_rate * self.weight_decay, variable.dtype)
+            self.assign(variable, variable * kept)
         super().update_step(gradient, variable, learning_rate)
 
     def _apply_weight_decay(self, variables):

@@ -46,6 +46,41 @@ def float32_matmul(a, b):
     return ops.matmul(a, b)
 
 
+def thin_matmul(a, b):
+    """`a @ b`, where one of them has many columns and rows and the other few.
+
+    Such a product is a matter of memory, and TensorFlow's kernels for CPUs read the transpose of a
+    large matrix three times as slowly as the matrix. Its own gradient of the thin one asks for that;
+    here the thin ones are transposed, which costs nothing.
+
+    Args:
+        a: Floats of shape `(..., n, k)`.
+        b: Of the dtype and the leading axes of `a`, of shape `(..., k, m)`.
+
+    Returns:
+        Tensor of shape `(..., n, m)`.
+    """
+    rows, columns = a.shape[-2], b.shape[-1]
+    if keras.backend.backend() != "tensorflow" or columns is None:
+        return ops.matmul(a, b)
+    import tensorflow as tf
+
+    b_is_thin = rows is not None and rows > columns  # unknown is the size of a batch
+
+    @tf.custom_gradient
+    def product(a, b):
+        def gradients(upstream):
+            if b_is_thin:
+                of_a = tf.matmul(upstream, b, transpose_b=True)
+                return of_a, tf.linalg.matrix_transpose(tf.matmul(upstream, a, transpose_a=True))
+            of_b = tf.matmul(a, upstream, transpose_a=True)
+            return tf.linalg.matrix_transpose(tf.matmul(b, upstream, transpose_b=True)), of_b
+
+        return tf.matmul(a, b), gradients
+
+    return product(a, b)
+
+
 def softmax_rows(logits):
     """Softmax over the last axis.
 

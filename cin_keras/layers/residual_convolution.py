@@ -17,6 +17,7 @@ from cin_keras.layers.feature_map import (
     check_pooling,
     positions_by_channels,
 )
+from cin_keras.layers.numerics import thin_matmul
 from cin_keras.layers.roles import give_role
 
 
@@ -214,7 +215,7 @@ class ResidualConvolution(keras.layers.Layer):
         flat = ops.reshape(ops.transpose(tap_means, (0, 2, 1)), (-1, taps * self.channels))
         kernel = ops.reshape(kept(self.phi.kernel), (taps * self.channels, self.channels))
         dtype = self.compute_dtype
-        product = ops.matmul(ops.cast(flat, dtype), ops.cast(kernel, dtype))
+        product = thin_matmul(ops.cast(flat, dtype), ops.cast(kernel, dtype))
         return product + ops.cast(kept(self.phi.bias), dtype)
 
     @property

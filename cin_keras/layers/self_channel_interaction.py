@@ -17,7 +17,7 @@ from keras import ops
 from cin_keras.checks import check_bool, check_choice, check_int, check_number
 from cin_keras.layers.feature_map import check_feature_map
 from cin_keras.layers.memory import image_by_image, in_row_blocks
-from cin_keras.layers.numerics import float32_matmul, softmax_rows
+from cin_keras.layers.numerics import float32_matmul, softmax_rows, thin_matmul
 from cin_keras.layers.residual_convolution import ResidualConvolution
 
 SIMILARITIES = ("dot", "cosine", "correlation")
@@ -251,4 +251,4 @@ def _squared_length(x):
 
 def apply_rows(weights, values):
     """`weights values` in the dtype of `values`: `(batch, rows, columns)`."""
-    return ops.matmul(ops.cast(weights, values.dtype), values)
+    return thin_matmul(ops.cast(weights, values.dtype), values)

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cin_keras.layers.numerics import softmax_rows
+from cin_keras.layers.numerics import softmax_rows, thin_matmul
+from tests.gradients import gradients
 
 pytestmark = pytest.mark.every_backend
 
@@ -33,3 +34,56 @@ def test_neither_weights_nor_gradients_are_denormal():
         magnitudes = numbers.detach().abs()
         assert magnitudes[magnitudes > 0].min() > 1e-37
     assert torch.softmax(logits, -1).min() < 1e-37, "there would be denormal numbers"
+
+
+class NoWeights:
+    trainable_variables = ()
+
+
+@pytest.mark.parametrize("shapes", [((2, 7, 5), (2, 5, 3)), ((3, 5), (5, 7)), ((4, 4), (4, 4))])
+def test_a_thin_product_and_its_gradients_are_those_of_loops(shapes):
+    rng = np.random.default_rng(0)
+    a, b, upstream = (
+        rng.normal(size=shape).astype("float32")
+        for shape in (*shapes, (*shapes[0][:-1], shapes[1][-1]))
+    )
+
+    def total(a, b):
+        return ops.sum(ops.multiply(upstream, thin_matmul(a, b)))
+
+    def loop(a, b):
+        *batch, rows, inner = a.shape
+        product = np.zeros((*batch, rows, b.shape[-1]))
+        for index in np.ndindex(product.shape):
+            *image, row, column = index
+            for k in range(inner):
+                product[index] += a[(*image, row, k)] * b[(*image, k, column)]
+        return product
+
+    np.testing.assert_allclose(ops.convert_to_numpy(thin_matmul(a, b)), loop(a, b), rtol=1e-5)
+    of_a, of_b = gradients(total, [a, b], NoWeights())
+    np.testing.assert_allclose(of_a, loop(upstream, np.swapaxes(b, -1, -2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(of_b, loop(np.swapaxes(a, -1, -2), upstream), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs of unknown sizes")
+@pytest.mark.parametrize("shapes", [((None, 5), (5, 7)), ((None, 7, 5), (None, 5, None))])
+def test_a_thin_product_of_unknown_size(shapes):
+    import tensorflow as tf
+
+    def gradients_of(product, *inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            total = tf.reduce_sum(product(*inputs) ** 2)
+        return tape.gradient(total, inputs)
+
+    graph = tf.function(
+        lambda a, b: gradients_of(thin_matmul, a, b), [tf.TensorSpec(shape) for shape in shapes]
+    )
+    rng = np.random.default_rng(0)
+    inputs = [
+        tf.constant(rng.normal(size=[size or 3 for size in shape]).astype("float32"))
+        for shape in shapes
+    ]
+    for found, expected in zip(graph(*inputs), gradients_of(tf.matmul, *inputs), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
