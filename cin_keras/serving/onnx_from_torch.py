@@ -6,7 +6,6 @@ every other size, without a word. Here the image has a usual size, padding is co
 and what was followed is compared with the network at other sizes before it is written.
 """
 
-import contextlib
 import warnings
 
 import keras
@@ -79,7 +78,7 @@ def write_onnx(network, filepath, images, data_format, image_size=None, opset_ve
                 "size that it takes, and export again."
             ) from error
         try:
-            with padding_in_graph() if any_size else contextlib.nullcontext():
+            with padding_in_graph():
                 followed = torch.jit.trace(network, (example,), check_trace=False)
         except Exception as error:  # PyTorch raises many kinds
             raise _cannot_be_written(error) from error

@@ -66,6 +66,16 @@ def test_images_of_one_size(tmp_path):
     assert_agrees(tmp_path / "model.onnx", model, [(1, 45, 45), (4, 45, 45)])
 
 
+def test_padding_of_what_a_layer_before_has_left(tmp_path):
+    """As in Xception, at one size, too."""
+    convolution = keras.layers.Conv2D(4, 3, strides=2, activation="relu")
+    separable = keras.layers.SeparableConv2D(4, 3, padding="same")
+    pooling = keras.layers.MaxPooling2D(3, strides=2, padding="same")
+    model = network(convolution, separable, pooling, size=47)
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    assert_agrees(tmp_path / "model.onnx", model, [(1, 47, 47), (4, 47, 47)])
+
+
 def test_half_precision(tmp_path):
     """No runtime has bfloat16's convolution; the model computes in it as before, afterwards."""
     model = network(*of_strides(), size=45, dtype="mixed_bfloat16")
