@@ -228,7 +228,15 @@ class NTS(Classifier):
 
             # The prediction sees the first of the parts alone.
             boxes, _ = choice(navigator(ops.stop_gradient(features)))
-            part_features = describe(backbone_model(crops((images, boxes[:, :concatenated]))))
+            part_images = crops((images, boxes[:, :concatenated]))
+            try:
+                part_features = describe(backbone_model(part_images))
+            except ValueError as error:
+                raise ValueError(
+                    f"The backbone does not take parts of {'×'.join(map(str, crop_size))} pixels: "
+                    f"give another `part_size`, such as {size}, that of the images, which it takes. "
+                    f"Received: part_size={part_size}, input_shape={input_shape}"
+                ) from error
             channels = part_features.shape[1]
             part_features = ops.reshape(part_features, (-1, concatenated * channels))
             described = ops.concatenate([part_features, describe(features)], axis=1)
