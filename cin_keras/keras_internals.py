@@ -46,6 +46,20 @@ def variable_index(optimizer, variable):
     return optimizer._get_variable_index(variable)
 
 
+class OwnDecayAndClipping:
+    """Mixin for a Keras optimizer, before its class, that decays and clips in its own way.
+
+    Weight decay is left to its `update_step`; its method `clip_to_norm(gradient, norm)` is what
+    `clipnorm` does to each gradient.
+    """
+
+    def _apply_weight_decay(self, variables):
+        """Nothing here: Keras would decay all variables at the common rate."""
+
+    def _clip_by_norm(self, values, axes=None):
+        return self.clip_to_norm(values, self.clipnorm)
+
+
 def is_writing_hdf5():
     """Whether a configuration is asked for by Keras' writer of whole models in HDF5.
 

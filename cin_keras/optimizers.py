@@ -16,11 +16,11 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_number, short
-from cin_keras.keras_internals import uses_weight_decay, variable_index
+from cin_keras.keras_internals import OwnDecayAndClipping, uses_weight_decay, variable_index
 from cin_keras.layers.roles import ROLES, role_of
 
 
-class _Layerwise:
+class _Layerwise(OwnDecayAndClipping):
     """Mixin for a Keras optimizer: multiplies the learning rate of some variables, decays some."""
 
     def __init__(self, learning_rate, rates=None, **kwargs):
@@ -46,6 +46,18 @@ class _Layerwise:
         for name in self.rates:
             _warn_unless_used(name, variables)
 
+    def clip_to_norm(self, gradient, norm):
+        """The gradient, shortened to `norm` if it is longer."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Which makes no square as large as the gradient.
+            gradient = tf.convert_to_tensor(gradient)
+            length = tf.sqrt(2 * tf.nn.l2_loss(gradient))
+        else:
+            length = ops.sqrt(ops.sum(ops.square(gradient)))
+        return gradient * (norm / ops.maximum(length, norm))
+
     def update_step(self, gradient, variable, learning_rate):
         index = variable_index(self, variable)
         learning_rate = learning_rate * self.factors[index]
@@ -53,9 +65,6 @@ class _Layerwise:
             kept = ops.cast(1 - learning_rate * self.weight_decay, variable.dtype)
             self.assign(variable, variable * kept)
         super().update_step(gradient, variable, learning_rate)
-
-    def _apply_weight_decay(self, variables):
-        """In Keras the decay of all variables at the common rate; here `update_step` decays."""
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
@@ -109,15 +118,6 @@ class _SGD(keras.optimizers.SGD):
             momentum=tf.cast(self.momentum, dtype),
             use_nesterov=self.nesterov,
         )
-
-    def _clip_by_norm(self, values, axes=None):
-        if keras.backend.backend() != "tensorflow":
-            return super()._clip_by_norm(values, axes)
-        import tensorflow as tf
-
-        values = tf.convert_to_tensor(values)
-        norm = tf.sqrt(2 * tf.nn.l2_loss(values))
-        return values * (self.clipnorm / tf.maximum(norm, self.clipnorm))
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")

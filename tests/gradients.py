@@ -19,9 +19,11 @@ def gradients(function, inputs, layer, compiled=True):
     """
     inputs = [ops.convert_to_tensor(x) for x in inputs]
     variables = layer.trainable_variables
-    results = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](
-        function, inputs, variables, compiled
-    )
+    if keras.backend.backend() == "tensorflow":
+        results = _tensorflow(function, inputs, variables, compiled)
+    else:
+        by_backend = {"jax": _jax, "torch": _torch}[keras.backend.backend()]
+        results = by_backend(function, inputs, variables)
     return [ops.convert_to_numpy(ops.cast(gradient, "float32")) for gradient in results]
 
 
@@ -37,7 +39,7 @@ def _tensorflow(function, inputs, variables, compiled):
     return tf.function(compute)() if compiled else compute()
 
 
-def _jax(function, inputs, variables, compiled):
+def _jax(function, inputs, variables):
     import jax
 
     @jax.jit
@@ -51,7 +53,7 @@ def _jax(function, inputs, variables, compiled):
     return [*by_inputs, *by_weights]
 
 
-def _torch(function, inputs, variables, compiled):
+def _torch(function, inputs, variables):
     import torch
 
     inputs = [x.detach().clone().requires_grad_() for x in inputs]

@@ -81,6 +81,18 @@ def test_variables_have_their_index_in_an_update_step():
     assert noted == [0, 1, 2]
 
 
+def test_an_optimizer_decays_and_clips_in_its_own_way():
+    class Own(keras_internals.OwnDecayAndClipping, keras.optimizers.SGD):
+        def clip_to_norm(self, gradient, norm):
+            return 2 * norm * gradient
+
+    variable = keras.Variable([8.0])
+    optimizer = Own(0.5, clipnorm=1.0, weight_decay=0.1)
+    optimizer.build([variable])
+    optimizer.apply([ops.convert_to_tensor([3.0])])
+    assert float(variable[0]) == 8 - 0.5 * 6
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX' trainer takes the variables out of the model")
 @pytest.mark.parametrize("put_back", [False, True])
 def test_variables_are_put_back_after_a_step_that_failed(put_back):

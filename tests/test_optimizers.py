@@ -48,6 +48,7 @@ def test_without_factors_it_is_sgd():
         {"momentum": 0.9},
         {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1},
         {"momentum": 0.9, "clipnorm": 100.0},
+        {"clipnorm": 0.1},
     ):
         for a, b in zip(
             changes(LayerwiseSGD(0.1, **arguments)),
@@ -72,6 +73,17 @@ def test_tensorflow_takes_a_step_in_few_passes(arguments):
     assert types.count("ResourceApplyKerasMomentum") == 1
     assert types.count("L2Loss") == len(arguments.keys() & {"clipnorm"})
     assert not {"Square", "Sub"} & set(types)
+
+
+def test_adamw_clips_as_in_keras():
+    for clipnorm in (0.1, 100.0):
+        arguments = {"weight_decay": 0.0, "epsilon": 0.1, "clipnorm": clipnorm}
+        for a, b in zip(
+            changes(LayerwiseAdamW(0.1, **arguments)),
+            changes(keras.optimizers.AdamW(0.1, **arguments)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_adamw_scales_the_step_of_its_layer_only():

@@ -99,7 +99,7 @@ def read_gallery(path):
 
 def _folder_of(paths, file):
     """The current folder, as seen from that of the gallery's file, or `None` for mere names."""
-    relative = next((path for path in paths if not os.path.isabs(path)), None)
+    relative = _first_relative(paths)
     if relative is None or not os.path.exists(relative):
         return None
     here, there = os.path.realpath("."), os.path.dirname(os.path.realpath(file))
@@ -108,13 +108,18 @@ def _folder_of(paths, file):
 
 
 def _paths_from(folder, file, paths):
-    """Paths that hold from the current folder: as they are if it is the one they were noted in."""
-    if not isinstance(folder, str):
+    """Paths that hold from the current folder; as they are where the noted folder has none."""
+    relative = _first_relative(paths)
+    if not isinstance(folder, str) or relative is None:
         return paths
     there = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(file)), folder))
-    return (
-        paths if there == os.path.realpath(".") else [os.path.join(there, path) for path in paths]
-    )
+    if there == os.path.realpath(".") or not os.path.exists(os.path.join(there, relative)):
+        return paths
+    return [os.path.join(there, path) for path in paths]
+
+
+def _first_relative(paths):
+    return next((path for path in paths if not os.path.isabs(path)), None)
 
 
 def _check(embeddings, labels, class_names, paths):

@@ -229,14 +229,7 @@ class NTS(Classifier):
             # The prediction sees the first of the parts alone.
             boxes, _ = choice(navigator(ops.stop_gradient(features)))
             part_images = crops((images, boxes[:, :concatenated]))
-            try:
-                part_features = describe(backbone_model(part_images))
-            except ValueError as error:
-                raise ValueError(
-                    f"The backbone does not take parts of {'×'.join(map(str, crop_size))} pixels: "
-                    f"give another `part_size`, such as {size}, that of the images, which it takes. "
-                    f"Received: part_size={part_size}, input_shape={input_shape}"
-                ) from error
+            part_features = describe(_maps_of_parts(backbone_model, part_images, part_size, size))
             channels = part_features.shape[1]
             part_features = ops.reshape(part_features, (-1, concatenated * channels))
             described = ops.concatenate([part_features, describe(features)], axis=1)
@@ -410,3 +403,16 @@ class NTS(Classifier):
             data = unpack_pair_batch(data)
         with self.replicas.training_step(self, data):
             return super().train_step(*state, data)
+
+
+def _maps_of_parts(backbone, parts, part_size, size):
+    """The backbone's maps of parts; ValueError where they are too small for it, say."""
+    try:
+        return backbone(parts)
+    except ValueError as error:
+        height, width = height_and_width(parts.shape[1:], keras.config.image_data_format())
+        raise ValueError(
+            f"The backbone does not take parts of {height}×{width} pixels: give another "
+            f"`part_size`, such as {size}, that of the images, which it takes. "
+            f"Received: part_size={part_size}"
+        ) from error

@@ -194,6 +194,11 @@ def test_relative_paths_hold_from_anywhere(tmp_path, monkeypatch):
     assert found.paths == tuple(os.path.join(os.path.realpath(shop), path) for path in paths)
     assert found.remove("../shop/photos/a.jpg") == 1
     assert Gallery.load("../shop/galleries/names.npz").paths == ("0", "1")
+    # The file alone has moved: from the folder of the photographs, all is as it was.
+    (other / "known.npz").write_bytes((shop / "galleries" / "known.npz").read_bytes())
+    monkeypatch.chdir(shop)
+    assert Gallery.load("../other/known.npz").paths == made.paths
+    monkeypatch.chdir(other)
     shop.rename(tmp_path / "moved")
     found = Gallery.load("../moved/galleries/known.npz")
     assert os.path.exists(found.paths[0])
