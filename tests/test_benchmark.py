@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cin_keras import measuring
-from cin_keras.measuring import serving
+from cin_keras.measuring import serving, systems
 from tests.recipe_runs import load_recipe, written
 
 TINY = ["--backbone", "mobilenet", "--feature-layer", "conv_pw_1_relu", "--image-size", "32"]
@@ -91,17 +91,17 @@ def test_the_table_of_systems(recipe, tmp_path, monkeypatch, capsys):
     plain = {"backbone": "mobilenet", "feature_layer": "conv_pw_1_relu"}
     plain |= {"interaction": None, "contrast": None}
     mamc = plain | {"interaction": "osme", "contrast": "mamc"}
-    systems = {"ResNet-50": (plain, 12.5), "+ MAMC": (mamc, 14.8), "NTS": (plain, 23.6)}
-    assert list(recipe.SYSTEMS) == [
+    few = {"ResNet-50": (plain, 12.5), "+ MAMC": (mamc, 14.8), "NTS": (plain, 23.6)}
+    assert list(systems.SYSTEMS) == [
         "ResNet-50", "ResNet-101", "VGG-19", "+ SE", "+ non-local", "+ CGNL", "+ MAMC", "+ SCI",
         "CIN", "NTS",
     ]  # fmt: skip
-    assert all(recipe.SYSTEMS[name][1] == systems[name][1] for name in systems)
-    monkeypatch.setattr(recipe, "SYSTEMS", systems)
+    assert all(systems.SYSTEMS[name][1] == few[name][1] for name in few)
+    monkeypatch.setattr(systems, "SYSTEMS", few)
     recipe.main([*TINY, "--systems", "--train"])
     folder, output = tmp_path / "runs" / "benchmark", capsys.readouterr().out
     results = json.loads((folder / "systems.json").read_text())
-    assert list(results["systems"]) == list(systems) and "batches of 1 and of 8" in results["title"]
+    assert list(results["systems"]) == list(few) and "batches of 1 and of 8" in results["title"]
     tasks = {task: own["rounds"] for task, own in results["systems"]["NTS"].items()}
     assert tasks == {"batch of 1": 2, "batch of 8": 2, "training": 2}
     assert results["systems"]["ResNet-50"]["training"]["ratio"] == 1

@@ -99,16 +99,12 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
         `difference_from_the_long_form` of `outputs` and `loss`, relative to the largest, `None` of
         the baseline.
     """
-    tasks = {
-        "inference": lambda model: model.predict_on_batch(batches["inference"]),
-        "training": lambda model: train_step(model, batches),
-    }
-
     # Training first: without its statistics of batch normalisation no signal reaches the output.
-    order = "training", "inference"
-    answers = {name: [tasks[task](model) for task in order] for name, model in models.items()}
-    images = {"inference": len(batches["inference"]), "training": len(batches["single"][1])}
-    results = time_tasks(models, tasks, images, rounds, steps, baseline)
+    answers = {
+        name: (train_step(model, batches), model.predict_on_batch(batches["inference"]))
+        for name, model in models.items()
+    }
+    results = time_both(models, batches, rounds, steps, baseline)
     for name, model in models.items():
         differences = map(relative_difference, answers[name], answers[reference])
         results[name] |= {
@@ -119,6 +115,24 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
             else dict(zip(("loss", "outputs"), differences)),
         }
     return results
+
+
+def time_both(models, batches, rounds, steps, baseline):
+    """What an image takes in `inference` and in `training`; as `time_tasks` returns it.
+
+    Args:
+        models: Dict from names to models.
+        batches: What `random_batches` returned.
+        rounds: Int ≥ 1.
+        steps: Int ≥ 1, calls timed at a time.
+        baseline: Str, the model whose times the others' are set against.
+    """
+    tasks = {
+        "inference": lambda model: model.predict_on_batch(batches["inference"]),
+        "training": lambda model: train_step(model, batches),
+    }
+    images = {"inference": len(batches["inference"]), "training": len(batches["single"][1])}
+    return time_tasks(models, tasks, images, rounds, steps, baseline)
 
 
 def time_tasks(models, tasks, images, rounds, steps, baseline):
@@ -145,43 +159,6 @@ def time_tasks(models, tasks, images, rounds, steps, baseline):
         name: {t: per_image(times[t, name], times[t, baseline], images[t]) for t in tasks}
         for name in models
     }
-
-
-def systems_table(results, published, baseline):
-    """Times of several systems beside those that a paper has published, in Markdown.
-
-    Args:
-        results: Dict from names to dicts from tasks to what `per_image` returned.
-        published: Dict from the same names to milliseconds an image, or `None`.
-        baseline: Str, the name of the system that all ratios are to.
-
-    Returns:
-        Str, a row a system.
-
-    Example:
-
-    >>> own = {"plain": per_image([0.2], [0.2], 1), "CIN": per_image([0.21], [0.2], 1)}
-    >>> results = {name: {"one image": numbers} for name, numbers in own.items()}
-    >>> print(systems_table(results, {"plain": 12.5, "CIN": 17.2}, "plain").splitlines()[-1])
-    | CIN | 210 (210–210) | 1.05 | 17.2 | 1.38 |
-    """
-    tasks = list(next(iter(results.values())))
-    columns = [column for task in tasks for column in (f"{task}, ms/image", "ratio")]
-    rows = []
-    for name, own in results.items():
-        cells = [name]
-        for task in tasks:
-            numbers = own[task]
-            cells += [
-                with_quartiles(numbers["milliseconds_per_image"], numbers["quartiles"]),
-                f"{numbers['ratio']:.2f}",
-            ]
-        paper = published[name]
-        cells += (
-            ["–", "–"] if paper is None else [f"{paper:.1f}", f"{paper / published[baseline]:.2f}"]
-        )
-        rows.append(cells)
-    return markdown_table(["", *columns, "paper, ms/image", "ratio"], rows)
 
 
 def relative_difference(found, expected):
