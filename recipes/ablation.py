@@ -60,6 +60,12 @@ VARIANTS = {
     "CIN, α 0.1": {"contrast": "cci", "alpha": 0.1},
     "CIN, β 1": {"contrast": "cci", "margin": 1.0},
     "CIN, slow ψ": {"contrast": "cci"},
+    "CIN, φ 1×1": {"contrast": "cci", "phi_kernel_size": 1},
+    "CIN, rows of sum 1": {"contrast": "cci", "normalize_rows": True},
+    "CIN, own φ": {"contrast": "cci", "own_phi": True},
+    "CIN, φ spared": {"contrast": "cci", "phi_gradient": False},
+    "CIN, hardest": {"contrast": "cci", "partner": "hardest"},
+    "CIN, all pairs": {"contrast": "cci", "partner": "all"},
 }
 ROWS |= {row: {"interaction": "sci", "contrast": None, **own} for row, own in VARIANTS.items()}
 # What each setting of the recipe gives.
