@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 from cin_keras.data.loaders.folders import list_images
+from cin_keras.data.shards import shard_splits
 from cin_keras.files import holds_results
 
 
@@ -37,7 +38,7 @@ def list_photographs(arguments):
             paths += images
             problems += unlisted
             if not images and not unlisted:
-                problems.append((path, "the folder holds no image"))
+                problems.append((path, _what_it_holds(path)))
     if not paths and not problems:
         raise ValueError("Standard input names no photograph: give it one path a line.")
     return paths, problems
@@ -67,6 +68,12 @@ def check_apart(output, folders):
                 f"The figures would lie among the photographs of {str(folder)!r} and be taken for "
                 f"some: give a folder of their own. Received: --output {str(output)!r}"
             )
+
+
+def _what_it_holds(folder):
+    if shard_splits(folder):
+        return "the folder holds shards, which `evaluate` and `index` read: give photographs"
+    return "the folder holds no image"
 
 
 def _lines_of_standard_input():

@@ -14,7 +14,9 @@ import keras
 import numpy as np
 
 from cin_keras.checks import check_number, short
+from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.metrics import better_way
+from cin_keras.models.batch_form import check_images, check_labels, is_number, shape_of
 from cin_keras.models.pair_batch import check_single_images, holds_pairs, is_pair
 
 
@@ -30,21 +32,24 @@ def settle_modes(callbacks):
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and getattr(callback, "mode", None) == "auto":
             callback.mode = better_way(monitor) or "auto"
+        # Within an epoch, Keras compares by what it only sets at the end of the first.
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.monitor_op is None:
+            ways = {"min": keras.ops.less, "max": keras.ops.greater}
+            callback.monitor_op = ways.get(callback.mode)
 
 
 @contextlib.contextmanager
-def checked_fit(given, num_classes, pairs_only):
+def checked_fit(given, model):
     """A context for `fit` or `train_on_batch` whose data are checked.
 
     Args:
         given: Dict of the method's arguments, in which the data are replaced.
-        num_classes: Int.
-        pairs_only: Bool, whether the model can be trained on nothing but pairs.
+        model: `Classifier`; with a contrast, it can be trained on nothing but pairs.
 
     Raises:
         ValueError: At once for arrays, and before the step on it for a batch.
     """
-    x, y = given.get("x"), given.get("y")
+    x, y, pairs_only = given.get("x"), given.get("y"), model.contrast_name is not None
     whole = _unless_counted(given, x, given.get("validation_data"))
     if given.get("validation_split") and is_pair(x):
         raise ValueError(
@@ -52,31 +57,33 @@ def checked_fit(given, num_classes, pairs_only):
             "pass validation_data=(images, labels). "
             f"Received: validation_split={given['validation_split']}"
         )
-    validation = CheckedData(num_classes)
+    validation = CheckedData(model, "The `validation_data`")
     if given.get("validation_data") is not None:
         given["validation_data"] = _checked_validation(given["validation_data"], validation)
     weighs_pairs = pairs_only or is_pair(x)
     if given.get("class_weight") is not None and y is None and not pairs_only:
         batch, x = first_batch(x)
         weighs_pairs = batch is not None and holds_pairs(batch)
-    training = CheckedData(num_classes, given.pop("class_weight", None) if weighs_pairs else None)
+    by_class = given.pop("class_weight", None) if weighs_pairs else None
+    training = CheckedData(model, "The training data", by_class)
     if y is None:
         given["x"] = training.dataset(x)
     else:
-        given["y"], given["sample_weight"] = training.arrays(y, given.get("sample_weight"))
+        weights = given.get("sample_weight")
+        given["y"], given["sample_weight"] = training.arrays(x, y, weights)
     with training.own_error(), validation.own_error(), lengths_may_be_unknown(*whole):
         yield
 
 
 @contextlib.contextmanager
-def checked_evaluation(given, num_classes):
+def checked_evaluation(given, model):
     """A context for `evaluate` or `test_on_batch` whose data are checked, as for `checked_fit`."""
     whole = _unless_counted(given, given.get("x"))
-    checked = CheckedData(num_classes)
+    checked = CheckedData(model, "The data to evaluate")
     if given.get("y") is None:
         given["x"] = checked.dataset(given.get("x"))
     else:
-        checked.arrays(given["y"])
+        checked.arrays(given.get("x"), given["y"])
     with checked.own_error(), lengths_may_be_unknown(*whole):
         yield
 
@@ -103,11 +110,18 @@ def _unless_counted(given, *data):
 
 def _checked_validation(data, checked):
     if isinstance(data, (tuple, list)):
-        check_single_images(data, "The `validation_data`")
-        checked.arrays(data[1] if len(data) > 1 else None)
+        if not 2 <= len(data) <= 3:
+            raise ValueError(
+                f"{checked.what} must be (images, labels), (images, labels, sample_weight) or a data "
+                f"set. Received: a {type(data).__name__} of {len(data)}"
+            )
+        check_single_images(data, checked.what)
+        checked.arrays(data[0], data[1])
         return data
     batch, data = first_batch(data)
-    check_single_images(batch, "The `validation_data`")
+    check_single_images(batch, checked.what)
+    if batch is not None:
+        checked.form(batch)
     return checked.dataset(data)
 
 
@@ -118,7 +132,8 @@ class CheckedData:
     PyTorch's `DataLoader` batch by batch, before the step that would use it.
 
     Args:
-        num_classes: Int.
+        model: `Classifier`, compiled or not.
+        what: Str, how a message calls the data.
         class_weight: Dict from class number to weight, or `None`. Defaults to `None`. Of single
             images Keras takes care itself.
 
@@ -130,9 +145,13 @@ class CheckedData:
         ValueError: If `class_weight` is no such dict.
     """
 
-    def __init__(self, num_classes, class_weight=None):
-        self.num_classes = num_classes
-        self.weights = None if class_weight is None else _class_weights(class_weight, num_classes)
+    def __init__(self, model, what, class_weight=None):
+        self.num_classes = classes = model.num_classes
+        self.input_shape, self.what = model.input_shape, what
+        self.labels_mistakes = tuple(model.labels_mistakes)
+        softmax = SoftmaxCrossentropy, keras.losses.CategoricalCrossentropy
+        self.takes_shares = isinstance(getattr(model, "loss", None), softmax)
+        self.weights = None if class_weight is None else _class_weights(class_weight, classes)
         self.error = None
 
     @contextlib.contextmanager
@@ -145,14 +164,36 @@ class CheckedData:
                 raise self.error from None
             raise
 
-    def arrays(self, y, sample_weight=None):
+    def form(self, data):
+        """Raises ValueError unless arrays or tensor specs can be a batch `(x, y, ...)`."""
+        x, y = (*data, None)[:2] if isinstance(data, (tuple, list)) else (data, None)
+        # What is half a pair, or one of two kinds, is refused in the step.
+        if not is_pair(x) or all(is_pair(p) and shape_of(p[0]) == shape_of(p[1]) for p in (x, y)):
+            check_images(x, self.input_shape, self.what)
+            check_labels(y, x, self.num_classes, self.what)
+            shape = shape_of(keras.tree.flatten(y)[0]) or ()
+            mistake = self.labels_mistakes[len(shape) == 2 and shape[1] == self.num_classes > 1]
+            if mistake and shape:
+                raise ValueError(mistake)
+
+    def arrays(self, x, y, sample_weight=None):
         """Labels and weights as Keras is to get them, from those of arrays or of one batch."""
+        try:
+            self.form((x, y))
+        except ValueError as error:
+            self.error = error
+            raise
         for part in keras.tree.flatten(y):
             self._check(part)
         if self.weights is None or not is_pair(y):
             return y, sample_weight
         weights = tuple(self._weigh(part) for part in y)
         if sample_weight is not None:
+            if not is_pair(sample_weight):
+                raise ValueError(
+                    "`sample_weight` of pairs must be a pair, (weights_a, weights_b). "
+                    f"Received: sample_weight={short(sample_weight)}"
+                )
             weights = tuple(_array(a) * b for a, b in zip(sample_weight, weights, strict=True))
         return y, weights
 
@@ -161,7 +202,7 @@ class CheckedData:
         if not isinstance(data, (tuple, list)) or not 2 <= len(data) <= 3:
             return data
         x, y, weights = (*data, None)[:3]
-        y, weights = self.arrays(y, weights)
+        y, weights = self.arrays(x, y, weights)
         return (x, y) if weights is None else (x, y, weights)
 
     def dataset(self, x):
@@ -176,21 +217,22 @@ class CheckedData:
             loader = copy.copy(x)
             loader.collate_fn = _Collate(x.collate_fn, self)
             return loader
+        if x is None or isinstance(x, (tuple, list, dict)) or hasattr(x, "shape"):
+            check_labels(None, x, self.num_classes, self.what)
         return x
 
     def _tf_dataset(self, dataset):
         import tensorflow as tf
 
         spec = dataset.element_spec
-        is_one = isinstance(dataset, tf.data.Dataset)
-        if not is_one or not isinstance(spec, tuple) or not 2 <= len(spec) <= 3:
+        if not isinstance(dataset, tf.data.Dataset):
+            return dataset
+        self.form(spec)
+        if not isinstance(spec, tuple) or not 2 <= len(spec) <= 3:
             return dataset
 
         def check(labels):
-            is_number = isinstance(labels, tf.Tensor) and (
-                labels.dtype.is_integer or labels.dtype.is_floating
-            )
-            if not is_number or labels.shape.rank == 2 and (labels.shape[1] or 1) > 1:
+            if not isinstance(labels, tf.Tensor) or not is_number(labels):
                 return labels
 
             def on_host(array):
@@ -217,7 +259,7 @@ class CheckedData:
 
     def _check(self, labels):
         try:
-            _check_labels(_array(labels), self.num_classes)
+            _check_labels(_array(labels), self.num_classes, self.takes_shares)
         except ValueError as error:
             self.error = error
             raise
@@ -281,6 +323,11 @@ def first_batch(dataset):
     if isinstance(dataset, types.GeneratorType):
         batch = next(dataset, None)
         return batch, (data for data in itertools.chain([batch], dataset))
+    if _is_from("torch", dataset, "collate_fn"):
+        import torch
+
+        with torch.random.fork_rng(devices=[]):  # looking changes no later random number
+            return next(iter(dataset), None), dataset
     return getattr(dataset, "element_spec", None), dataset
 
 
@@ -295,10 +342,18 @@ def _array(x):
     return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
 
 
-def _check_labels(labels, num_classes):
-    """ValueError for class numbers out of range; other labels are looked at elsewhere."""
-    is_number = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.floating)
-    if not is_number or labels.ndim > 2 or labels.ndim == 2 and labels.shape[1] != 1:
+def _check_labels(labels, num_classes, takes_shares):
+    """ValueError for class numbers out of range, and for rows that share nothing among classes."""
+    if not is_number(labels) or labels.ndim > 2:  # looked at elsewhere
+        return
+    if labels.ndim == 2 and labels.shape[1] == num_classes > 1:
+        sums = labels.sum(axis=1, dtype="float64")
+        wrong = (labels < 0).any(axis=1) | ~(np.abs(sums - 1) < 0.01)
+        if takes_shares and wrong.any():
+            raise ValueError(
+                "One-hot labels must be shares of the classes, 0 or more, that sum to 1. "
+                f"Received: the row {short(labels[wrong][0].tolist())}"
+            )
         return
     wrong = ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
     if wrong.any():

@@ -24,7 +24,7 @@ from cin_keras.models.checked_data import (
 )
 from cin_keras.models.default_recipe import default_schedule
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
-from cin_keras.models.logits import logits_mistake
+from cin_keras.models.logits import labels_mistake, logits_mistake
 from cin_keras.models.pair_batch import check_single_images
 from cin_keras.models.save import (
     check_saveable,
@@ -67,6 +67,7 @@ class Classifier(keras.Model):
         nested_backbones: List of models given by name that are one layer of the graph.
     """
 
+    labels_mistakes = (None, None)
     _evaluates = False
     _whitening = None
 
@@ -168,6 +169,7 @@ class Classifier(keras.Model):
         given = inspect.signature(super().compile).bind(*args, **kwargs)
         if mistake := self._logits_mistake(given.arguments):
             raise ValueError(mistake)
+        self._note_labels_mistakes(given.arguments)
         self._make_metrics(given.arguments)
         super().compile(*given.args, **given.kwargs)
 
@@ -176,6 +178,7 @@ class Classifier(keras.Model):
         config = keras.saving.deserialize_keras_object(config)
         if mistake := self._logits_mistake(config):
             warnings.warn(mistake, stacklevel=2)
+        self._note_labels_mistakes(config)
         self._make_metrics(config)
         super().compile(**config)
         if self.optimizer is not None:
@@ -195,10 +198,11 @@ class Classifier(keras.Model):
         return self.distribute_strategy.scope() if on_tensorflow else contextlib.nullcontext()
 
     def _logits_mistake(self, given):
-        names = ("loss", "metrics", "weighted_metrics")
-        return logits_mistake(
-            self.classifier_activation is None, **{name: given.get(name) for name in names}
-        )
+        return logits_mistake(self.classifier_activation is None, **_judges(given))
+
+    def _note_labels_mistakes(self, given):
+        """What to say of labels that are class numbers, and of one-hot ones, once they are seen."""
+        self.labels_mistakes = [labels_mistake(one_hot, **_judges(given)) for one_hot in (False, True)]
 
     def fit(self, *args, **kwargs):
         """As `keras.Model.fit`; with a contrast, on pairs.
@@ -217,7 +221,7 @@ class Classifier(keras.Model):
         with (
             self._traced_anew_after_a_mistake(),
             default_schedule(self, given.arguments),
-            checked_fit(given.arguments, self.num_classes, self.contrast_name is not None),
+            checked_fit(given.arguments, self),
         ):
             return super().fit(*given.args, **given.kwargs)
 
@@ -228,7 +232,7 @@ class Classifier(keras.Model):
         try:
             with (
                 self._traced_anew_after_a_mistake(),
-                checked_evaluation(given.arguments, self.num_classes),
+                checked_evaluation(given.arguments, self),
             ):
                 return super().evaluate(*given.args, **given.kwargs)
         finally:
@@ -244,7 +248,7 @@ class Classifier(keras.Model):
         given = inspect.signature(super().train_on_batch).bind(*args, **kwargs)
         with (
             self._traced_anew_after_a_mistake(),
-            checked_fit(given.arguments, self.num_classes, self.contrast_name is not None),
+            checked_fit(given.arguments, self),
         ):
             return super().train_on_batch(*given.args, **given.kwargs)
 
@@ -253,7 +257,7 @@ class Classifier(keras.Model):
         given = inspect.signature(super().test_on_batch).bind(*args, **kwargs)
         with (
             self._traced_anew_after_a_mistake(),
-            checked_evaluation(given.arguments, self.num_classes),
+            checked_evaluation(given.arguments, self),
         ):
             return super().test_on_batch(*given.args, **given.kwargs)
 
@@ -473,6 +477,10 @@ class Classifier(keras.Model):
         layers = {"backbone", "second_backbone", "interaction", "contrast", "dropout"}
         of_keras = {"self", "weights", "input_shape", "name", "dtype"}
         return [a for a in inspect.signature(cls.__init__).parameters if a not in layers | of_keras]
+
+
+def _judges(given):
+    return {name: given.get(name) for name in ("loss", "metrics", "weighted_metrics")}
 
 
 def _as_metric(metric):

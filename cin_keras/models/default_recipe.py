@@ -57,16 +57,21 @@ def default_compilation(logits):
 def default_schedule(model, given):
     """A context for a `fit` in which the rate of the default optimizer, if it is that, falls.
 
+    A `LearningRateScheduler` among the callbacks has it for itself.
+
     Args:
         model: `CIN`.
         given: Dict of the method's arguments, in which `callbacks` gets one more.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     scheduled = optimizer is None or isinstance(optimizer.get_config()["learning_rate"], dict)
+    callbacks = given.get("callbacks")
+    others = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    scheduled |= any(isinstance(c, keras.callbacks.LearningRateScheduler) for c in others)
     if scheduled or optimizer.name != NAME:
         yield
         return
-    cosine, callbacks = HalfCosine(optimizer), given.get("callbacks")
+    cosine = HalfCosine(optimizer)
     if isinstance(callbacks, keras.callbacks.CallbackList):
         cosine.set_params({"epochs": given.get("epochs", 1)})
         callbacks.callbacks.insert(0, cosine)

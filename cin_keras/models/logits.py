@@ -1,4 +1,4 @@
-"""Losses and metrics that take a model's output for what it is not: logits for probabilities."""
+"""Losses and metrics that take an output or labels for what they are not: logits for probabilities."""
 
 import inspect
 
@@ -73,3 +73,49 @@ def _takes_logits(value, get):
     except Exception:  # what it is, Keras says when it is used
         return None
     return parameters["from_logits"].default if "from_logits" in parameters else None
+
+
+def labels_mistake(one_hot, **given):
+    """A sentence on the first loss or metric of Keras that reads labels of another kind.
+
+    Of metrics Keras says nothing: those of one-hot labels are 0 for class numbers.
+
+    Args:
+        one_hot: Bool, whether the labels are rows of one number a class, or else class numbers.
+        **given: As for `logits_mistake`.
+
+    Returns:
+        Str, or `None` if there is none.
+
+    Example:
+
+    >>> labels_mistake(False, metrics=["accuracy"])
+    >>> labels_mistake(False, metrics=["categorical_accuracy"])[:52]
+    'The labels are class numbers, which `metrics` takes '
+    """
+    for argument, values in given.items():
+        for value in keras.tree.flatten(values):
+            name = _name_of(value)
+            wants_numbers = "sparse" in name
+            if "categorical" not in name or "generalized" in name or wants_numbers is not one_hot:
+                continue
+            if one_hot:
+                labels, taken = "one-hot", "class numbers: use one without `sparse` in its name, or "
+                advice = "labels.argmax(axis=1)"
+            else:
+                labels, taken = "class numbers", "one-hot: use one with `sparse` in its name, or "
+                advice = "keras.utils.to_categorical(labels)"
+            return (
+                f"The labels are {labels}, which `{argument}` takes for {taken}{advice}. "
+                f"Received: {argument}={short(value)}"
+            )
+    return None
+
+
+def _name_of(value):
+    """The name of a loss or metric of Keras without underscores; empty for another's."""
+    if isinstance(value, str):
+        return value.lower().replace("_", "")
+    named = value if hasattr(value, "__name__") else type(value)
+    is_keras = str(getattr(named, "__module__", "")).startswith("keras.")
+    return named.__name__.lower().replace("_", "") if is_keras else ""

@@ -8,6 +8,7 @@ all images, and an engine that shards the batch never parts a pair.
 from keras import ops
 
 from cin_keras.layers.interleave import interleave
+from cin_keras.models.batch_form import agree
 
 _EXPECTED = (
     "fit() of this model takes a pair dataset: batches ((images_a, images_b), (labels_a, labels_b)), "
@@ -35,7 +36,7 @@ def interleave_pair(pair):
     if not is_pair(pair):
         raise ValueError(f"{_EXPECTED} Received: no pair where one is needed, {_shapes(pair)}")
     a, b = (ops.convert_to_tensor(x) for x in pair)
-    if not _agree(a.shape, b.shape):
+    if not agree(a.shape, b.shape):
         raise ValueError(f"{_EXPECTED} Received: a pair of two that differ in {_shapes(pair)}")
     return interleave([a, b])
 
@@ -131,7 +132,7 @@ def unpack_pair_batch(data):
             f"{_EXPECTED} Images are (pairs, height, width, 3). Received: {_shapes(x)}"
         )
     for name, pair in (("labels", y), ("sample weights", weights or y)):
-        if len(pair[0].shape) == 0 or not _agree(x[0].shape[:1], pair[0].shape[:1]):
+        if len(pair[0].shape) == 0 or not agree(x[0].shape[:1], pair[0].shape[:1]):
             raise ValueError(
                 f"{_EXPECTED} Received: {name} of {_shapes(pair)} for images of {_shapes(x)}"
             )
@@ -146,12 +147,6 @@ def check_single_images(data, method):
             f"{method} of this model takes single images, batches (images, labels) such as "
             f"cin_keras.data.image_dataset(...) makes. Received: a pair, images of {_shapes(x)}"
         )
-
-
-def _agree(shape_a, shape_b):
-    return len(shape_a) == len(shape_b) and all(
-        a == b or None in (a, b) for a, b in zip(shape_a, shape_b)
-    )
 
 
 def _shapes(x):

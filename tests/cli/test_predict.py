@@ -11,8 +11,10 @@ import pytest
 
 import cin_keras
 from cin_keras.cli import main
+from cin_keras.data import write_shards
 from cin_keras.models.small_backbone import small_backbone
 from tests.cli.conftest import COLOURS, colour_model, colour_probabilities, write_photograph
+from tests.data.small_sets import coloured_samples
 
 _OF_TENSORFLOW = r"[EIW]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d .*: [EIW] |WARNING: All log messages before"
 
@@ -181,6 +183,12 @@ def test_nothing_that_can_be_read(models, tmp_path, capsys):
     assert main(["predict", str(models / "c.keras"), str(tmp_path / "empty"), "no.png"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "the folder holds no image" in err and "'no.png'" in err
+
+
+def test_shards_are_named_for_what_they_are(models, tmp_path, capsys):
+    write_shards(coloured_samples([0, 1]), tmp_path / "shards")
+    assert main(["predict", str(models / "c.keras"), str(tmp_path / "shards")]) == 1
+    assert "the folder holds shards, which `evaluate` and `index` read" in capsys.readouterr().err
 
 
 class Ended(BaseException):

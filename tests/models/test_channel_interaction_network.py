@@ -154,7 +154,7 @@ def test_wrong_batches_are_refused_and_cost_nothing():
         (lambda x, y: ((x[0], x[1][:, :4]), y), r"two that differ in .*8, 8, 3.*4, 8, 3"),
         (lambda x, y: (x, y[0]), "no pair"),
         (lambda x, y: (x, (y[0], np.eye(3)[y[1]])), "two that differ in"),
-        (lambda x, y: (x, (np.eye(4)[y[0]], np.eye(4)[y[1]])), r"one-hot, shape \(batch, 3\)"),
+        (lambda x, y: (x, (np.eye(4)[y[0]], np.eye(4)[y[1]])), r"one-hot \(batch, 3\), as num_classes=3.*\(4, 4\)"),
     ],
     ids=["sizes", "labels", "mixed labels", "classes"],
 )

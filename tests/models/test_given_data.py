@@ -118,7 +118,7 @@ def test_later_batches_are_checked_too():
     assert np.isfinite(model.predict(images[0], verbose=0)).all()
 
 
-@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"DataLoader"}))
+@pytest.mark.parametrize("form", FORMS)
 def test_pairs_to_validate_on_are_refused_before_training(form):
     images, labels = pair_batch()
     model = tiny_cin()
@@ -222,6 +222,92 @@ def test_a_mode_that_was_given_stays():
     stopping = keras.callbacks.EarlyStopping("accuracy", mode="min")
     uncompiled(tiny_cin()).fit(images, labels, verbose=0, callbacks=stopping)
     assert stopping.mode == "min"
+
+
+def as_tf_arrays(*arrays):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0])
+
+
+OF_ANOTHER_FORM = {
+    "no labels": (lambda x, y: x, "must hold images and their labels"),
+    "a tuple of one": (lambda x, y: (x,), "received: a tuple of 1"),
+    "empty": (lambda x, y: (), "received: a tuple of 0"),
+    "a tuple of four": (lambda x, y: (x, y, y, y), "received: a tuple of 4"),
+    "size": (lambda x, y: (x[:, :6], y), r"\(batch, 8, 8, 3\); .*received: shape \(4, 6, 8, 3\)"),
+    "grey": (lambda x, y: (x[..., :1], y), r"np.repeat\(images, 3.*received: shape \(4, 8, 8, 1\)"),
+    "transparent": (lambda x, y: (x[..., [0, 1, 2, 2]], y), r"images\[..., :3\] leaves"),
+    "one image": (lambda x, y: (x[0], y), r"images\[None\] makes a batch"),
+    "names": (lambda x, y: (x, y.astype(str)), "class_names.index.*of type str"),
+    "a list": (lambda x, y: (x, y.tolist()), r"such as np.array\(labels\). received: \["),
+    "fewer": (lambda x, y: (x, y[:3]), "received: 3 labels of 4 images"),
+    "one-hot of four": (lambda x, y: (x, np.eye(4)[y]), r"as num_classes=3.* shape \(4, 4\)"),
+    "one-hot twice": (lambda x, y: (x, np.eye(3)[y] * 2), "sum to 1.*received: the row"),
+    "a list of images": (lambda x, y: (list(x), y), "np.stack.*received: 4 parts"),
+    "words": (lambda x, y: (x.astype(str), y), "of numbers. received: shape"),
+    "unbatched": (lambda x, y: as_tf_arrays(x, y), r".batch\(n\).*received: shape \(8, 8, 3\)"),
+    "images alone": (lambda x, y: as_tf_arrays(x).batch(2), "must hold images and their labels"),
+}
+
+
+@pytest.mark.parametrize("kind", OF_ANOTHER_FORM)
+def test_data_of_another_form_are_refused_before_training(kind):
+    spoil, message = OF_ANOTHER_FORM[kind]
+    images, labels = pair_batch()
+    model = tiny_cin()
+    data = spoil(images[0], labels[0])
+    with pytest.raises(ValueError, match=f"(?is)^(the `validation_data`|labels|one-hot).*{message}"):
+        model.fit(images, labels, validation_data=data, verbose=0)
+    assert int(model.optimizer.iterations) == 0
+    if not isinstance(data, tuple) or len(data) == 2:
+        with pytest.raises(ValueError, match=f"(?is)^(the data to evaluate|labels|one-hot).*{message}"):
+            model.evaluate(*(data if isinstance(data, tuple) else (data,)), verbose=0)
+
+
+def test_training_data_of_another_form_are_named():
+    images, labels = pair_batch()
+    model, single = tiny_cin(), tiny_cin(contrast=None, randomize=False)
+    with pytest.raises(ValueError, match=r"pairs of images, each one array.*\(4, 8, 8, 1\)"):
+        model.fit(tuple(part[..., :1] for part in images), labels, verbose=0)
+    with pytest.raises(ValueError, match="names. Received: labels of type str"):
+        model.fit(images, tuple(part.astype(str) for part in labels), verbose=0)
+    for given in ((None,), (images,), (images[0],), (images[0], None)):
+        with pytest.raises(ValueError, match="The training data must hold images and their labels"):
+            single.fit(*given, verbose=0)
+    with pytest.raises(ValueError, match="must be a pair.*Received: sample_weight"):
+        model.fit(images, labels, sample_weight=np.ones(4), class_weight={0: 2.0}, verbose=0)
+
+
+def test_metrics_of_other_labels_are_refused():
+    images, labels = pair_batch()
+    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+    for metric in ("categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(2)):
+        model.compile("sgd", loss=model.loss, metrics=["accuracy", metric])
+        with pytest.raises(ValueError, match=r"are class numbers.*one-hot: .*to_categorical"):
+            model.fit(images[0], labels[0], verbose=0)
+        model.fit(images[0], keras.utils.to_categorical(labels[0], 3), verbose=0)
+    model.compile("sgd", loss=model.loss, metrics=["sparse_categorical_accuracy"])
+    with pytest.raises(ValueError, match=r"are one-hot.*argmax.*sparse_categorical_accuracy"):
+        model.evaluate(images[0], keras.utils.to_categorical(labels[0], 3), verbose=0)
+    model.evaluate(images[0], labels[0], verbose=0)
+
+
+def test_a_scheduler_has_the_rate_for_itself():
+    images, labels = pair_batch()
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    logs = uncompiled(tiny_cin()).fit(images, labels, epochs=2, verbose=0, callbacks=[scheduler])
+    assert logs.history["learning_rate"] == pytest.approx([0.005, 0.0025])
+
+
+def test_a_checkpoint_within_an_epoch_knows_what_is_better(tmp_path):
+    images, labels = pair_batch()
+    path = tmp_path / "best.weights.h5"
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        path, "contrastive_loss", save_best_only=True, save_weights_only=True, save_freq=1
+    )
+    uncompiled(tiny_cin()).fit(images, labels, 2, epochs=2, verbose=0, callbacks=[checkpoint])
+    assert path.exists()
 
 
 def test_data_that_shorten_do_not_run_out(recwarn):

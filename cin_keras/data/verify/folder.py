@@ -8,6 +8,7 @@ import numpy as np
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.loaders.find import PUBLISHED, find_layout, official_splits
 from cin_keras.data.loaders.folders import list_images
+from cin_keras.data.shards import from_shards
 from cin_keras.data.verify.images import Finding, Verification, verify_images
 
 
@@ -16,7 +17,7 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
 
     Args:
         folder: Path of a folder of images at any depth, or of Stanford Cars, CUB-200-2011,
-            FGVC-Aircraft or Oxford-IIIT Pet.
+            FGVC-Aircraft or Oxford-IIIT Pet, or of shards.
         max_pixels: As for `verify_images`. Defaults to 178,956,970.
         verbose: As for `verify_images`. Defaults to 1.
 
@@ -36,10 +37,10 @@ def verify_folder(folder, *, max_pixels=MAX_PIXELS, verbose=1):
     with contextlib.suppress(ValueError):  # a folder without folders has no layout
         layout = find_layout(folder)
         # Of a published one the lists, too: labels, boxes, and whether every photograph is there.
-        splits = official_splits(layout, folder, {}).values() if layout in PUBLISHED else ()
-        for split in splits:
+        load = from_shards if layout == "shards" else getattr(PUBLISHED.get(layout), "load", None)
+        for split in official_splits(layout, folder, {}).values() if load else ():
             try:
-                listed.append(PUBLISHED[layout].load(folder, split))
+                listed.append(load(folder, split))
             except (OSError, ValueError) as error:
                 problems.append(Finding(str(folder), f"its {split} list is wrong: {error}"))
     samples = listed[0].join(*listed[1:]) if listed else None

@@ -1,11 +1,13 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from cin_keras.data import image_folder, write_shards
 from cin_keras.data.loaders.folders import list_images
 from cin_keras.data.verify import verify_folder
 from cin_keras.data.verify.__main__ import main
@@ -225,3 +227,12 @@ def test_other_known_layouts(tmp_path, write, capsys):
     photograph.unlink()
     status, output = run(capsys, root)
     assert status == 1 and "list is wrong" in output and photograph.name in output
+
+
+def test_shards_are_looked_into(folder, tmp_path, capsys):
+    samples = image_folder(folder)
+    (folder / "dog" / "3.JPG").write_bytes(b"no photograph")
+    shards = write_shards({"train": samples, "test": samples.subset([0])}, tmp_path / "shards")
+    status, output = run(capsys, shards)
+    assert status == 1 and "4 images checked: 1 problem" in output
+    assert re.search("problem: .*train-00000-of-00001.tfrecord/dog/3.JPG", output)
