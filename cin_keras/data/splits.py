@@ -22,6 +22,8 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+# What else they call such folders, of which nobody knows which part it is.
+_PARTS = {"trn", "tst", "fold", "split", "part", "subset", "holdout", "eval", "evaluation"}
 # Words that say nothing in the name of such a folder: "train_images", "seg_test".
 _FILLERS = {"set", "images", "image", "imgs", "img", "photos", "pictures", "data", "dataset", "seg"}
 
@@ -65,6 +67,21 @@ def split_of_folder(name):
     if len(words) != 1:
         return None
     return SPLIT_NAMES.get(words[0]) or SPLIT_NAMES.get(words[0].removesuffix("set"))
+
+
+def is_like_a_part(name):
+    """Whether a folder's name is that of a part of a data set, or a variation of one.
+
+    Args:
+        name: Str.
+
+    Example:
+
+    >>> is_like_a_part("x_train"), is_like_a_part("fold3"), is_like_a_part("trainer")
+    (True, True, False)
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    return any(word in SPLIT_NAMES or word in _PARTS for word in words)
 
 
 def complete_splits(given, split_file, data_dir, **options):

@@ -12,7 +12,8 @@ from cin_keras.files import holds_results
 # What systems and programs leave in folders, in lower case; what begins with a dot is hidden, too.
 _LEFT_BY_SYSTEMS = {
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "lost+found", "found.000",
-    "$recycle.bin", "recycler", "@recycle", "#recycle", "@eadir", "#snapshot", "@tmp",
+    "$recycle.bin", "recycler", "recycled", "@recycle", "#recycle", "@eadir", "#snapshot", "@tmp",
+    "@recently-snapshot", "@__thumb", "@sharebin", "lost.dir", "__pycache__",
     "system volume information", "network trash folder", "temporary items",
 }  # fmt: skip
 
@@ -70,7 +71,7 @@ def look_into(folder):
     except OSError as error:
         problem = f"the folder cannot be listed: {error.strerror}"
     ordered = {
-        kind: tuple(sorted(paths, key=lambda path: natural_order(path.name)))
+        kind: tuple(sorted(paths, key=lambda path: natural_order(path.name.strip())))
         for kind, paths in kinds.items()
     }
     return Folder(pathlib.Path(folder), problem=problem, **ordered)
@@ -135,21 +136,22 @@ def is_image(path):
 def class_name(name):
     """The name of a class from that of its folder or from a cell: one form for the same letters.
 
-    Systems write "é" as one character or as two; and names on a disk need be no text at all.
+    Systems write "é" as one character or as two; blanks at an end are nobody's intention; and names
+    on a disk need be no text at all.
 
     Args:
-        name: Str.
+        name: Str, of nested folders with `/` between.
 
     Returns:
         Str in Unicode's form C; bytes that are no UTF-8 are written as `\\xe9`.
 
     Example:
 
-    >>> class_name("cafe\\u0301") == "café"
+    >>> class_name("cafe\\u0301 ") == "café"
     True
     """
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", text)
+    return "/".join(part.strip() for part in unicodedata.normalize("NFC", text).split("/"))
 
 
 def check_differ_in_more_than_case(names, where):
@@ -185,8 +187,9 @@ def natural_order(text):
     >>> sorted(["Image 10", "image 2"], key=natural_order)
     ['image 2', 'Image 10']
     """
-    words = re.split(r"([0-9]+)", text.casefold())
-    return [int(word) if i % 2 else word for i, word in enumerate(words)], text
+    words = re.split(r"0*([0-9]+)", text.casefold())
+    # Of numbers without zeros in front the longer is the larger, however many digits it has.
+    return [(len(word), word) if i % 2 else word for i, word in enumerate(words)], text
 
 
 def _kind(entry):

@@ -14,13 +14,13 @@ from cin_keras.data.loaders.folders import (
 )
 from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.samples import Samples
-from cin_keras.data.splits import complete_splits, split_name, split_of_folder
+from cin_keras.data.splits import complete_splits, is_like_a_part, split_name, split_of_folder
 
 # Where data sets keep their photographs, and beside them what belongs to each photograph.
 _PHOTOGRAPHS = {"images", "image", "imgs", "img", "jpg", "jpeg", "jpegimages", "photos", "pictures"}
 _COMPANIONS = {
     "segmentations", "segmentation", "masks", "mask", "annotations", "annotation", "trimaps",
-    "labels", "parts", "depth", "edges", "saliency",
+    "labels", "xmls", "parts", "depth", "edges", "saliency", "thumbnails", "thumbs", "previews", "heatmaps",
 }  # fmt: skip
 
 
@@ -184,6 +184,11 @@ def _divisions(root):
             f"{_listed(classes)}. Move it out of {root}, or put one folder a class into it and the "
             f"classes into {root / 'train'}. If it is a class, give it another name."
         )
+    known = _class_words(divided.get("train"))
+    for name, folder in list(divided.items()):
+        # "images" or "unknown" in test/ is no class: nobody knows what these photographs show.
+        if known and known.isdisjoint(_class_words(folder)):
+            flat.append(divided.pop(name))
     if not classes and not divided:
         problem = "photographs that lie in it directly" if flat else "no photograph"
         folder = flat[0] if flat else named[0][0]
@@ -202,6 +207,12 @@ def _unwrapped(folder):
 
 def _holds_images(folder):
     return any(found.images for found in walk(folder))
+
+
+def _class_words(folder):
+    """The names of the folders with images in a folder (or `None`), in small letters."""
+    inner = look_into(folder).folders if folder else ()
+    return {class_name(folder.name).casefold() for folder in inner if _holds_images(folder)}
 
 
 def _listed(folders):
@@ -225,6 +236,8 @@ def _list_division(root, divided, flat, split, levels):
                 f"{_listed(flat) or 'The folder itself'} in {root} holds photographs, but in no "
                 "folder of a class: nobody knows their classes, and they are left out."
             )
+    if len(levels) == 1:
+        _check_are_classes(divided[split], listed[split])
     listed[split].warn()
     samples = _samples(root, listed[split], sorted(class_names, key=natural_order), levels)
     if "train" in listed:
@@ -267,9 +280,20 @@ def _check_are_classes(root, listing):
                 f"photographs of a data set and what belongs to them. Give the folder that holds one "
                 f"folder a class, such as {str(root / name)!r}"
             )
+    stems = {name: {path.stem for path in paths} for name, paths in listing.photographs.items()}
+    for name in listing.photographs if len(stems) > 1 else ():
+        if name.lower() not in _COMPANIONS:
+            continue
+        others = set().union(*(stems[other] for other in stems if other != name))
+        if 2 * len(stems[name] & others) > len(stems[name]):
+            raise ValueError(
+                f"{root} must hold one folder a class. Received: {name}/, whose images are called as "
+                "those of the classes are, and so belong to them. Move it out of there"
+            )
+        warn(f"{name}/ in {root} is taken for a class. If it is none, move it out of there.")
     if deep and len(deep) == len(listing.photographs):
         common = set.intersection(*(nested[name] for name in deep))
-        if len(common) > len(deep):
+        if len(common) > len(deep) or len(common) > 1 and all(map(is_like_a_part, deep)):
             raise ValueError(
                 f"{root} must hold one folder a class. Received: {first_few(deep)}, which all hold "
                 f"the same folders ({first_few(sorted(common, key=natural_order))}) and so are "
@@ -307,7 +331,7 @@ class _Listing:
         photographs: Dict from the name of a class to its photographs' paths, in natural order.
         nested: Dict from the name of a class to the folders within its folder that hold images,
             `"."` for itself, where there is another.
-        twice: Names of classes that have several folders, in different Unicode forms.
+        twice: Names of classes that have several folders, which `class_name` takes for the same.
         empty: Names of folders without any image.
         others: Paths of files that are no images by their names.
         loose: Paths of images that lie in no folder of a class.
@@ -379,7 +403,8 @@ class _Listing:
         )
         tell(
             self.twice,
-            f"Folders of {root} whose names are the same text in two Unicode forms are one class",
+            f"Folders of {root} whose names are the same but for blanks at an end or the form of "
+            "Unicode are one class",
         )
         for folder in self.problems:
             warn(f"{folder.path} is left out: {folder.problem}.")

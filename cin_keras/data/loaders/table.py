@@ -11,7 +11,7 @@ import unicodedata
 
 from cin_keras.checks import check_list, check_path, short
 from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
-from cin_keras.data.loaders.listings import first_few
+from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES
 
@@ -20,13 +20,16 @@ _EMPTY = {"", "nan", "null", "n/a", "#n/a", "<na>"}
 _DELIMITERS = ",;\t|"
 
 
+SPLIT_COLUMN = "split"
+
+
 def from_table(
     path,
     split=None,
     *,
     path_column="path",
     label_column="label",
-    split_column="split",
+    split_column=SPLIT_COLUMN,
     box_columns=None,
     class_names=None,
     delimiter=None,
@@ -40,7 +43,7 @@ def from_table(
     photographs/2.jpg,BMW M3,test
     ```
 
-    Every cell that is used must hold something; a row that says the same as another, or
+    The columns' names may be written in other cases. Every cell that is used must hold something; a row that says the same as another, or
     contradicts it, is refused.
 
     Args:
@@ -53,8 +56,8 @@ def from_table(
         path_column: Str, the column of the photographs. Defaults to `"path"`.
         label_column: Str, the column of the labels: names, or whole numbers. Defaults to
             `"label"`.
-        split_column: Str or `None`, the column of the splits, if the table has it. Defaults to
-            `"split"`.
+        split_column: Str or `None`, the column of the splits; of the default, if the table has it.
+            Defaults to `"split"`.
         box_columns: `None`, or four str, the columns of left, top, right and bottom of the object
             in pixels, right and bottom exclusive. Defaults to `None`.
         class_names: `None`, or a sequence of str. Labels must be among them; or, if all are
@@ -96,7 +99,7 @@ def from_table(
     # The last may be that of the classes themselves.
     levels = [level for level in levels if level != label_column]
     check_path("path", path)
-    table = _Table(path, delimiter, (path_column, label_column, *boxed, *levels))
+    table = _Table(path, delimiter, (path_column, label_column, *boxed, *levels), split_column)
     photographs = table.cells(path_column)
     names, labels = _read_labels(table, label_column, class_names)
     boxes = list(zip(*map(table.numbers, boxed), strict=True)) or None
@@ -142,7 +145,7 @@ def _group_of_each(table, column, class_names, labels):
     return [group_of[label] for label in range(len(class_names))]
 
 
-def table_splits(path, split_column="split", delimiter=None):
+def table_splits(path, split_column=SPLIT_COLUMN, delimiter=None):
     """How many rows each split of a table has, known splits as `"train"`, `"val"`, `"test"`.
 
     Args:
@@ -154,14 +157,15 @@ def table_splits(path, split_column="split", delimiter=None):
         Dict from the split (str) to its number of rows, in the table's order; empty if the table
         has no such column.
     """
-    table = _Table(path, delimiter, wanted=() if split_column is None else (split_column,))
+    table = _Table(path, delimiter, split_column=split_column)
     return dict(collections.Counter(table.splits(split_column) or ()))
 
 
 class _Table:
     """The rows of a CSV file that has the columns `required`, and the lines they begin in."""
 
-    def __init__(self, path, delimiter, required=(), wanted=()):
+    def __init__(self, path, delimiter, required=(), split_column=None):
+        wanted = () if split_column is None else (split_column,)
         if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
             raise ValueError(
                 "`delimiter` must be one character, such as ';', or None. "
@@ -176,6 +180,7 @@ class _Table:
         try:
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
             self.columns = [name.strip() for name in next(reader, [])]
+            self._take_other_cases((*required, *wanted))
             self.rows, self.lines, line = [], [], reader.line_num
             for row in reader:
                 if any(map(str.strip, row)):
@@ -186,7 +191,20 @@ class _Table:
             raise ValueError(f"{path} is no CSV file ({error})") from None
         self._check(required, wanted)
 
+    def _take_other_cases(self, names):
+        """Calls a column as it is asked for, where it differs in upper and lower case alone."""
+        lower = [column.lower() for column in self.columns]
+        for name in names:
+            if name not in self.columns and lower.count(name.lower()) == 1:
+                self.columns[lower.index(name.lower())] = name
+
     def _check(self, required, wanted):
+        for name in wanted:
+            if name not in (*self.columns, SPLIT_COLUMN):
+                raise ValueError(
+                    f"{self.path} has no column {name!r} of splits; its columns are "
+                    f"{first_few(self.columns, 20)}. Received: split_column={name!r}"
+                )
         for name in required:
             if name not in self.columns:
                 raise ValueError(
@@ -220,7 +238,16 @@ class _Table:
 
     def splits(self, column):
         """The cells of a column, known splits by their names; `None` if there is no such column."""
-        return [*map(_known_split, self.cells(column))] if column in self.columns else None
+        if column in self.columns:
+            return [*map(_known_split, self.cells(column))]
+        for index, name in enumerate(self.columns if column is not None else ()):
+            found = {row[index].strip().lower() for row in self.rows}
+            if len(found) > 1 and found <= SPLIT_NAMES.keys():
+                warn(
+                    f"The column {name!r} of {self.path} names splits ({first_few(sorted(found))}), "
+                    f"and is not used: `split_column`, or --split-column {name}, takes it."
+                )
+        return None
 
     def numbers(self, column):
         """The cells of a column as floats."""
@@ -271,8 +298,8 @@ def _find_delimiter(text, columns):
     header = text.lstrip("\r\n").partition("\n")[0]
 
     def fits(delimiter):
-        cells = [cell.strip().strip('"').strip() for cell in header.split(delimiter)]
-        return sum(column in cells for column in columns), len(cells)
+        cells = [cell.strip().strip('"').strip().lower() for cell in header.split(delimiter)]
+        return sum(column.lower() in cells for column in columns), len(cells)
 
     return max(_DELIMITERS, key=fits)
 
@@ -286,14 +313,8 @@ def _read_labels(table, column, class_names):
     if all(re.fullmatch(r"[+-]?[0-9]+(\.0*)?", cell) for cell in cells):
         cells = [cell.partition(".")[0].removeprefix("+") for cell in cells]
         if class_names is None:
-            cells = [str(int(cell)) for cell in cells]
-            for line, cell in zip(table.lines, cells):
-                if cell.startswith("-"):
-                    raise ValueError(
-                        "Labels that are numbers must be at least 0. "
-                        f"Received: label {cell} in line {line} of {table.path}"
-                    )
-        elif not set(cells) <= set(class_names):
+            _check_numbers(table, cells)
+        elif not set(cells) <= set(class_names) and not all(map(str.isdecimal, class_names)):
             return class_names, _count(table, cells, len(class_names))
     if class_names is None:
         class_names = sorted(set(cells), key=natural_order)
@@ -308,15 +329,37 @@ def _read_labels(table, column, class_names):
     return class_names, [label_of[cell] for cell in cells]
 
 
+def _check_numbers(table, cells):
+    """Raises ValueError for a number below 0, and for one that is written in two ways."""
+    written = {}
+    for line, cell in zip(table.lines, cells):
+        if cell.startswith("-") and cell.strip("-0"):
+            raise ValueError(
+                "Labels that are numbers must be at least 0. "
+                f"Received: label {cell} in line {line} of {table.path}"
+            )
+        other = written.setdefault(cell.lstrip("-0"), cell)
+        if other != cell:
+            raise ValueError(
+                f"{table.path} writes one number in two ways: {other!r} and, in line {line}, "
+                f"{cell!r}. Write it in one."
+            )
+
+
 def _count(table, cells, count):
     """Labels from numbers that count `count` class names, from 0 or from 1."""
-    numbers = [int(cell) for cell in cells]
+    numbers = [int(cell) if len(cell) < 20 else count + 1 for cell in cells]
     first = 1 if max(numbers) == count and min(numbers) > 0 else 0
-    for line, number in zip(table.lines, numbers, strict=True):
+    if not first and 0 < min(numbers) <= max(numbers) < count:
+        warn(
+            f"The labels of {table.path} are counted from 0, so that {min(numbers)} is the second "
+            "of `class_names` or a later one; neither 0 nor the number of classes is among them."
+        )
+    for line, cell, number in zip(table.lines, cells, numbers, strict=True):
         if not first <= number < first + count:
             raise ValueError(
                 f"Labels that are numbers must be among `class_names`, or count these {count} "
-                f"from 0 (or from 1). Received: label {number} in line {line} of {table.path}"
+                f"from 0 (or from 1). Received: label {cell} in line {line} of {table.path}"
             )
     return [number - first for number in numbers]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cin_keras.data import image_folder
+from cin_keras.data.loaders.image_folder import folder_splits
 from tests.data.small_sets import write_files
 
 
@@ -255,7 +256,8 @@ def test_photographs_of_no_known_class(folder):
 @pytest.mark.parametrize(
     "name",
     ["@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information", ".ipynb_checkpoints",
-     "#recycle", "__MACOSX", ".Trash-1000"],
+     "#recycle", "__MACOSX", ".Trash-1000", "@Recently-Snapshot", "LOST.DIR", "Recycled",
+     "__pycache__", "@__thumb"],
 )  # fmt: skip
 def test_what_systems_leave(folder, name):
     write_files(folder, "cat/1.png", f"cat/{name}/1.png", "dog/1.png", f"{name}/cat/1.png")
@@ -298,12 +300,56 @@ def test_parts_that_are_called_otherwise(folder):
 
 def test_one_name_in_two_unicode_forms(folder):
     write_files(folder, "caf\u00e9/1.png", "cafe\u0301/2.png", "tea/1.png")
-    with pytest.warns(UserWarning, match="Folders of .* in two Unicode forms are one class: ca"):
+    with pytest.warns(UserWarning, match="Folders of .* form of Unicode are one class: ca"):
         samples = image_folder(folder)
     assert samples.class_names == ("caf\u00e9", "tea")
     assert sorted(samples.labels.tolist()) == [0, 0, 1]
     write_files(folder / "b", "train/caf\u00e9/1.png", "train/tea/1.png", "test/cafe\u0301/2.png")
     assert image_folder(folder / "b", "test").class_names == ("caf\u00e9", "tea")
+
+
+def test_blanks_at_the_end_of_a_name(folder):
+    write_files(folder, "cat/1.png", "cat /2.png", " dog/1.png")
+    with pytest.warns(UserWarning, match="the same but for blanks at an end .* one class: cat"):
+        samples = image_folder(folder)
+    assert samples.class_names == ("cat", "dog") and samples.labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("inner", ["images", "unknown"])
+def test_parts_whose_folders_are_no_classes(folder, inner):
+    """As Tiny ImageNet comes."""
+    write_files(folder, "train/a/1.png", "train/b/1.png", f"val/{inner}/2.png")
+    write_files(folder, f"test/{inner}/3.png", "train/c/1.png", "test/c/1.png")
+    assert folder_splits(folder) == ("train", "test")
+    with pytest.warns(UserWarning) as found:
+        samples = image_folder(folder)
+    assert samples.class_names == ("a", "b", "c", inner)
+    assert "val/ in " in str(found[0].message) and "nobody knows their classes" in str(found[0].message)
+    assert f"Classes of {folder} without an image in train/: {inner}" in str(found[1].message)
+
+
+@pytest.mark.parametrize("masks", ["masks", "Thumbnails"])
+def test_what_belongs_to_photographs_beside_classes(folder, masks):
+    write_files(folder, "a/1.png", "b/2.png", f"{masks}/1.jpg", f"{masks}/2.jpg")
+    with pytest.raises(ValueError, match=f"Received: {masks}/, whose images are called as those of"):
+        image_folder(folder)
+    write_files(folder / "faces", "hats/1.png", f"{masks}/2.jpg")
+    with pytest.warns(UserWarning, match=f"{masks}/ in .* is taken for a class. If it is none, move"):
+        assert image_folder(folder / "faces").num_classes == 2
+
+
+def test_masks_beside_photographs_in_a_part(folder):
+    for part in ("train", "val"):
+        write_files(folder, f"{part}/images/1.png", f"{part}/masks/1.png")
+    with pytest.raises(ValueError, match=r"train must hold one folder a class. Received: images/ bes"):
+        image_folder(folder)
+
+
+@pytest.mark.parametrize("parts", ["x_train x_test", "trn tst", "fold1 fold2 fold3"])
+def test_parts_that_are_called_otherwise_with_few_classes(folder, parts):
+    write_files(folder, *(f"{part}/{name}/1.png" for part in parts.split() for name in "ab"))
+    with pytest.raises(ValueError, match=r"parts of a data set. Name them train/, val/ and test/"):
+        image_folder(folder)
 
 
 @pytest.mark.parametrize("where", ["", "train/"])

@@ -134,6 +134,38 @@ def test_numbers_are_names(folder, labels, names):
     assert [reverse.class_names[label] for label in reverse.labels] == shown
 
 
+def test_numbers_keep_their_zeros(folder):
+    """As the names of folders do, which a table may list."""
+    table = write(folder, "path,label", "images/1.png,010", "images/2.png,002", "images/3.png,010")
+    assert from_table(table).class_names == ("002", "010")
+    long = "9" * 5000
+    table = write(folder, "path,label", f"images/1.png,{long}", f"images/2.png,1{long}")
+    assert from_table(table).class_names == (long, f"1{long}")
+    table = write(folder, "path,label", "images/1.png,007", "images/2.png,7")
+    with pytest.raises(ValueError, match="one number in two ways: '007' and, in line 3, '7'"):
+        from_table(table)
+
+
+def test_numbers_that_may_count_from_zero_or_one(folder):
+    table = write(folder, "path,label", "images/1.png,1", "images/2.png,2")
+    with pytest.warns(UserWarning, match="are counted from 0, so that 1 is the second of"):
+        assert from_table(table, class_names=["a", "b", "c"]).labels.tolist() == [1, 2]
+
+
+def test_a_column_of_splits_is_used_or_named(folder):
+    rows = [f"images/{i}.png,{'ab'[i % 2]},{'train' if i < 4 else 'test'}" for i in range(6)]
+    table = write(folder, "Path,LABEL,Split", *rows)
+    assert len(from_table(table)) == 4 and len(from_table(table, "test")) == 2
+    table = write(folder, "path,label,subset", *rows)
+    with pytest.warns(UserWarning, match=r"'subset' .* names splits \(test, train\).*column subset"):
+        assert len(from_table(table)) == 6
+    assert len(from_table(table, split_column="subset")) == 4
+    for call in (from_table, table_splits):
+        with pytest.raises(ValueError, match="no column 'fold' of splits; its columns are path, la"):
+            call(table, split_column="fold")
+    assert len(from_table(table, split_column=None)) == 6
+
+
 def test_numbers_that_count_the_names(folder):
     def labels(*numbers, class_names=("cat", "dog", "owl")):
         lines = [f"images/{i}.png,{n}" for i, n in enumerate(numbers)]
