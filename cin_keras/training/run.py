@@ -53,6 +53,12 @@ def open_run(path, settings, resume=False, distribute=False):
             yield run
         except KeyboardInterrupt:
             stop(*_after_ctrl_c(run))
+        except BrokenPipeError:
+            if run.watch.begun:
+                with contextlib.suppress(OSError):
+                    message = "Nobody reads what this run prints, so it ends; --resume goes on."
+                    print(f"\n{message}", file=sys.stderr)
+            raise
         except Exception as error:
             if devices.processes > 1 and is_lost(error):
                 # After Ctrl-C on all hosts, another one has stopped a step before this one.
@@ -61,11 +67,14 @@ def open_run(path, settings, resume=False, distribute=False):
             if sentence is None:
                 raise
             sentence = f"error: {as_typed(sentence, run.asked)}"
+            if "Cannot decode" in sentence and "on_error" in run.asked and "--on-e" not in sentence:
+                sentence += " Or leave out what cannot be decoded: --on-error skip."
             if run.watch.begun:
                 stop(f"\n{sentence}", 1)
             sys.exit(sentence)
         finally:
             run.watch.stop_listening()
+            run.release()
 
 
 def _after_a_loss(run):

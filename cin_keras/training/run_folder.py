@@ -1,11 +1,13 @@
 """The folder of a training run: what is written there, and how a run goes on."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import pathlib
 import time
 
+import filelock
 import keras
 
 from cin_keras.callbacks import (
@@ -15,6 +17,7 @@ from cin_keras.callbacks import (
     StopOnNonFinite,
 )
 from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates, image_dataset
+from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import accuracy_in_words, calibrated, figures, fit_temperature
 from cin_keras.evaluation.calibration import as_logits
@@ -93,6 +96,7 @@ class RunFolder:
             [self._photographs, self.keep_best, self._history],
         )
         self._when_begun = []
+        self._lock = filelock.FileLock(self.path / ".lock")
         self.watch = Watch()
 
     def check_samples(self, train, validation, test):
@@ -112,7 +116,7 @@ class RunFolder:
 
         Raises:
             OSError: If the folder cannot be written.
-            ValueError: If an image cannot be read, or if none can where the settings have
+            ValueError: If another run is writing there; if an image cannot be read, or if none can where the settings have
                 `on_error="skip"`; if the folder is where the photographs are; if a log for
                 TensorBoard is asked for and that is not installed.
         """
@@ -120,13 +124,8 @@ class RunFolder:
         if self.asked.get("tensorboard") and importlib.util.find_spec("tensorboard") is None:
             raise ValueError("`tensorboard` needs a package: pip install tensorboard.")
         if self.devices.is_chief:
-            try:
-                check_writable(self.path)
-            except OSError as error:
-                raise OSError(
-                    f"`output` must be a folder that can be written ({error.strerror}). "
-                    f"Received: {str(self.path)!r}"
-                ) from error
+            check_writable(self.path)
+            self._lock_folder()
         limit, on_error = self.asked.get("limit"), self.asked.get("on_error", "raise")
         parts = {"train": train, "validation": validation, "test": test}
         if limit is not None:
@@ -152,11 +151,27 @@ class RunFolder:
             self._photographs.samples = parts["train"]
         return tuple(parts.values())
 
+    def _lock_folder(self):
+        """Keeps other runs out of the folder until `release`, or until this process ends."""
+        with contextlib.suppress(NotImplementedError):  # a disk that knows no locks
+            try:
+                self._lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise ValueError(
+                    "`output` must be a folder of this run alone, and another run is writing to it: "
+                    f"wait for its end, or give another. Received: {str(self.path)!r}"
+                ) from None
+
+    def release(self):
+        """Lets other runs into the folder again."""
+        self._lock.release()
+
     def _check_place(self, *parts):
         """Raises ValueError if results would lie among the photographs."""
         place = os.path.realpath(self.path)
         data = os.path.realpath(self.asked.get("data_dir") or os.devnull)
-        if place != data and not place.startswith(data + os.sep):
+        # A table may list photographs that lie anywhere.
+        if not os.path.isfile(data) and place != data and not place.startswith(data + os.sep):
             return
         for samples in parts:
             for path in samples.paths if samples.encoded is None else ():
@@ -282,7 +297,8 @@ class RunFolder:
         if self.devices.is_chief:
             print(f"Embedding {plural(len(train), 'training image')}, to whiten embeddings by.")
         network = keras.Model(model.input, model.dropout.output)
-        embeddings = self.devices.predict(network, images, verbose="auto")
+        with lengths_may_be_unknown(images):
+            embeddings = self.devices.predict(network, images, verbose="auto")
         try:
             model.whitening = Whitening.fit(embeddings)
         except ValueError as error:  # of a network that is broken, or has learned nothing

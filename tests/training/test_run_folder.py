@@ -53,7 +53,7 @@ def fit(run, model, pairs, validation_data, epochs=1):
     return run.best_model(model)
 
 
-def test_from_bad_photographs_to_all_files(tmp_path, capfd):
+def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn):
     names = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(8)]
     write_files(tmp_path / "pets", *names)
     samples = cin_keras.data.image_folder(tmp_path / "pets")
@@ -72,6 +72,7 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd):
     assert model.temperature == loaded.temperature == pytest.approx(expected, rel=1e-3) != 1
     # Fitted on the training images that could be read, and in the file.
     seen = keras.Model(model.input, model.classifier.input)
+    assert not [w for w in recwarn if "ran out of data" in str(w.message)]
     embeddings = seen.predict(image_dataset(parts[0], 32, on_error="skip"), verbose=0)
     expected = Whitening.fit(embeddings)(embeddings)
     whitened = loaded.whitening(embeddings)
@@ -178,6 +179,9 @@ def test_the_average_is_what_is_kept_and_the_weights_what_goes_on(tmp_path):
     assert abs(average - kernels.seen[-1]).max() > 1e-4
     best = cin_keras.load_model(tmp_path / "model.keras").classifier.kernel
     np.testing.assert_allclose(keras.ops.convert_to_numpy(best), average, atol=1e-5)
+    with pytest.raises(ValueError, match="`output` must be a folder of this run alone, and another"):
+        begin(resume=True)
+    run.release()
     _, model, _, epoch = begin(resume=True)
     kernel = keras.ops.convert_to_numpy(model.classifier.kernel)
     np.testing.assert_allclose(kernel, kernels.seen[-1], atol=1e-6)
