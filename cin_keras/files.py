@@ -198,7 +198,7 @@ def check_writable(folder):
         folder: `pathlib.Path`.
 
     Raises:
-        OSError: If it cannot.
+        OSError: If it cannot, or is a file.
 
     Example:
 
@@ -208,9 +208,16 @@ def check_writable(folder):
     >>> [path.name for path in folder.iterdir()]
     ['.cin_keras_results']
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise type(error)(
+            f"--output must be a folder that can be written ({reason}). "
+            f"Received: {str(folder)!r}"
+        ) from error
     if not any(folder.iterdir()):
         (folder / RESULTS_MARK).touch()
 

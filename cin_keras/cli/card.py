@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 
+from cin_keras.cli.files import check_output
 from cin_keras.evaluation.card import write_card
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
@@ -22,6 +23,7 @@ def run(args):
     """
     with mistakes_in_one_sentence():
         check_address(args.push)
+        check_output(args.output, [args.model, args.metrics or ""])
         folder = pathlib.Path(args.model).parent
         metrics = read_metrics(args.metrics, folder / "metrics.json")
         model = load_model(args.model, compile=False)

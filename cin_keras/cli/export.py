@@ -48,16 +48,22 @@ def run(args):
             check_not_too_small(model, args.image_size)
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) if suffix else whole_folder(path) as partial:
+        # Keras wants the ending in small letters.
+        written = partial.with_suffix(suffix) if suffix else partial
         try:
-            model.export(str(partial), format=keras_name, verbose=False, **options)
+            model.export(str(written), format=keras_name, verbose=False, **options)
         except (ImportError, RuntimeError, ValueError) as error:
             sys.exit(f"error: {error}")
+        if written != partial:
+            written.rename(partial)
     print(f"{path}: {name}, {megabytes(path)} MB")
     return 0
 
 
 def _format_of(path):
     """The format that the end of a name means; ValueError for an end that means none."""
+    if path.name.endswith(".") or path.name.lower() in {suffix for _, suffix in FORMATS.values()}:
+        raise ValueError(f"The name must be more than an ending, or a dot. Received: {path}")
     for name, (_, suffix) in FORMATS.items():
         if path.suffix.lower() == (suffix or ""):
             return name

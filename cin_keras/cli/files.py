@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from cin_keras.data.loaders.folders import list_images
+from cin_keras.data.loaders.folders import is_image, list_images
 from cin_keras.data.shards import shard_splits
 from cin_keras.files import holds_results
 
@@ -44,14 +44,44 @@ def list_photographs(arguments):
     return paths, problems
 
 
-def check_apart(output, folders):
+def check_output(output, inputs):
+    """Refuses to write a text over what a command reads, or under the name of a photograph.
+
+    Args:
+        output: Str, the file to write, or `None` for standard output.
+        inputs: Iterable of str, the files that are read.
+
+    Raises:
+        ValueError: If it is one of them, or its name is that of an image.
+
+    Example:
+
+    >>> check_output("classes.csv", ["gull.jpg"])
+    """
+    if output is None:
+        return
+    if is_image(output):
+        raise ValueError(
+            f"A text is written, and its name is that of a photograph. Received: --output {output!r}"
+        )
+    if not os.path.isfile(output):
+        return
+    for path in inputs:
+        if os.path.isfile(path) and os.path.samefile(output, path):
+            raise ValueError(
+                f"The output would take the place of {path!r}, which is read: give it a name of its "
+                f"own. Received: --output {output!r}"
+            )
+
+
+def check_apart(output, paths):
     """Refuses to write figures among photographs, for which they would be taken the next time.
 
     A new or empty folder within theirs is fine: what is written there is marked as results.
 
     Args:
         output: `pathlib.Path`, the folder to write to.
-        folders: List of str, folders of photographs; others are left alone.
+        paths: List of str, folders of photographs, or photographs; others are left alone.
 
     Raises:
         ValueError: If it is one of them, or in one, and holds something else than results.
@@ -61,8 +91,9 @@ def check_apart(output, folders):
     >>> check_apart(pathlib.Path("explanations"), ["photographs"])
     """
     place = output.resolve()
-    for folder in map(pathlib.Path, folders):
-        inside = folder.is_dir() and place.is_relative_to(folder.resolve())
+    for path in map(pathlib.Path, paths):
+        folder = path if path.is_dir() else path.parent
+        inside = place == folder.resolve() or path.is_dir() and place.is_relative_to(path.resolve())
         if inside and output.is_dir() and any(output.iterdir()) and not holds_results(output):
             raise ValueError(
                 f"The figures would lie among the photographs of {str(folder)!r} and be taken for "

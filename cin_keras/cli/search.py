@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from cin_keras.cli.files import list_photographs
+from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import embed_each, open_gallery
 from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.cli.output import bar_beside, json_line, open_output
@@ -24,6 +24,7 @@ def run(args):
     """
     with mistakes_in_one_sentence():
         paths, problems = list_photographs(args.paths)
+        check_output(args.output, [args.model or "", args.gallery, *paths])
         gallery = open_gallery(args.gallery, args.model)
         if not len(gallery):
             raise ValueError(f"The gallery {args.gallery!r} is empty.")

@@ -1,5 +1,6 @@
 """Images that cannot be decoded: stop at the first, or leave them out and say so."""
 
+import contextlib
 import itertools
 import sys
 import threading
@@ -116,6 +117,7 @@ class SkippedImages:
         self.reasons = {}
         self._lock = threading.Lock()
         self._silent = False
+        self._left = np.bincount(samples.labels, minlength=samples.num_classes)
         self._lines = {}  # one a file, although a file may be several samples: line → index
         # Apart from this object, so that its end can report what nobody has reported.
         self._unreported = {}
@@ -139,6 +141,8 @@ class SkippedImages:
                 return
             first = not self.reasons
             self.reasons[index] = reason
+            label = self.samples.labels[index]
+            self._left[label] -= 1
             line = f"  {path!r}: {reason}"
             if line not in self._lines:
                 self._lines[line] = index
@@ -147,6 +151,12 @@ class SkippedImages:
         if first and not self._silent:
             warnings.warn(
                 f"Left out {path!r} ({reason}). It and any others are listed at the end.",
+                stacklevel=2,
+            )
+        if not self._left[label] and len(self.reasons) < len(self.samples):
+            warnings.warn(
+                f"No image is left of the class {self.samples.class_names[label]!r}: not one of them "
+                "can be decoded.",
                 stacklevel=2,
             )
 
@@ -171,6 +181,20 @@ class SkippedImages:
         """Lists on standard error those left out that no report has listed yet."""
         with self._lock:
             _report(self._unreported, len(self.samples))
+
+
+@contextlib.contextmanager
+def lengths_may_be_unknown(*data):
+    """A context in which Keras does not warn that data from which images are left out run out.
+
+    Args:
+        *data: What `fit`, `evaluate` or `predict` was given; that of `on_error="skip"` is known by
+            its `skipped`. A warning about anything else is shown as ever.
+    """
+    with warnings.catch_warnings():
+        if any(hasattr(part, "skipped") for part in data):
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+        yield
 
 
 class ReportSkipped(keras.callbacks.Callback):

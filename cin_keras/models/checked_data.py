@@ -8,12 +8,12 @@ import copy
 import itertools
 import sys
 import types
-import warnings
 
 import keras
 import numpy as np
 
 from cin_keras.checks import check_number, short
+from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.metrics import better_way
 from cin_keras.models.batch_form import check_images, check_labels, is_number, shape_of
@@ -85,20 +85,6 @@ def checked_evaluation(given, model):
     else:
         checked.arrays(given.get("x"), given["y"])
     with checked.own_error(), lengths_may_be_unknown(*whole):
-        yield
-
-
-@contextlib.contextmanager
-def lengths_may_be_unknown(*data):
-    """A context in which Keras does not warn that data from which images are left out run out.
-
-    Args:
-        *data: What `fit`, `evaluate` or `predict` was given; that of `on_error="skip"` is known by
-            its `skipped`. A warning about anything else is shown as ever.
-    """
-    with warnings.catch_warnings():
-        if any(hasattr(part, "skipped") for part in data):
-            warnings.filterwarnings("ignore", "Your input ran out of data")
         yield
 
 

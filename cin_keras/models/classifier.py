@@ -12,6 +12,7 @@ from keras import ops
 
 from cin_keras.checks import check_int, check_number, short
 from cin_keras.data.hierarchy import check_hierarchy
+from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.distribution.devices import check_current
 from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.losses import is_sparse
@@ -19,7 +20,6 @@ from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
     checked_evaluation,
     checked_fit,
-    lengths_may_be_unknown,
     settle_modes,
 )
 from cin_keras.models.default_recipe import default_schedule

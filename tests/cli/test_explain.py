@@ -81,6 +81,11 @@ def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
     for place in ("in", "in/a"):
         assert main([*command, str(tmp_path / place)]) == 2
         assert "would lie among the photographs" in capsys.readouterr().err
+    one = ["explain", str(models / "c.keras"), str(tmp_path / "in" / "a" / "1.png"), "--output"]
+    assert main([*one, str(tmp_path / "in" / "a")]) == 2
+    assert "would lie among the photographs" in capsys.readouterr().err
+    assert main([*one, str(models / "c.keras")]) == 2
+    assert "--output must be a folder that can be written (it is a file)" in capsys.readouterr().err
     for _ in range(2):  # what was written the first time is not explained the second time
         assert main([*command, str(tmp_path / "in" / "new")]) == 0
         assert capsys.readouterr().out.count("decision.png") == 1

@@ -70,6 +70,9 @@ def test_mistakes(models, tmp_path, capsys):
         message = capsys.readouterr().err
         assert f"error: A name that ends in {name[1:]} does not say which format" in message
         assert "--format" in message and message.count("\n") == 1
+    for name in (".onnx", ".TFLITE", "m."):
+        assert main(["export", model, str(tmp_path / name)]) == 2
+        assert "The name must be more than an ending" in capsys.readouterr().err
     assert main(["export", model, str(tmp_path / "m.tflite"), "--max-pixels", "9"]) == 2
     assert "--max-pixels is for a SavedModel" in capsys.readouterr().err
     if ON_TORCH:

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 
@@ -189,6 +190,23 @@ def test_shards_are_named_for_what_they_are(models, tmp_path, capsys):
     write_shards(coloured_samples([0, 1]), tmp_path / "shards")
     assert main(["predict", str(models / "c.keras"), str(tmp_path / "shards")]) == 1
     assert "the folder holds shards, which `evaluate` and `index` read" in capsys.readouterr().err
+
+
+def test_the_result_takes_the_place_of_nothing_that_is_read(models, tmp_path, capsys):
+    os.rename(write_photograph(tmp_path / "1.png", (9, 200, 70)), tmp_path / "1")
+    photograph = tmp_path / "1"
+    model = tmp_path / "c.keras"
+    shutil.copy(models / "c.keras", model)
+    (tmp_path / "link").symlink_to(model)
+    before = photograph.read_bytes(), model.read_bytes()
+    command = ["predict", str(model), str(photograph), "--output"]
+    for output in ("1", "c.keras", "link"):
+        assert main([*command, str(tmp_path / output)]) == 2
+        assert "which is read: give it a name of its own. Received: --out" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "new.JPG")]) == 2
+    assert "its name is that of a photograph. Received: --output" in capsys.readouterr().err
+    assert (photograph.read_bytes(), model.read_bytes()) == before
+    assert main([*command, str(tmp_path / "found.txt")]) == 0
 
 
 class Ended(BaseException):

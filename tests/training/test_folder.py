@@ -183,6 +183,10 @@ def test_results_never_lie_among_the_photographs(tmp_path, capsys, output):
     sentence = refuse(capsys, "pets", "--output", output)
     assert "--output must be a folder that holds no photographs" in sentence
     assert sorted(tmp_path.rglob("*")) == before
+    rows = [f"pets/{name}/{i}.png,{name}" for name in ("cat", "dog") for i in range(10)]
+    (tmp_path / "pets.csv").write_text("\n".join(["path,label", *rows]))
+    sentence = refuse(capsys, "pets.csv", "--output", output)
+    assert "--output must be a folder that holds no photographs" in sentence
 
 
 @pytest.mark.parametrize("part", ["val", "test"])

@@ -1,7 +1,9 @@
 import signal
 
 import pytest
+import tensorflow as tf
 
+from cin_keras.data.decoding import UnreadableImage
 from cin_keras.training import open_run
 from cin_keras.training import run as training_run
 
@@ -77,3 +79,16 @@ def test_where_one_of_several_processes_is_gone_the_others_end_in_a_sentence(
             run.watch.begun, run.watch.pressed = True, pressed
             run.keep_best.best, run.keep_best.best_epoch = 0.5, 2
             raise RuntimeError(error)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_bad_photograph_is_told_how_to_go_on_without(tmp_path, monkeypatch, begun):
+    monkeypatch.setattr(training_run, "stop", end)
+    error = tf.errors.UnknownError(None, None, "UnreadableImage: Cannot decode 'a.jpg'. Replace it.")
+    mistake = UnreadableImage("a.jpg", "it is text")
+    with pytest.raises((Ended, SystemExit)) as ended:
+        with open_run(tmp_path, {"on_error": "raise"}) as run:
+            run.watch.begun = begun
+            raise error if begun else mistake
+    sentence = ended.value.args[0]
+    assert "Cannot decode 'a.jpg'" in sentence and sentence.endswith("--on-error skip.")

@@ -72,12 +72,13 @@ def nobody_reads(arguments=None):
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_run_that_nobody_reads_of_ends_in_silence(tmp_path, ends, capsys, begun):
+def test_a_run_that_nobody_reads_of_ends(tmp_path, ends, capsys, begun):
     with pytest.raises(Ended) as ended, open_run(tmp_path, {}) as run:
         run.watch.begun = begun
         nobody_reads()
     assert ended.value.args == (None, 141)
-    assert capsys.readouterr().err == "warning: Two lines.\n"
+    said = "\nNobody reads what this run prints, so it ends; --resume goes on.\n" if begun else ""
+    assert capsys.readouterr().err == f"warning: Two lines.\n{said}"
 
 
 @pytest.mark.parametrize("name", ["explain", "ablation", "probe", "benchmark", "benchmark_data"])
