@@ -160,6 +160,33 @@ def check_list(name, value):
     return tuple(value)
 
 
+def check_names(name, value):
+    """Returns names as a tuple of str; ValueError for what is no name, or in no order.
+
+    Args:
+        name: Str, the argument's name, for the message.
+        value: What was received: a list, a tuple or an array of str; whole numbers are names, too.
+
+    Example:
+
+    >>> check_names("class_names", ["cat", 737])
+    ('cat', '737')
+    """
+    items = check_list(name, value)
+    if isinstance(value, (set, frozenset, dict)):
+        raise ValueError(
+            f"`{name}` must be a list, which has an order. Received: {name}={short(value)}"
+        )
+    for item in items:
+        is_text = isinstance(item, str) and item.strip() and "\0" not in item
+        if not is_text and not (_is_int(item) and not isinstance(item, str)):
+            raise ValueError(
+                f"`{name}` must be names, str and none of them empty. "
+                f"Received: {short(item)} among {len(items)}"
+            )
+    return tuple(str(item) for item in items)
+
+
 def check_labels(name, labels, num_classes, count=None, names=None):
     """Returns labels as an array of int64; ValueError unless they are one class number each.
 

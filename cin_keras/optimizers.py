@@ -24,6 +24,10 @@ class _Layerwise(OwnDecayAndClipping):
     """Mixin for a Keras optimizer: multiplies the learning rate of some variables, decays some."""
 
     def __init__(self, learning_rate, rates=None, **kwargs):
+        for name in ("weight_decay", "clipnorm", "global_clipnorm", "clipvalue"):
+            if kwargs.get(name) is not None:
+                above = {} if name == "weight_decay" else {"above": 0}
+                check_number(name, kwargs[name], **(above or {"least": 0}))
         super().__init__(learning_rate=learning_rate, **kwargs)
         if rates is not None and not isinstance(rates, dict):
             raise ValueError(
@@ -142,7 +146,8 @@ class LayerwiseSGD(_Layerwise, _SGD):
         **kwargs: As for `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: If a factor is negative or no number.
+        ValueError: If a factor or the weight decay is negative or no number, or a norm to clip to
+            is not positive.
 
     Example:
 
@@ -167,7 +172,7 @@ class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
         **kwargs: As for `keras.optimizers.AdamW`.
 
     Raises:
-        ValueError: If a factor is negative or no number.
+        ValueError: As `LayerwiseSGD`.
 
     Example:
 

@@ -152,6 +152,16 @@ def test_wrong_factors_are_named(factor):
         LayerwiseSGD(0.1, rates={"phi": factor})
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"weight_decay": "x"}, {"weight_decay": -1}, {"clipnorm": -1}, {"clipvalue": 0}]
+)
+def test_wrong_decay_and_clipping_are_named(wrong):
+    (name,) = wrong
+    for kind in (LayerwiseSGD, LayerwiseAdamW):
+        with pytest.raises(ValueError, match=f"`{name}` must be a number"):
+            kind(0.1, **wrong)
+
+
 @pytest.mark.parametrize(("name", "advice"), [("phy", "did you mean 'phi'"), ("secon", "'second'")])
 def test_a_name_that_matches_nothing_is_said(name, advice):
     with pytest.warns(UserWarning, match=f"rates\\['{name}'\\] changes nothing.*{advice}"):

@@ -34,6 +34,11 @@ def run(args):
         check_output(args.output, args.add)
         samples = find_photographs(args, args.data_dir, args.split, args.class_name)
         print(one_line(f"{args.data_dir}: {samples}"))
+        if samples.hierarchy:
+            say(
+                "A gallery has no levels, so that nothing is rolled up: its classes are those of the "
+                f"finest, such as {samples.class_names[0]!r}."
+            )
         validation = None
         if args.calibrate is not None:
             validation = find_photographs(args, args.calibrate, args.calibrate_split)

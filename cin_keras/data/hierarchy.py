@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cin_keras.checks import check_list, short
+from cin_keras.checks import check_names, short
 
 
 def check_hierarchy(hierarchy, class_names):
@@ -31,7 +31,7 @@ def check_hierarchy(hierarchy, class_names):
         )
     checked, coarser = {}, None
     for level, groups in hierarchy.items():
-        groups = tuple(str(group) for group in check_list(f"hierarchy[{level!r}]", groups))
+        groups = check_names(f"hierarchy[{level!r}]", groups)
         if len(groups) != len(class_names):
             raise ValueError(
                 f"`hierarchy[{level!r}]` must hold one group for each of the {len(class_names)} "

@@ -10,7 +10,15 @@ import os
 import numpy as np
 from PIL import Image
 
-from cin_keras.checks import check_bool, check_int, check_labels, check_list, check_number, short
+from cin_keras.checks import (
+    check_bool,
+    check_int,
+    check_labels,
+    check_list,
+    check_names,
+    check_number,
+    short,
+)
 from cin_keras.data.decoding import (
     MAX_PIXELS,
     UnreadableImage,
@@ -83,12 +91,17 @@ class Samples:
 
     def __post_init__(self):
         paths = check_list("paths", self.paths)
-        wrong = [path for path in paths if not isinstance(path, (str, os.PathLike))]
+        wrong = [path for path in paths if not (isinstance(path, (str, os.PathLike)) and str(path))]
+        if isinstance(self.paths, (set, frozenset, dict)):
+            raise ValueError(
+                "`paths` must be a list, in the order of `labels`. "
+                f"Received: a {type(self.paths).__name__}"
+            )
         if wrong or not paths:
             received = f"{short(wrong[0])} among them" if wrong else "no paths"
             raise ValueError(f"`paths` must be one str a sample, one or more. Received: {received}")
         paths = tuple(str(path) for path in paths)
-        class_names = tuple(str(name) for name in check_list("class_names", self.class_names))
+        class_names = check_names("class_names", self.class_names)
         twice = [name for name, count in collections.Counter(class_names).items() if count > 1]
         if twice:
             raise ValueError(f"Class names must differ. Received twice: {twice[:5]}")
@@ -139,7 +152,13 @@ class Samples:
 
     def subset(self, indices):
         """The samples at `indices` (integers, or a mask), in that order, with the same classes."""
-        indices = np.arange(len(self))[list(indices)]
+        try:
+            indices = np.arange(len(self))[list(indices)]
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"`indices` must be whole numbers below {len(self)}, or a mask of {len(self)}. "
+                f"Received: indices={short(indices)}"
+            ) from error
         if not len(indices):
             raise ValueError(
                 f"A subset must have a sample. Received: no index, or a mask of none, for {self!r}"

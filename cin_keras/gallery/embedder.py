@@ -61,6 +61,7 @@ class Embedder:
         self._network = keras.Model(model.input, model.dropout.output, name="embeddings")
         self.width = model.embedding_width
         self.fingerprint = self.current_fingerprint()
+        self._some_numbers = self._look_at_some_numbers()
 
     def current_fingerprint(self):
         """Str, of the model as it is now: training it further changes it."""
@@ -80,6 +81,22 @@ class Embedder:
             digest.update(value.tobytes())
         return digest.hexdigest()[:16]
 
+    def check_unchanged(self):
+        """Raises ValueError if the model was trained since, by a few numbers of each weight."""
+        if self._look_at_some_numbers() != self._some_numbers:
+            raise ValueError(
+                "The model has changed since this gallery was made, and its embeddings with it: "
+                "make a new Gallery."
+            )
+
+    def _look_at_some_numbers(self):
+        found, whitening = [], self.model.whitening
+        more = [] if whitening is None else [whitening.mean, whitening.kernel]
+        for weight in [*self._network.weights, *more]:
+            values = keras.ops.convert_to_numpy(weight).ravel()
+            found.append(values[:: max(1, values.size // 8)].astype("float32").tobytes())
+        return found
+
     def __call__(self, images):
         """The embeddings of images.
 
@@ -90,7 +107,7 @@ class Embedder:
             float32 array `(images, width)`; rows have length 1.
 
         Raises:
-            ValueError: If the shape is another.
+            ValueError: If the shape is another, or a number is not finite.
             FloatingPointError: If an embedding is not finite.
         """
         images = np.asarray(images)
@@ -103,6 +120,8 @@ class Embedder:
                 f"`images` must have shape (images, {height}, {width}, 3), RGB from 0 to 255; for "
                 f"one image, images[None]. Received: images.shape={images.shape}"
             )
+        if not np.isfinite(images).all():
+            raise ValueError("`images` must be finite. Received: a number that is not")
         parts = [
             self.of_batch(images[begin : begin + self.batch_size])
             for begin in range(0, len(images), self.batch_size)

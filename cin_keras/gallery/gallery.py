@@ -2,6 +2,7 @@
 
 import collections
 import difflib
+import itertools
 import os
 import warnings
 from typing import NamedTuple
@@ -9,7 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from cin_keras.checks import check_bool, check_choice, check_int, check_list, check_number, short
+from cin_keras.checks import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_list,
+    check_names,
+    check_number,
+    check_path,
+    short,
+)
 from cin_keras.data import Samples
 from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.loaders.listings import first_few
@@ -159,7 +169,7 @@ class Gallery:
         self.model_hash = self._embedder and self._embedder.fingerprint
         self.image_size = self._embedder and self._embedder.image_size
         self._by, self._k = check_choice("by", by, WAYS), check_int("k", k, least=1)
-        self._threshold, self.temperature = None, TEMPERATURE
+        self._threshold, self._temperature = None, TEMPERATURE
         self.model_path, self.skipped = None, {}
         self._class_names, self._paths = [], []
         self.labels = np.empty(0, "int32")
@@ -234,6 +244,14 @@ class Gallery:
             threshold = check_number("threshold", threshold, least=-1)
         self._threshold = threshold
 
+    @property
+    def temperature(self):
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature):
+        self._temperature = check_number("temperature", temperature, above=0)
+
     def __len__(self):
         """How many photographs there are."""
         return len(self._paths)
@@ -279,13 +297,9 @@ class Gallery:
         """
         check_samples(samples)
         check_choice("on_error", on_error, ("raise", "skip"))
-        embedder = self._check_model("add")
+        self._check_model("add")
         self.skipped = {}
-        if embedder.current_fingerprint() != self.model_hash:
-            raise ValueError(
-                "The model has changed since this gallery was made, and its embeddings with it: "
-                "make a new Gallery."
-            )
+        self._check_unchanged()
         new = self._new_among(samples)
         if not len(new):
             return 0
@@ -325,10 +339,11 @@ class Gallery:
                 other numbers of classes or paths, or a path that is there already.
         """
         embeddings = self._check_embeddings(embeddings)
-        classes = [str(name) for name in check_list("classes", classes)]
-        first = len(self)
+        classes = list(check_names("classes", classes))
         if paths is None:
-            paths = range(first, first + len(embeddings))
+            taken = set(self._paths)
+            numbers = (n for n in itertools.count(len(self)) if str(n) not in taken)
+            paths = itertools.islice(numbers, len(embeddings))
         paths = [str(path) for path in check_list("paths", paths)]
         for name, values in (("classes", classes), ("paths", paths)):
             if len(values) != len(embeddings):
@@ -409,11 +424,19 @@ class Gallery:
             images = Samples(images, np.zeros(len(images), int), ["unknown"])
         if isinstance(images, Samples) or hasattr(images, "class_names"):
             self._check_model("embed")
+            self._check_unchanged()
             return self._embed_samples(images, None, False, "raise")[0]
-        images = np.asarray(images)
+        images = _as_array("images", images)
         if images.ndim == 2:
             return self._check_embeddings(images, "images")
-        return self._check_model("embed")(images)
+        if images.ndim == 1:
+            raise ValueError(
+                "`images` must be a batch, images[None] for one. "
+                f"Received: images.shape={images.shape}"
+            )
+        embedder = self._check_model("embed")
+        self._check_unchanged()
+        return embedder(images)
 
     def search(self, images, k=None):
         """The photographs that are most similar.
@@ -590,9 +613,10 @@ class Gallery:
             The `pathlib.Path` of the file.
 
         Raises:
-            ValueError: If the name has another ending.
+            ValueError: If the name has another ending, or the model was trained since.
             OSError: If it cannot be written.
         """
+        self._check_unchanged()
         about = {
             "model_hash": self.model_hash,
             "model_path": self.model_path,
@@ -627,9 +651,10 @@ class Gallery:
         try:
             gallery = cls(by=about["by"], k=about["k"])
             gallery.threshold = about["threshold"]
-            gallery.temperature = check_number("temperature", about["temperature"], above=0)
+            gallery.temperature = about["temperature"]
             gallery.model_hash, size = about["model_hash"], about["image_size"]
-            gallery.model_path = about["model_path"]
+            gallery.model_path = about["model_path"] and check_path("", about["model_path"])
+            gallery.model_path = gallery.model_path and str(gallery.model_path)
             gallery.image_size = None if size is None else tuple(size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is damaged: write it again.") from error
@@ -658,13 +683,17 @@ class Gallery:
             )
         return self._embedder
 
+    def _check_unchanged(self):
+        if self._embedder is not None:
+            self._embedder.check_unchanged()
+
     def _check_filled(self):
         if not len(self):
             raise ValueError("The gallery is empty: add(samples) first.")
 
     def _check_embeddings(self, embeddings, name="embeddings"):
         """As float32 of length 1; ValueError unless they are finite and fit."""
-        embeddings = np.asarray(embeddings)
+        embeddings = _as_array(name, embeddings)
         width = self.embeddings.shape[1] or None
         fits = embeddings.ndim == 2 and embeddings.dtype.kind in "fiu" and embeddings.shape[1]
         if not fits or width not in (None, embeddings.shape[1]):
@@ -672,10 +701,12 @@ class Gallery:
                 f"`{name}` must be numbers of shape (images, {width or 'width'}). "
                 f"Received: shape={embeddings.shape}, dtype={embeddings.dtype}"
             )
-        finite = np.isfinite(embeddings).all(axis=1)
+        with np.errstate(over="ignore"):
+            embeddings = embeddings.astype("float32")
+        finite = np.isfinite(embeddings).all(axis=1) & embeddings.any(axis=1)
         if not finite.all():
             raise ValueError(
-                f"`{name}` must be finite. Received: a number that is not in row "
+                f"`{name}` must be finite in float32, and not 0 alone. Received: another row "
                 f"{np.flatnonzero(~finite)[0]} ({np.sum(~finite)} such rows)"
             )
         return of_length_1(embeddings)
@@ -798,6 +829,20 @@ class Gallery:
 
     def _names(self, labels, count=None):
         return [None] * count if labels is None else [self._class_names[i] for i in labels]
+
+
+def _as_array(name, values):
+    """As an array of numbers; ValueError for what is none."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: {short(values)} of type "
+            f"{type(values).__name__}"
+        )
+    return array
 
 
 def _why_not(samples, index):

@@ -7,9 +7,11 @@ import zipfile
 
 import numpy as np
 
+from cin_keras.checks import check_path
 from cin_keras.files import whole_file
 
 KIND = "cin_keras gallery"
+VERSION = 1
 
 
 def write_gallery(path, embeddings, labels, class_names, paths, about):
@@ -31,10 +33,10 @@ def write_gallery(path, embeddings, labels, class_names, paths, about):
         ValueError: If the name has another ending.
         OSError: If it cannot be written.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     if path.suffix != ".npz":
         raise ValueError(f"The name of a gallery must end in '.npz'. Received: {str(path)!r}")
-    about = {"kind": KIND, "version": 1, "folder": _folder_of(paths, path), **about}
+    about = {"kind": KIND, "version": VERSION, "folder": _folder_of(paths, path), **about}
     with whole_file(path) as partial:
         np.savez(
             partial,
@@ -62,7 +64,7 @@ def read_gallery(path):
         ValueError: If it is damaged or something else.
         MemoryError: If it does not fit.
     """
-    name = str(path)
+    name = str(check_path("path", path))
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"There is no file {name!r}.")
     if not pathlib.Path(path).is_file() or not zipfile.is_zipfile(path):
@@ -80,6 +82,7 @@ def read_gallery(path):
             about = json.loads(_as_text(file["about"])[0])
             if not isinstance(about, dict) or about.get("kind") != KIND:
                 raise ValueError
+            version = about.get("version")
             embeddings, labels = file["embeddings"], file["labels"]
             class_names, paths = (_as_text(file[key]) for key in ("class_names", "paths"))
         _check(embeddings, labels, class_names, paths)
@@ -94,6 +97,11 @@ def read_gallery(path):
             f"{name!r} is damaged, or no gallery: give the '.npz' file that Gallery.save has "
             "written, or write it again."
         ) from error
+    if version != VERSION:
+        raise ValueError(
+            f"{name!r} is a gallery in version {version} of its form, and this cin_keras reads "
+            f"{VERSION}: use the cin_keras that has written it, or make it again."
+        )
     return embeddings, labels, class_names, _paths_from(about.get("folder"), path, paths), about
 
 

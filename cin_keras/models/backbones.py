@@ -181,6 +181,15 @@ def _construct(constructor, name, preprocessed, download):
         ) from error
 
 
+# Of the layers that stand beside a supplied backbone.
+_OWN_NAMES = {
+    "images", "pooling", "dropout", "classifier", "embedding", "self_channel_interaction",
+    "contrastive_channel_interaction", "residual_convolution", "squeeze_excite", "non_local",
+    "compact_generalized_non_local", "one_squeeze_multi_excitation", "bilinear_pooling",
+    "covariance_pooling", "mean_and_deviation",
+}  # fmt: skip
+
+
 def _supplied_backbone(backbone, images, weights, feature_layer):
     if weights == "imagenet":
         # The default of `CIN`: a supplied model brings the weights that it has.
@@ -189,6 +198,22 @@ def _supplied_backbone(backbone, images, weights, feature_layer):
         backbone.build(images.shape)
     whole = backbone
     expected = getattr(backbone, "input_shape", None) if backbone.built else None
+    if isinstance(expected, list) or len(getattr(backbone, "inputs", None) or [None]) != 1:
+        raise ValueError(
+            "The backbone must have one input, images. "
+            f"Received: {backbone.name!r} with {len(backbone.inputs)} inputs"
+        )
+    if backbone.name in _OWN_NAMES:
+        raise ValueError(
+            "The name of the backbone must not be that of a layer beside it: give another, "
+            f"keras.Model(..., name='backbone'). Received: a backbone called {backbone.name!r}"
+        )
+    axis = 1 if keras.config.image_data_format() == "channels_first" else -1
+    if isinstance(expected, tuple) and len(expected) == 4 and expected[axis] not in (3, None):
+        raise ValueError(
+            "The backbone must take images of 3 channels, RGB: put a layer before it that makes its "
+            f"own of these. Received: {backbone.name!r} for images of shape {expected[1:]}"
+        )
     if isinstance(expected, tuple) and not _fits(images.shape, expected):
         raise ValueError(
             f"The backbone {backbone.name!r} takes images of shape {expected[1:]}; pass "

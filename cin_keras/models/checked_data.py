@@ -3,6 +3,7 @@
 Keras' backends differ in what a label that is no class does: an error, a loss of NaN, or nothing.
 """
 
+import collections.abc
 import contextlib
 import copy
 import itertools
@@ -195,7 +196,7 @@ class CheckedData:
         """A data set of any kind that `fit` takes, whose batches are checked as they come."""
         if isinstance(x, keras.utils.PyDataset):
             return _CheckedPyDataset(x, self)
-        if isinstance(x, types.GeneratorType):
+        if isinstance(x, types.GeneratorType) or _is_plain_iterator(x):
             return (self.batch(data) for data in x)
         if _is_from("tensorflow", x, "element_spec"):
             return self._tf_dataset(x)
@@ -306,7 +307,7 @@ def first_batch(dataset):
     """
     if isinstance(dataset, keras.utils.PyDataset):
         return dataset[0], dataset
-    if isinstance(dataset, types.GeneratorType):
+    if isinstance(dataset, types.GeneratorType) or _is_plain_iterator(dataset):
         batch = next(dataset, None)
         return batch, (data for data in itertools.chain([batch], dataset))
     if _is_from("torch", dataset, "collate_fn"):
@@ -315,6 +316,14 @@ def first_batch(dataset):
         with torch.random.fork_rng(devices=[]):  # looking changes no later random number
             return next(iter(dataset), None), dataset
     return getattr(dataset, "element_spec", None), dataset
+
+
+def _is_plain_iterator(x):
+    """Whether `x` is an iterator of Python itself, `iter(...)` or `map(...)`, which Keras refuses."""
+    return isinstance(x, collections.abc.Iterator) and type(x).__module__ in (
+        "builtins",
+        "itertools",
+    )
 
 
 def _is_from(package, x, attribute):

@@ -31,11 +31,11 @@ def logits_mistake(logits, **given):
                 continue
             is_sparse = "sparse" in str(getattr(value, "name", value)).lower()
             kind = "SparseCategoricalCrossentropy" if is_sparse else "CategoricalCrossentropy"
-            advice = (
-                "cin_keras.losses.SoftmaxCrossentropy()"
-                if argument == "loss"
-                else f"keras.metrics.{kind}(from_logits=True)"
-            )
+            advice = "from_logits=True"
+            if argument == "loss":
+                advice = "cin_keras.losses.SoftmaxCrossentropy()"
+            elif "crossentropy" in _name_of(value):
+                advice = f"keras.metrics.{kind}(from_logits=True)"
             if logits:
                 return (
                     f"The model gives logits, which `{argument}` takes for probabilities: use "
@@ -97,19 +97,34 @@ def labels_mistake(one_hot, **given):
         for value in keras.tree.flatten(values):
             name = _name_of(value)
             wants_numbers = "sparse" in name
-            if "categorical" not in name or "generalized" in name or wants_numbers is not one_hot:
+            # Of others than these, a loss compares number with number, as many as there are scores.
+            is_about_labels = "categorical" in name or name in _OF_ONE_HOT or argument == "loss"
+            if not (name and is_about_labels) or "generalized" in name or wants_numbers != one_hot:
                 continue
             if one_hot:
-                labels, taken = "one-hot", "class numbers: use one without `sparse` in its name, or "
+                labels, taken = (
+                    "one-hot",
+                    "class numbers: use one without `sparse` in its name, or ",
+                )
                 advice = "labels.argmax(axis=1)"
             else:
                 labels, taken = "class numbers", "one-hot: use one with `sparse` in its name, or "
                 advice = "keras.utils.to_categorical(labels)"
+                if argument == "loss":
+                    taken = "one-hot: use "
+                    advice = f"cin_keras.losses.SoftmaxCrossentropy(), or {advice}"
             return (
                 f"The labels are {labels}, which `{argument}` takes for {taken}{advice}. "
                 f"Received: {argument}={short(value)}"
             )
     return None
+
+
+_OF_ONE_HOT = {
+    "auc", "precision", "recall", "f1score", "fbetascore", "binaryaccuracy", "binarycrossentropy",
+    "mse", "mae", "meansquarederror", "meanabsoluteerror", "rootmeansquarederror",
+    "cosinesimilarity", "hinge", "squaredhinge", "kldivergence", "kld", "poisson",
+}  # fmt: skip
 
 
 def _name_of(value):

@@ -30,6 +30,16 @@ def check_saveable(model, filepath):
     """
     if pathlib.Path(filepath).suffix.lower() in LEGACY:
         refuse_hdf5(f"filepath={str(filepath)!r}")
+    for name in ("class_names", "hierarchy", "settings"):  # lists and dicts may have been changed
+        setattr(model, name, getattr(model, name))
+    for layer in _layers_of(model):
+        if isinstance(layer, keras.layers.Lambda) and layer.function.__name__ == "<lambda>":
+            warnings.warn(
+                f"The layer {layer.name!r} holds Python code, a lambda, which "
+                "cin_keras.load_model does not run: use a layer of Keras or a class of your own "
+                "that is registered, such as keras.layers.Rescaling.",
+                stacklevel=3,
+            )
     size = len(json.dumps(keras.saving.serialize_keras_object(model)))
     if size > MAX_CONFIG:
         raise ValueError(
@@ -37,6 +47,12 @@ def check_saveable(model, filepath):
             "not be loaded again: shorten `class_names`, `settings` or the backbone. "
             f"Received: {size:,} bytes"
         )
+
+
+def _layers_of(model):
+    """All layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield from _layers_of(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def refuse_hdf5(received):

@@ -47,6 +47,29 @@ def test_subset_by_mask_and_of_bare_samples():
     assert subset.boxes is subset.parts is subset.encoded is None
 
 
+@pytest.mark.parametrize("indices", ["a", None, 3, slice(0, 3), [99], [0.5], np.ones(5, bool)])
+def test_what_is_no_index_is_named(indices):
+    with pytest.raises(ValueError, match="`indices` must be whole numbers below 6, or a mask of 6"):
+        make().subset(indices)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"paths": {f"{i}.jpg" for i in range(6)}}, "`paths` must be a list, in the order of"),
+        ({"paths": ["", *"abcde"]}, "`paths` must be one str a sample"),
+        ({"class_names": ["a", None, "b", "c"]}, "`class_names` must be names.*None among 4"),
+        ({"class_names": ["a", float("nan"), "b", "c"]}, "`class_names` must be names.*nan among"),
+        ({"class_names": ["a", " ", "b", "c"]}, "`class_names` must be names.*' ' among 4"),
+        ({"class_names": {"a", "b", "c", "d"}}, "`class_names` must be a list, which has an order"),
+        ({"hierarchy": {"kind": ["x", ["y"], "x", "y"]}}, r"hierarchy\['kind'\]` must be names"),
+    ],
+)
+def test_what_is_no_name_or_in_no_order_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changed)
+
+
 @pytest.mark.parametrize("indices", [[], np.zeros(6, bool), np.zeros(0, int), ()])
 def test_a_subset_of_none_is_refused(indices):
     with pytest.raises(ValueError, match="A subset must have a sample.*6 images"):

@@ -9,7 +9,7 @@ import pytest
 import cin_keras
 from cin_keras import Gallery
 from cin_keras.data import Samples
-from cin_keras.gallery import index
+from cin_keras.gallery import index, storage
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
 
 
@@ -206,6 +206,24 @@ def test_relative_paths_hold_from_anywhere(tmp_path, monkeypatch):
     assert Gallery.load("known.npz").paths == found.paths
 
 
+def test_numbers_for_names_never_meet_those_that_are_there():
+    gallery = Gallery.from_embeddings([[1, 0], [0.9, 0.1], [0, 1]], ["cat", "cat", "dog"])
+    gallery.remove("0")
+    gallery.add_embeddings([[1, 1], [1, 2]], ["cat", "owl"])
+    assert gallery.paths == ("1", "2", "3", "4")
+
+
+def test_a_file_of_a_later_version_is_named(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "VERSION", 2)
+    path = gallery.save(tmp_path / "later.npz")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="version 2 of its form, and this cin_keras reads 1: use"):
+        Gallery.load(path)
+    gallery.model_path = 5
+    with pytest.raises(ValueError, match="is damaged: write it again"):
+        Gallery.load(gallery.save(tmp_path / "changed.npz"))
+
+
 def test_another_model_is_refused(gallery, samples, tmp_path):
     path = gallery.save(tmp_path / "gallery.npz")
     other = colour_model(interaction="phi")
@@ -218,6 +236,14 @@ def test_another_model_is_refused(gallery, samples, tmp_path):
     other.interaction.phi.kernel.assign(np.zeros(other.interaction.phi.kernel.shape))
     with pytest.raises(ValueError, match="has changed since"):
         changed.add(samples)
+    changed.add_embeddings([[1, 0, 0]], ["rot"])
+    image, path = flat((1, 2, 3)), tmp_path / "changed.npz"
+    for call in (lambda: changed.classify(image), lambda: changed.embed(samples)):
+        with pytest.raises(ValueError, match="has changed since"):
+            call()
+    with pytest.raises(ValueError, match="has changed since"):
+        changed.save(path)
+    assert not path.exists()
 
 
 def test_the_hash_is_that_of_what_makes_embeddings(model):
@@ -425,7 +451,20 @@ def test_none_of_these():
         (lambda g: g.add_embeddings([[1, np.inf, 0]], ["a"]), "finite"),
         (lambda g: g.add_embeddings(np.ones((2, 3)), ["a"]), "`classes` must hold one for each"),
         (lambda g: g.add_embeddings(np.ones((2, 3)), ["a", "b"], ["x", "x"]), "'x' twice"),
-        (lambda g: g.add_embeddings([["a", "b", "c"]], ["a"]), "numbers of shape"),
+        (lambda g: g.add_embeddings([["a", "b", "c"]], ["a"]), "must be an array of numbers"),
+        (lambda g: g.add_embeddings([[1.0], [1.0, 2.0]], ["a", "b"]), "must be an array of numbers"),
+        (lambda g: g.add_embeddings([[1.0] * 3], [None]), "`classes` must be names.*None among 1"),
+        (lambda g: g.add_embeddings([[1.0] * 3], ["a\0b"]), "`classes` must be names"),
+        (lambda g: g.add_embeddings([[1.0] * 3], {"a"}), "`classes` must be a list, which has an"),
+        (lambda g: g.search([[1e200] * 3]), "finite in float32"),
+        (lambda g: g.classify([[0.0] * 3]), "not 0 alone"),
+        (lambda g: g.search(np.full((1, 8, 8, 3), np.nan)), "must be finite"),
+        (lambda g: g.search(np.full((1, 8, 8, 3), "a")), "must be an array of numbers"),
+        (lambda g: g.search([1.0, 0.0, 0.0]), r"a batch, images\[None\]"),
+        (lambda g: setattr(g, "temperature", 0), "`temperature` must be a number above 0"),
+        (lambda g: setattr(g, "temperature", "hot"), "`temperature` must be a number above 0"),
+        (lambda g: g.save(None), "`path` must be a path"),
+        (lambda g: Gallery.load(None), "`path` must be a path"),
         (lambda g: g.remove("lila"), "neither a class"),
         (lambda g: setattr(g, "by", "votes"), "`by` must be 'means' or 'nearest'"),
         (lambda g: setattr(g, "threshold", np.nan), "`threshold`"),

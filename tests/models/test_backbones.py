@@ -185,6 +185,27 @@ def test_wrong_backbones_are_named(arguments, error, message):
         cin_keras.CIN(3, **{"weights": None, "input_shape": (32, 32, 3), **arguments})
 
 
+def a_backbone(*channels, name="mine"):
+    """Of as many inputs as numbers of channels, of which the first gives the map."""
+    inputs = [keras.Input((32, 32, count)) for count in channels]
+    maps = keras.layers.Conv2D(4, 3)(inputs[0])
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], maps, name=name)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (a_backbone(3, name="classifier"), "name of the backbone must not .* called 'classifier'"),
+        (a_backbone(3, name="self_channel_interaction"), "keras.Model.*name='backbone'"),
+        (a_backbone(1), r"images of 3 channels, RGB.*'mine' for images of shape \(32, 32, 1\)"),
+        (a_backbone(3, 3), "must have one input, images. Received: 'mine' with 2 inputs"),
+    ],
+)
+def test_backbones_that_do_not_fit_in_are_named(backbone, message):
+    with pytest.raises(ValueError, match=message):
+        cin_keras.CIN(3, backbone, None, (32, 32, 3))
+
+
 @EVERY_BACKEND
 def test_a_kerascv_backbone():
     if keras.backend.backend() == "jax":

@@ -60,6 +60,7 @@ FORMS = {
     "tf.data": as_tf_data,
     "PyDataset": Batches,
     "generator": lambda batches: (batch for batch in batches),
+    "iterator": iter,
 }
 if BACKEND == "torch":
     FORMS["DataLoader"] = as_loader
@@ -287,7 +288,13 @@ def test_metrics_of_other_labels_are_refused():
         with pytest.raises(ValueError, match=r"are class numbers.*one-hot: .*to_categorical"):
             model.fit(images[0], labels[0], verbose=0)
         model.fit(images[0], keras.utils.to_categorical(labels[0], 3), verbose=0)
-    model.compile("sgd", loss=model.loss, metrics=["sparse_categorical_accuracy"])
+    for loss in ("mse", keras.losses.CategoricalCrossentropy(from_logits=True), "hinge"):
+        model.compile("sgd", loss=loss)
+        with pytest.raises(ValueError, match="which `loss` takes for one-hot: use cin_keras.losses"):
+            model.fit(images[0], labels[0], verbose=0)
+    model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy", "acc"])
+    model.evaluate(images[0], labels[0], verbose=0)
+    model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), metrics=["sparse_categorical_accuracy"])
     with pytest.raises(ValueError, match=r"are one-hot.*argmax.*sparse_categorical_accuracy"):
         model.evaluate(images[0], keras.utils.to_categorical(labels[0], 3), verbose=0)
     model.evaluate(images[0], labels[0], verbose=0)

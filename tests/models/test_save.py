@@ -67,10 +67,28 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
     (tmp_path / "model.h5").unlink()  # which Keras has opened before it asks
     with pytest.raises(ValueError, match=r"after model.quantize\('int8'\) alone.*'int4'"):
         quantize(tiny_cin(), "int4").save(tmp_path / "model.keras")
+    grouped = tiny_cin(hierarchy={"make": ["A", "A", "B"]}, class_names=["a", "b", "c"])
+    grouped.hierarchy["make"].append("C")
+    with pytest.raises(ValueError, match=r"`hierarchy\['make'\]` must hold one group for each of the 3"):
+        grouped.save(tmp_path / "model.keras")
+    del grouped.hierarchy["make"][-1]
+    grouped.class_names[0] = "b"
+    with pytest.raises(ValueError, match="`class_names` must differ from each other"):
+        grouped.save(tmp_path / "model.keras")
     monkeypatch.setattr("cin_keras.models.save.MAX_CONFIG", 1000)
     with pytest.raises(ValueError, match="must not have more than 1,000 bytes.*Received: "):
         model.save(tmp_path / "model.keras")
     assert not list(tmp_path.iterdir()) and load.MAX_CONFIG == 2**23
+
+
+def test_a_layer_of_python_code_is_said_when_saving(tmp_path):
+    images = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(4, 3)(keras.layers.Lambda(lambda x: x / 255, name="scale")(images))
+    model = cin_keras.CIN(3, backbone=keras.Model(images, maps), input_shape=(8, 8, 3))
+    with pytest.warns(UserWarning, match="layer 'scale' holds Python code, a lambda, which cin_keras"):
+        model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="Python code"):
+        cin_keras.load_model(tmp_path / "model.keras")
 
 
 def test_weights_without_the_contrast_are_refused(tmp_path, monkeypatch):

@@ -91,9 +91,10 @@ def image_folder(
     """
     root = check_path("data_dir", data_dir)
     levels = ("class",) if levels is None else check_list("levels", levels)
-    if not levels or not all(isinstance(level, str) and level for level in levels):
+    named = [level for level in levels if isinstance(level, str) and level]
+    if not levels or len(set(named)) < len(levels):
         raise ValueError(
-            "`levels` must name the levels of nested folders, such as ['make', 'model']. "
+            "`levels` must name the levels of nested folders, such as ['make', 'model'], each once. "
             f"Received: levels={short(levels)}"
         )
     divided, flat = _divisions(root)
@@ -340,7 +341,7 @@ class _Listing:
     """
 
     def __init__(self, root, depth=1):
-        self.root = root
+        self.root, self.depth = root, depth
         self.above = f"{root} itself" if depth == 1 else f"{root} above the folders of classes"
         top = look_into(root)
         self.photographs = collections.defaultdict(list)
@@ -414,6 +415,7 @@ class _Listing:
             warn(
                 f"Images in folders within the folder of a class belong to the class, in "
                 f"{len(self.nested)} of the {len(self.photographs)} classes of {root}: "
-                f"{name} has {inner}. To have them as classes of their own, name the levels of "
-                "folders: `levels`, or --levels make,model."
+                f"{name} has {inner}. To have them as classes of their own, name "
+                f"{'one more level' if self.depth > 1 else 'the levels'} of folders: `levels`, or "
+                "--levels make,model."
             )
