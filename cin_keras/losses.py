@@ -11,6 +11,11 @@ from cin_keras.checks import check_bool, check_number
 from cin_keras.layers.numerics import unit_length
 
 
+def _as_many(y_true, y_pred):
+    """Whether two arrays can have as many rows, which TensorFlow may not know yet."""
+    return None in (y_true.shape[0], y_pred.shape[0]) or y_true.shape[0] == y_pred.shape[0]
+
+
 @keras.saving.register_keras_serializable(package="cin_keras")
 class ContrastiveLoss(keras.losses.Loss):
     """Pulls the embeddings of one class together and pushes those of two classes apart.
@@ -126,10 +131,11 @@ class MultiAttentionMultiClassLoss(keras.losses.Loss):
                 "`y_pred` must hold the features of every attention of an image, shape (batch, "
                 f"attentions, features). Received: y_pred.shape={tuple(y_pred.shape)}"
             )
-        if len(y_true.shape) not in (1, 2):
+        if len(y_true.shape) not in (1, 2) or not _as_many(y_true, y_pred):
             raise ValueError(
                 "`y_true` must hold one label an image, shape (batch,), or one-hot, (batch, "
-                f"classes). Received: y_true.shape={tuple(y_true.shape)}"
+                f"classes). Received: y_true.shape={tuple(y_true.shape)}, "
+                f"y_pred.shape={tuple(y_pred.shape)}"
             )
         if len(y_true.shape) == 2:
             y_true = y_true[:, 0] if y_true.shape[1] == 1 else ops.argmax(y_true, axis=1)
@@ -200,7 +206,8 @@ class PartRankingLoss(keras.losses.Loss):
         self.margin = check_number("margin", margin, above=0)
 
     def call(self, y_true, y_pred):
-        if len(y_pred.shape) != 2 or tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:]):
+        parts_differ = tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:])
+        if len(y_pred.shape) != 2 or parts_differ or not _as_many(y_true, y_pred):
             raise ValueError(
                 "`y_true` and `y_pred` must hold a loss and a score for every part, shape (batch, "
                 f"parts). Received: y_true.shape={tuple(y_true.shape)}, "

@@ -241,3 +241,11 @@ def test_the_ranking_of_parts_names_other_shapes():
         PartRankingLoss()(losses, scores[:, :3])
     with pytest.raises(ValueError, match="margin=0"):
         PartRankingLoss(0)
+
+
+@pytest.mark.parametrize("of_labels", [2, 1])
+def test_other_numbers_of_images_are_refused(of_labels):
+    with pytest.raises(ValueError, match=r"one label an image.*y_pred.shape=\(3, 2, 4\)"):
+        MultiAttentionMultiClassLoss()(np.zeros(of_labels), np.ones((3, 2, 4)))
+    with pytest.raises(ValueError, match=r"a loss and a score.*y_pred.shape=\(3, 3\)"):
+        PartRankingLoss()(np.ones((of_labels, 3)), np.ones((3, 3)))

@@ -1,7 +1,7 @@
 """The command line `cin-keras`: from a folder of photographs to a model, and what to do with it."""
 
 import contextlib
-import importlib
+import importlib.util
 import os
 import shlex
 import sys
@@ -54,6 +54,14 @@ def _run(arguments):
         # On a machine without a GPU, TensorFlow calls that an error: only 3 is silent.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         quiet = without_notes()
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if importlib.util.find_spec(backend) is None:
+        print(
+            f"error: KERAS_BACKEND={backend}, and there is no such package: install it, or use "
+            "tensorflow, jax or torch.",
+            file=sys.stderr,
+        )
+        return MISTAKE
     with quiet:
         command = importlib.import_module(f"cin_keras.cli.{args.subcommand}")
     del args.subcommand

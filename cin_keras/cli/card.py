@@ -49,7 +49,7 @@ def check_address(address):
         raise ValueError(f"--push must be hf://NAMESPACE/NAME. Received: --push {address}")
     if importlib.util.find_spec("huggingface_hub") is None:
         raise FileNotFoundError(
-            'For --push, huggingface_hub must be installed: pip install "cin-keras[hub]".'
+            'For --push, huggingface_hub must be installed: pip install huggingface_hub.'
         )
 
 

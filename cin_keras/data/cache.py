@@ -20,7 +20,7 @@ import PIL
 
 from cin_keras.checks import check_size
 from cin_keras.data.cropping import resize, resized_size, size_that_will_do
-from cin_keras.data.records import Records
+from cin_keras.data.records import Records, file_state
 from cin_keras.data.samples import check_samples
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
@@ -184,10 +184,11 @@ class DiskCache(_Cache):
         folder, needed = self.path.parent, int(np.prod(self._shape, dtype=np.int64))
         self._say_what_it_takes(self.path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
+            there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+            free = shutil.disk_usage(there).free
             if needed > free:
                 raise OSError(f"it needs {in_bytes(needed)}, and {in_bytes(free)} are free")
+            folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as partial, open(partial, "wb") as file:
                 self._write_images(file, title, limit)
         except OSError as error:
@@ -228,19 +229,25 @@ def _identify(samples, folder, shape, limit):
             which.update(pickle.dumps((field.name, getattr(samples, field.name))))
     if isinstance(samples.encoded, Records):
         which.update(pickle.dumps(samples.encoded))  # their places
+        _update(state, samples.encoded.files)
     elif samples.encoded is not None:
         for encoded in samples.encoded:
             which.update(hashlib.blake2b(encoded).digest())
     else:
         for path in samples.paths:
             which.update(os.path.abspath(path).encode("utf-8", "surrogateescape") + b"\0")
-            try:
-                status = os.stat(path)
-                state.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
-            except OSError:
-                state.update(b"missing\n")
+        _update(state, samples.paths)
     title = f"cin_keras.data.cache {which.hexdigest()} {state.hexdigest()}\n".encode()
     return pathlib.Path(folder) / f"{which.hexdigest()}.images", title
+
+
+def _update(state, files):
+    """Adds to a hash how large files are and when they have changed."""
+    for path in files:
+        try:
+            state.update("{} {}\n".format(*file_state(path)).encode())
+        except OSError:
+            state.update(b"missing\n")
 
 
 def free_memory():

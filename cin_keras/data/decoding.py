@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.checks import check_int, short
+from cin_keras.data.records import file_state, is_remote, open_file
 
 # Where Pillow's own, process-wide limit raises an error: 3/4 GB once decoded.
 MAX_PIXELS = 178_956_970
@@ -185,6 +186,8 @@ def open_image(source, *, name=None, max_pixels=MAX_PIXELS):
     check_int("max_pixels", max_pixels, least=1)
     name = str(name or ("image" if in_memory else source))
     with naming(source, name):
+        if not in_memory and is_remote(source):
+            source, in_memory = file_bytes(source), True
         if not in_memory:
             _check_is_file(source, name)
         with io.BytesIO(source) if in_memory else open(source, "rb") as file:
@@ -384,15 +387,16 @@ def _reason(error, path):
 def file_bytes(path):
     """The content of an image file; `UnreadableImage` where it cannot be read."""
     with naming(path, str(path)):
-        _check_is_file(path, str(path))
-        with open(path, "rb") as file:
+        if not is_remote(path):
+            _check_is_file(path, str(path))
+        with open_file(path) as file:
             return file.read()
 
 
 def file_size(path):
     """The bytes of an image file (int); `UnreadableImage` where there is none."""
     with naming(path, str(path)):
-        return os.path.getsize(path)
+        return file_state(path)[0]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (arXiv:1710
 
 import keras
 
-from cin_keras.checks import check_choice, check_int
+from cin_keras.checks import check_choice, check_int, short
 
 MIXINGS = ("mixup", "cutmix")
 
@@ -48,6 +48,13 @@ def mixed(dataset, mixing, num_classes, seed=0):
     import tensorflow as tf
 
     check_choice("mixing", mixing, MIXINGS)
+    spec = getattr(dataset, "element_spec", None)
+    labels = tf.nest.flatten(spec[1]) if isinstance(spec, tuple) and len(spec) == 2 else []
+    if not labels or not all(part.dtype.is_integer and part.shape.rank == 1 for part in labels):
+        raise ValueError(
+            "`dataset` must be a tf.data.Dataset of batches (images, labels), with class numbers as "
+            f"labels. Received: {short(dataset if spec is None else spec)}"
+        )
     num_classes = check_int("num_classes", num_classes, least=2)
     seed = check_int("seed", seed, least=0)
     layer = _seeded(keras.layers.MixUp if mixing == "mixup" else keras.layers.CutMix, seed)
@@ -57,6 +64,10 @@ def mixed(dataset, mixing, num_classes, seed=0):
         images = tf.cast(tf.concat(images, axis=-1) if paired else images, "float32")
         # As channels of one image, both of a pair meet the same.
         parts = labels if paired else (labels,)
+        for part in parts:
+            tf.debugging.assert_less(
+                tf.cast(part, "int64"), tf.constant(num_classes, "int64"), "`num_classes` is too few"
+            )
         shares = tf.concat([tf.one_hot(part, num_classes) for part in parts], axis=-1)
         found = layer({"images": images, "labels": shares}, training=True)
         images, shares = found["images"], found["labels"]

@@ -1,5 +1,6 @@
 """Encoded images inside large files, each found by its place."""
 
+import contextlib
 import os
 import threading
 
@@ -90,10 +91,65 @@ def is_remote(path):
     return "://" in str(path)
 
 
+def file_state(path):
+    """`(bytes, time of change in nanoseconds)` of a local file or an object; OSError without one."""
+    if not is_remote(path):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    import tensorflow as tf
+
+    with errors_of_stores(path):
+        status = tf.io.gfile.stat(str(path))
+    return status.length, status.mtime_nsec
+
+
+@contextlib.contextmanager
+def errors_of_stores(path):
+    """A context in which TensorFlow's error about an object is an OSError, in one sentence."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"There is no {path}") from error
+    except tf.errors.OpError as error:
+        reason = error.message.partition("\n")[0].partition(" (file:")[0]
+        raise OSError(
+            f"{path} cannot be reached ({reason}). Of stores, TensorFlow alone reads gs://; for s3:// "
+            "and others, install and import tensorflow_io, or mount the store as a folder."
+        ) from error
+
+
 def open_file(path, mode="rb"):
     """Opens a local file, or by `tf.io.gfile` an object."""
     if not is_remote(path):
         return open(path, mode)
     import tensorflow as tf
 
-    return tf.io.gfile.GFile(str(path), mode)
+    return _Object(tf.io.gfile.GFile(str(path), mode), path)
+
+
+class _Object:
+    """A file of TensorFlow whose errors are those of Python."""
+
+    def __init__(self, file, path):
+        self._file, self._path = file, path
+
+    def read(self, count=-1):
+        with errors_of_stores(self._path):
+            return self._file.read(count)
+
+    def seek(self, place):
+        with errors_of_stores(self._path):
+            self._file.seek(place)
+
+    def write(self, content):
+        with errors_of_stores(self._path):
+            self._file.write(content)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        with errors_of_stores(self._path):
+            self._file.close()

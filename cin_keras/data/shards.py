@@ -1,17 +1,20 @@
 """A data set of many photographs in few large files, and back."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 import warnings
+import zipfile
+import zlib
 
 import numpy as np
 
 from cin_keras.checks import check_choice, check_int, check_path, short
 from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.loaders.listings import first_few
-from cin_keras.data.records import Records, is_remote, open_file
+from cin_keras.data.records import Records, file_state, is_remote, open_file
 from cin_keras.data.samples import Samples, check_samples, fingerprint
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
@@ -30,7 +33,7 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
     `image/filename`: whatever reads TFRecords reads them. Beside them lie `train.npz`, one entry an
     image, with which `from_shards` knows labels and places without reading a shard, and
     `shards.json`. Every file appears whole or not at all; the same call goes on where an earlier one
-    was broken off.
+    was broken off, and writes anew what holds a photograph that has changed since.
 
     Args:
         samples: `Samples`, or a dict from `"train"`, `"val"` and `"test"` to `Samples` of the same
@@ -59,8 +62,9 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
     Samples(12 classes, 24 images, 2–2 a class)
     """
     splits = samples if isinstance(samples, dict) else {"train": samples}
-    for part in splits.values():
+    for split, part in splits.items():
         check_samples(part)
+        check_choice("split", split, ("train", "val", "test"))
     if len({part.class_names for part in splits.values()}) != 1:
         raise ValueError(
             "`samples` must be Samples, or a dict of several of the same classes. "
@@ -77,20 +81,27 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
         "class_names": list(first.class_names),
         "hierarchy": first.hierarchy and {k: list(v) for k, v in first.hierarchy.items()},
         "shards": None,
+        "states": None,
     }
     check_path("folder", folder)
     folder = str(folder)
-    _begin(folder, about)
-    shards = {}
+    finished = _begin(folder, about)
+    shards, states = {}, {}
     for split, part in splits.items():
         order = np.random.default_rng(seed).permutation(len(part))
         pieces = np.split(order, range(images_per_shard, len(part), images_per_shard))
+        for number, indices in enumerate(pieces):
+            name = f"{split}-{number:05}-of-{len(pieces):05}.tfrecord"
+            shards.setdefault(split, {})[name] = indices
+            states[name] = _state(part, indices)
+    if finished and states == finished["states"]:
+        return folder
+    for split, part in splits.items():
         with progress_bar(len(part), "image") as bar:
-            for number, indices in enumerate(pieces):
-                name = f"{split}-{number:05}-of-{len(pieces):05}.tfrecord"
-                _write_shard(part, indices, f"{folder}/{name}", on_error, bar)
-                shards.setdefault(split, []).append(name)
+            for name, indices in shards[split].items():
+                _write_shard(part, indices, f"{folder}/{name}", on_error, bar, states[name])
         _write_index(folder, split, shards[split])
+    about["states"] = states
     about["shards"] = {
         split: {name: _size(f"{folder}/{name}") for name in names}
         for split, names in shards.items()
@@ -153,6 +164,8 @@ def from_shards(folder, split="train"):
                 f"{folder}/{name} is damaged: it has {found} bytes, and had {size}. Write the "
                 "shards anew."
             )
+    if _size(f"{folder}/{split}.npz") is None:
+        raise FileNotFoundError(f"The index of the shards is missing: {folder}/{split}.npz")
     index = _load(f"{folder}/{split}.npz")
     names = index["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
     numbers = index["file_numbers"]
@@ -194,14 +207,16 @@ def _begin(folder, about):
     """Makes the folder, or finds the one that an earlier call with the same arguments began."""
     before = _about(folder)
     if before is not None:
-        same = {**before, "shards": None} == json.loads(json.dumps(about))
+        same = {**before, "shards": None, "states": None} == json.loads(json.dumps(about))
         if not same:
             raise ValueError(
                 f"{folder} holds the shards of other photographs, or in files of another size or "
                 "order: choose another folder, or remove it."
             )
-        return
+        return before if before["shards"] and _are_whole(folder, before["shards"]) else None
     if not is_remote(folder):
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise ValueError(f"`folder` must be a folder. Received: folder={folder!r}, a file")
         os.makedirs(folder, exist_ok=True)
         there = os.listdir(folder)
         if there:
@@ -212,11 +227,38 @@ def _begin(folder, about):
     _write(f"{folder}/{INDEX}", json.dumps(about).encode())
 
 
-def _write_shard(samples, indices, path, on_error, bar):
-    """One shard and, after it, its part of the index, unless both are there."""
+def _are_whole(folder, shards):
+    """Whether all files of a finished folder are there, as large as they were."""
+    sizes = {name: size for names in shards.values() for name, size in names.items()}
+    indices = [f"{folder}/{split}.npz" for split in shards]
+    return None not in map(_size, indices) and all(
+        _size(f"{folder}/{name}") == size for name, size in sizes.items()
+    )
+
+
+def _state(samples, indices):
+    """A str that changes with the files of some samples; of objects it does not, which takes long."""
+    state = hashlib.blake2b(digest_size=16)
+    if isinstance(samples.encoded, Records):
+        files = samples.encoded.files
+    elif samples.encoded is not None:
+        files = ()
+        for i in indices.tolist():
+            state.update(hashlib.blake2b(samples.encoded[i]).digest())
+    else:
+        files = [samples.paths[i] for i in indices.tolist()]
+    for path in files:
+        if not is_remote(path) and os.path.exists(path):
+            state.update("{} {}\n".format(*file_state(path)).encode())
+    return state.hexdigest()
+
+
+def _write_shard(samples, indices, path, on_error, bar, state):
+    """One shard and, after it, its part of the index, unless both are there, in this state."""
     if _size(path) is not None and _size(f"{path}.npz") is not None:
-        bar.update(len(indices))
-        return
+        if _load(f"{path}.npz").get("state") == np.array(state):
+            bar.update(len(indices))
+            return
     kept, names, offsets, sizes, skipped = [], [], [], [], []
     root = _root(samples)
     with _whole(path) as partial, _record_writer(partial) as writer:
@@ -246,13 +288,15 @@ def _write_shard(samples, indices, path, on_error, bar):
         parts = [samples.parts[i] for i in kept]
         arrays["parts"] = _as_bytes(json.dumps(parts, default=_plain))
     arrays["names"] = _as_bytes("\0".join(names))
-    arrays["max_pixels"] = samples.max_pixels
+    arrays["max_pixels"], arrays["state"] = samples.max_pixels, state
     _save(f"{path}.npz", arrays)
 
 
 def _write_index(folder, split, shards):
     """Puts the parts of the index together."""
     parts = [_load(f"{folder}/{name}.npz") for name in shards]
+    if not any(len(part["labels"]) for part in parts):
+        raise ValueError(f"None of the photographs of {split!r} could be read.")
     arrays = {
         name: np.concatenate([part[name] for part in parts])
         for name in ("labels", "offsets", "sizes", *_BESIDE)
@@ -310,10 +354,12 @@ def _about(folder):
     try:
         with open_file(f"{folder}/{INDEX}") as file:
             about = json.loads(file.read())
-    except Exception as error:  # of TensorFlow's file systems, too
-        if isinstance(error, (OSError, ValueError)) or "NotFound" in type(error).__name__:
-            return None
-        raise
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError:
+        if is_remote(folder):
+            raise
+        return None
     return about if isinstance(about, dict) and about.get("format") == FORMAT else None
 
 
@@ -338,17 +384,23 @@ def _save(path, arrays):
 
 
 def _load(path):
-    with open_file(path) as file, np.load(io.BytesIO(file.read())) as arrays:
-        return dict(arrays)
+    with open_file(path) as file:
+        content = io.BytesIO(file.read())
+    try:
+        with np.load(content) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged. Write the shards anew.") from error
 
 
 def _size(path):
     """Bytes of a file, or `None` where there is none."""
     if not is_remote(path):
         return os.path.getsize(path) if os.path.isfile(path) else None
-    import tensorflow as tf
-
-    return tf.io.gfile.stat(path).length if tf.io.gfile.exists(path) else None
+    try:
+        return file_state(path)[0]
+    except FileNotFoundError:
+        return None
 
 
 def _remove(path):

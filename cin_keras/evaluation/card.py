@@ -72,7 +72,7 @@ def card_text(model, metrics):
         Str.
     """
     name = pathlib.PurePath(str(metrics.get("data") or model.settings.get("data_dir") or "")).name
-    title = f"What is on photographs of {name or 'its classes'}"
+    title = f"{name or 'Photographs'}: which of {plural(model.num_classes, 'class', 'classes')}"
     parts = [
         _front_matter(model, metrics, name),
         f"# {_text(title)}",
@@ -107,7 +107,7 @@ def _front_matter(model, metrics, name):
 
 
 def _data(model, metrics, name):
-    lines = [f"Photographs of {_text(name)}." if name else "Nobody has noted down which."]
+    lines = [f"The photographs of the data set {_text(name)}." if name else "Nobody has noted down which."]
     if "images" in metrics:
         part = f" ({_text(metrics['part'])})" if "part" in metrics else ""
         lines.append(
@@ -145,6 +145,7 @@ def _metrics(model, metrics):
             f"{found['temperature']:.3g}: {found['ece_before']:.1%}) | {found['ece']:.1%} | |"
         )
     known = [each for each in metrics.get("per_class", []) if each["images"]]
+    known = [each for each in known if each["accuracy"] < 1]
     worst = sorted(known, key=lambda each: each["accuracy"])[:5]
     if worst:
         named = [f"{_text(each['name'])} ({each['accuracy']:.0%})" for each in worst]

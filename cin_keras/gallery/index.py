@@ -22,7 +22,7 @@ def faiss_is_here():
         return True
     warnings.warn(
         f"Galleries of more than {LARGE:,} photographs are searched much faster with Faiss: "
-        'pip install "cin-keras[index]".',
+        'pip install faiss-cpu.',
         stacklevel=2,
     )
     return False

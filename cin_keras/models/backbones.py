@@ -170,7 +170,9 @@ def _construct(constructor, name, preprocessed, download):
     if not download:
         return constructor(weights=None, **arguments)
     try:
-        return constructor(weights="imagenet", **arguments)
+        with warnings.catch_warnings():  # of MobileNet, about a size that it could not know
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+            return constructor(weights="imagenet", **arguments)
     except ValueError:
         raise
     except Exception as error:  # Keras raises a bare Exception when a download fails.

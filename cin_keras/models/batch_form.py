@@ -121,5 +121,6 @@ def _advice(shape, input_shape):
     if len(shape) == len(input_shape) and agree((3, 4), (input_shape[-1], shape[-1])):
         return "; images[..., :3] leaves transparency out"
     if len(shape) == len(input_shape) and agree(shape[3:], input_shape[3:]):
-        return "; cin_keras.data.image_dataset and keras.ops.image.resize make that size"
+        size = shape[1:] if None not in shape[1:] else "(height, width, 3)"
+        return f"; CIN(input_shape={size}) takes yours, image_dataset(image_size=...) makes others"
     return ""

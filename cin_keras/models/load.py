@@ -82,7 +82,7 @@ def _download(address):
         import huggingface_hub
     except ImportError as error:
         raise ImportError(
-            f'To load {address!r}, huggingface_hub must be installed: pip install "cin-keras[hub]".'
+            f'To load {address!r}, huggingface_hub must be installed: pip install huggingface_hub.'
         ) from error
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(address.removeprefix(HUB)))

@@ -156,7 +156,9 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         endpoint = tf.function(function, input_signature=signature, autograph=False)
         endpoint.get_concrete_function()
         archive.add_endpoint(name, endpoint)
-    archive.write_out(filepath, verbose=True if verbose is None else verbose)
+    archive.write_out(filepath, verbose=verbose is True)
+    if verbose is None:
+        print(f"Saved artifact at '{filepath}'. Endpoints: {', '.join(endpoints)}.")
     extra = pathlib.Path(filepath) / "assets.extra"
     extra.mkdir(exist_ok=True)
     (extra / "model_card.json").write_text(text)

@@ -58,7 +58,8 @@ def check_format(format):
     if missing:
         raise ImportError(
             f"To write {name} on the {backend} backend, {' and '.join(missing)} must be "
-            f"installed: pip install {' '.join(missing)}."
+            f"installed: pip install {' '.join(missing)}, or in the folder of cin_keras "
+            'pip install ".[export]".'
         )
 
 

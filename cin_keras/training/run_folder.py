@@ -372,6 +372,9 @@ class RunFolder:
         served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
         if keras.backend.backend() == "torch":
             served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
+        split = "  split.json             which photograph was for what\n"
+        if not (self.path / "split.json").exists():
+            split = ""
         return (
             f"\n{accuracy_in_words(self.metrics, 'test images')}, "
             f"{self.metrics['seconds']} s since this command began.\n"
@@ -383,6 +386,7 @@ class RunFolder:
             f"  metrics.json           accuracy in all and per class, settings, versions\n"
             f"  history.csv            every epoch\n"
             f"  state.zip              for --resume\n"
+            f"{split}"
             f"  learning_curves.png, confusion_matrix.png, worst_mistakes.png"
         )
 

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from cin_keras.cli import main
 from cin_keras.cli.quiet import without_notes
 
 
@@ -19,3 +20,13 @@ def test_what_was_written_is_shown_when_loading_fails(capfd):
         os.write(2, b"cannot open shared object file\n")
         raise ImportError
     assert capfd.readouterr().err == "cannot open shared object file\n"
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "nonsense")
+    assert main(["info", "model.keras"]) == 2
+    err = capsys.readouterr().err
+    assert err == (
+        "error: KERAS_BACKEND=nonsense, and there is no such package: install it, or use "
+        "tensorflow, jax or torch.\n"
+    )

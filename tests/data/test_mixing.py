@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cin_keras.data import SetEpoch, drawn_cars, image_dataset, mixed, pair_dataset
+from tests.data.small_sets import coloured_samples
 
 pytestmark = pytest.mark.every_backend
 
@@ -86,3 +88,12 @@ def test_mistakes_are_named(samples):
         mixed(images, "blend", 3)
     with pytest.raises(ValueError, match="num_classes=1"):
         mixed(images, "mixup", 1)
+
+
+def test_what_cannot_be_mixed_is_named():
+    images = image_dataset(coloured_samples([0, 1, 2, 0]), 8, 4)
+    for wrong in (np.zeros(3), mixed(images, "mixup", 3), images.map(lambda x, y: x)):
+        with pytest.raises(ValueError, match="`dataset` must be a tf.data.Dataset of batches"):
+            mixed(wrong, "cutmix", 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`num_classes` is too few"):
+        list(mixed(images, "mixup", 2))

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import pathlib
+import shutil
 import warnings
 
 import numpy as np
@@ -7,11 +9,14 @@ import pytest
 import tensorflow as tf
 
 from cin_keras.data import (
+    Samples,
     SetEpoch,
+    cache,
     find_data_set,
     find_layout,
     find_splits,
     from_shards,
+    from_table,
     image_dataset,
     image_folder,
     pair_dataset,
@@ -152,6 +157,95 @@ def test_writing_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
     write_shards(samples, tmp_path / "s", images_per_shard=6)
     assert [path.stat().st_mtime_ns for path in first] == times and len(times) == 2
     assert by_name(from_shards(tmp_path / "s")) == by_name(samples)
+
+
+def test_a_photograph_that_has_changed_is_written_anew(tmp_path, monkeypatch):
+    samples, folder = write_folder(tmp_path / "photographs"), tmp_path / "s"
+    whole, calls = shards._write_shard, []
+
+    def broken_off(part, indices, path, *rest):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        whole(part, indices, path, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "_write_shard", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            write_shards(samples, folder, images_per_shard=4)
+    for path in samples.paths:
+        with open(path, "wb") as file:
+            file.write(encode(np.full((5, 5, 3), 7)))
+    found = from_shards(write_shards(samples, folder, images_per_shard=4))
+    assert {found.read(i).size for i in range(12)} == {(5, 5)}
+    times = [path.stat().st_mtime_ns for path in sorted(folder.iterdir())]
+    write_shards(samples, folder, images_per_shard=4)
+    assert [path.stat().st_mtime_ns for path in sorted(folder.iterdir())] == times, "all as it was"
+    with open(samples.paths[0], "wb") as file:
+        file.write(encode(np.full((6, 6, 3), 7)))
+    found = from_shards(write_shards(samples, folder, images_per_shard=4))
+    assert sorted({found.read(i).size for i in range(12)}) == [(5, 5), (6, 6)]
+
+
+def test_a_cache_of_shards_is_renewed_with_them(tmp_path):
+    samples = coloured_samples([0, 1, 2] * 4, size=16)
+    caches = []
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / "s", ignore_errors=True)
+        found = from_shards(write_shards(samples, tmp_path / "s", seed=seed))
+        caches.append(cache.with_cache(found, tmp_path / "c", 14))
+        for i in range(12):
+            np.testing.assert_array_equal(caches[-1].read(i), np.asarray(found.read(i)))
+
+
+def test_photographs_at_addresses(tmp_path):
+    folder = "ram://photographs"
+    for i in range(3):
+        with tf.io.gfile.GFile(f"{folder}/{i}.png", "wb") as file:
+            file.write(encode(np.full((9, 9, 3), 50 * i)))
+    paths = [f"{folder}/{i}.png" for i in range(3)]
+    samples = Samples([*paths, f"{folder}/gone.png"], [0, 1, 0, 1], ["a", "b"])
+    assert [samples.read(i).getpixel((0, 0))[0] for i in range(3)] == [0, 50, 100]
+    assert samples.encoded_size(1) == len(samples.encoded_bytes(1)) > 50
+    seen = image_dataset(samples, 8, 4, on_error="skip")
+    assert [labels.tolist() for _, labels in seen.as_numpy_iterator()] == [[0, 1, 0]]
+    assert "gone.png" in str(seen.skipped) and "there is no such file" in str(seen.skipped)
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label", *(f"{path},x" for path in paths)]))
+    assert from_table(table).paths == tuple(paths)
+    for call in (from_shards, find_data_set, lambda path: Samples([path], [0], ["a"]).read(0)):
+        with pytest.raises((OSError, ValueError), match="s3://bucket/x.*TensorFlow alone reads gs://"):
+            call("s3://bucket/x")
+    with pytest.raises(OSError, match="cannot be reached .*tensorflow_io, or mount the store"):
+        write_shards(coloured_samples(LABELS), "s3://bucket/x")
+
+
+@pytest.mark.parametrize("damage", [b"zzz", None, "cut"])
+def test_a_damaged_index_is_named(folder, damage):
+    path = pathlib.Path(folder, "train.npz")
+    content = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else damage)
+    message = "index of the shards is missing" if damage is None else "damaged. Write the shards anew"
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        from_shards(folder)
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    samples = coloured_samples(LABELS)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="`folder` must be a folder. .*, a file"):
+        write_shards(samples, tmp_path / "file")
+    for split in ("foo/bar", 1):
+        with pytest.raises(ValueError, match="`split` must be 'train', 'val' or 'test'"):
+            write_shards({split: samples}, tmp_path / "s")
+    files = write_folder(tmp_path / "photographs")
+    for path in files.paths:
+        pathlib.Path(path).unlink()
+    with pytest.warns(UserWarning, match="are left out"):
+        with pytest.raises(ValueError, match="None of the photographs of 'train' could be read"):
+            write_shards(files, tmp_path / "s", on_error="skip")
 
 
 def test_others_files_are_left_alone(tmp_path, folder):

@@ -43,7 +43,7 @@ def test_all_that_a_card_has(tmp_path):
     assert "(before the temperature of 1.5: 11.0%) | 2.0% |" in body
     assert "- A \\| B" in body and "- &lt;script>\\*" in body and "<script" not in body
     for words in (
-        "Photographs of pets.",
+        "The photographs of the data set pets.",
         "3 of them are among those of train",
         "1 file could not be read",
         "lack &lt;one> class",

@@ -521,7 +521,7 @@ def test_without_the_library_all_are_looked_at(monkeypatch):
     monkeypatch.setattr(index, "LARGE", 3)
     monkeypatch.setattr(index.importlib.util, "find_spec", lambda name: None)
     gallery = Gallery.from_embeddings(np.eye(4), list("abcd"))
-    with pytest.warns(UserWarning, match=r"cin-keras\[index\]"):
+    with pytest.warns(UserWarning, match=r"pip install faiss-cpu"):
         assert gallery.search(np.eye(4)[2:3], k=1).classes.tolist() == [["c"]]
 
 

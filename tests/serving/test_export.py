@@ -200,7 +200,7 @@ def test_pytorch_says_what_works_instead(tmp_path):
 
 
 @no_saved_model
-def test_the_limit_of_pixels(tmp_path, monkeypatch):
+def test_the_limit_of_pixels(tmp_path, monkeypatch, capsys):
     import tensorflow as tf
 
     traced = mock.Mock(wraps=export.decode_in_graph)
@@ -208,7 +208,9 @@ def test_the_limit_of_pixels(tmp_path, monkeypatch):
     model = tiny_cin()
     with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1.*0"):
         model.export(tmp_path / "saved_model", max_pixels=0)
-    model.export(tmp_path / "saved_model", verbose=False, max_pixels=1000)
+    model.export(tmp_path / "saved_model", max_pixels=1000)
+    said = "saved_model'. Endpoints: serve, serve_uint8, serving_default, model_card, serving_bytes.\n"
+    assert capsys.readouterr().out.endswith(said)
     assert traced.call_count == 1, "traced once, which takes long"
     serve = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_bytes"]
     for size, fits in [((40, 25), True), ((41, 25), False)]:

@@ -12,6 +12,7 @@ import unicodedata
 from cin_keras.checks import check_list, check_path, short
 from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
 from cin_keras.data.loaders.listings import first_few, warn
+from cin_keras.data.records import is_remote
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES
 
@@ -48,7 +49,8 @@ def from_table(
 
     Args:
         path: Path of a CSV file in UTF-8 (or in UTF-16 with a mark, as spreadsheets write it),
-            with a header. The photographs' paths in it are relative to its folder, or absolute.
+            with a header. The photographs' paths in it are relative to its folder, or absolute, or
+            addresses that `tf.io.gfile` reads, `gs://bucket/1.jpg`, which nothing looks for yet.
         split: `None`, or the rows to take by their `split_column`: `"train"`, `"val"`, `"test"`
             (as other words for these, `"validation"`, `"dev"`, …), or whatever else stands in it.
             `None` means `"train"` where the table has the column, all rows where it has not.
@@ -373,6 +375,9 @@ def _existing_paths(table, photographs):
     root = pathlib.Path(table).parent
     paths, missing = [], {}
     for name in photographs:
+        if is_remote(name):  # of an object store; a million requests would not be worth it
+            paths.append(name)
+            continue
         # The same letters may be written in another form in the table than on the disk, and
         # folders be parted as Windows parts them.
         unicode_forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
