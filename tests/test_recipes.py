@@ -64,7 +64,6 @@ def cars(*arguments, folder):
     return recipe_runs.run_here(RECIPES / "cars.py", *arguments, folder=folder)
 
 
-@pytest.mark.every_backend
 def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
     code, output = run(*TINY, "--epochs", "2", folder=tmp_path)
     assert code == 0, output[-3000:]

@@ -69,6 +69,8 @@ def open_run(path, settings, resume=False, distribute=False):
             sentence = f"error: {as_typed(sentence, run.asked)}"
             if "Cannot decode" in sentence and "on_error" in run.asked and "--on-e" not in sentence:
                 sentence += " Or leave out what cannot be decoded: --on-error skip."
+            if "Received: --classes-per-batch=" in sentence and run.asked.get("recipe") == "paper":
+                sentence += ", which is of --recipe paper: give another"
             if run.watch.begun:
                 stop(f"\n{sentence}", 1)
             sys.exit(sentence)

@@ -12,7 +12,6 @@ from tests.models.networks import tiny_cin
 FORMS = {"SCI": {}, "cosine": {"similarity": "cosine", "scale": 10.0}, "Pos": {"positive": True}}
 
 
-@pytest.mark.every_backend
 def test_features_against_the_loops():
     model = tiny_cin(12, size=16)
     samples = drawn_cars("test", image_size=32).limit(5)

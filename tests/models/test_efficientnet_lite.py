@@ -84,7 +84,6 @@ def test_every_variant_has_its_weights(name, monkeypatch):
         assert not np.array_equal(convert_to_numpy(variable), start), variable.path
 
 
-@pytest.mark.every_backend
 def test_as_a_backbone_of_cin(lite0):
     model = cin_keras.CIN(
         3,

@@ -84,7 +84,9 @@ def test_where_one_of_several_processes_is_gone_the_others_end_in_a_sentence(
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_bad_photograph_is_told_how_to_go_on_without(tmp_path, monkeypatch, begun):
     monkeypatch.setattr(training_run, "stop", end)
-    error = tf.errors.UnknownError(None, None, "UnreadableImage: Cannot decode 'a.jpg'. Replace it.")
+    error = tf.errors.UnknownError(
+        None, None, "UnreadableImage: Cannot decode 'a.jpg'. Replace it."
+    )
     mistake = UnreadableImage("a.jpg", "it is text")
     with pytest.raises((Ended, SystemExit)) as ended:
         with open_run(tmp_path, {"on_error": "raise"}) as run:
@@ -92,3 +94,14 @@ def test_a_bad_photograph_is_told_how_to_go_on_without(tmp_path, monkeypatch, be
             raise error if begun else mistake
     sentence = ended.value.args[0]
     assert "Cannot decode 'a.jpg'" in sentence and sentence.endswith("--on-error skip.")
+
+
+def test_what_the_recipe_of_the_paper_asks_for_is_said_to_be_so(tmp_path):
+    asked = {"recipe": "paper", "classes_per_batch": 4}
+    with pytest.raises(
+        SystemExit, match="--classes-per-batch=4, which is of --recipe paper: give an"
+    ):
+        with open_run(tmp_path, asked):
+            raise ValueError(
+                "`classes_per_batch` must be an int from 2 to 3. Received: classes_per_batch=4"
+            )
