@@ -1,6 +1,7 @@
 """Searches many made-up embeddings exactly and by an index: speed, memory and what is found.
 
 python recipes/gallery_index.py --vectors 1000000    needs 12 GB and half an hour on two cores
+python recipes/gallery_index.py --usearch            beside USearch (pip install usearch), too
 """
 
 import argparse
@@ -13,6 +14,7 @@ from cin_keras.gallery.embedder import of_length_1
 from cin_keras.gallery.index import CellIndex
 from cin_keras.gallery.nearest import nearest
 
+EXPANSIONS = 64, 256, 1024  # how many neighbours USearch follows
 GROUPS, DIRECTIONS, AT_A_TIME = 2000, 64, 10_000
 
 
@@ -44,17 +46,47 @@ def per_second(search, queries):
     return found[1], together, len(few) / (time.perf_counter() - begin)
 
 
+class Graph:
+    """An index of USearch: a graph of neighbours (HNSW) in half precision, walked from one to next."""
+
+    def __init__(self, vectors, expansion):
+        from usearch.index import Index
+
+        self._index = Index(ndim=vectors.shape[1], metric="ip", dtype="f16")
+        self._index.expansion_search = expansion
+        self._index.add(np.arange(len(vectors)), vectors)
+
+    @property
+    def nbytes(self):
+        return self._index.memory_usage
+
+    def look_further(self, expansion):
+        self._index.expansion_search = expansion
+
+    def nearest(self, queries, k):
+        found = self._index.search(queries, k)
+        return 1 - found.distances.reshape(-1, k), found.keys.reshape(-1, k).astype("int64")
+
+
 def main(args):
     vectors = made_up(args.vectors, args.width, seed=1)
     queries = made_up(args.queries, args.width, seed=2)
     exact, *speeds = per_second(lambda asked, k: nearest(asked, vectors, k), queries)
     rows = [["all of them", 0, vectors.nbytes / 1e9, 1.0, *speeds]]
-    begin = time.perf_counter()
-    index = CellIndex(vectors)
-    seconds = time.perf_counter() - begin
-    found, *speeds = per_second(index.nearest, queries)
-    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, exact)])
-    rows.append(["index", seconds, 1.5 * vectors.nbytes / 1e9, recall, *speeds])
+    for name, make in {
+        "the package's index": lambda: CellIndex(vectors),
+        **({"USearch": lambda: Graph(vectors, EXPANSIONS[0])} if args.usearch else {}),
+    }.items():
+        begin = time.perf_counter()
+        index = make()
+        seconds = time.perf_counter() - begin
+        for expansion in EXPANSIONS if name == "USearch" else [None]:
+            if expansion is not None:
+                index.look_further(expansion)
+            found, *speeds = per_second(index.nearest, queries)
+            recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, exact)])
+            what = name if expansion is None else f"{name}, expansion {expansion}"
+            rows.append([what, seconds, (vectors.nbytes + index.nbytes) / 1e9, recall, *speeds])
     print(f"{args.vectors:,} vectors of {args.width} numbers\n")
     print("| looks at | made in | GB | of ten found | queries/s at once | one by one |")
     print("| - | - | - | - | - | - |")
@@ -69,4 +101,5 @@ if __name__ == "__main__":
     parser.add_argument("--vectors", metavar="N", type=positive(int), default=100_000)
     parser.add_argument("--width", metavar="N", type=positive(int), default=512)
     parser.add_argument("--queries", metavar="N", type=positive(int), default=500)
+    parser.add_argument("--usearch", action="store_true", help="measure USearch, too")
     main(parser.parse_args())

@@ -33,7 +33,7 @@ class CellIndex:
 
     Args:
         vectors: float32 `(vectors, width)`, of length 1. The index takes half their memory beside
-            them.
+            them (`nbytes`).
 
     Example:
 
@@ -57,6 +57,7 @@ class CellIndex:
         for begin in range(0, count, _ADDED):
             self._index.add(vectors[begin : begin + _ADDED])
         self._cells = cells
+        self.nbytes = vectors.nbytes // 2
 
     def nearest(self, queries, k):
         """As `cin_keras.gallery.nearest.nearest`, of ten neighbours nearly always all."""

@@ -13,7 +13,7 @@ def check_images(x, input_shape, what):
     """Raises ValueError unless `x` can be a batch of images, or a pair of such.
 
     Args:
-        x: Array, tensor or `tf.TensorSpec`, or a structure of these. What has no known shape fits.
+        x: Array, tensor or `tf.TensorSpec`, or a structure of these.
         input_shape: Tuple, the model's: `(None, height, width, channels)` or, with the data format
             `"channels_first"`, `(None, channels, height, width)`; any may be `None`.
         what: Str, how a message calls `x`.
@@ -35,7 +35,12 @@ def check_images(x, input_shape, what):
         shape = shape_of(part)
         if not hasattr(part, "shape") or not is_number(part):
             raise ValueError(f"{wanted}, of numbers. Received: {_described(part)}")
-        if shape is None or agree(shape[1:], input_shape[1:]) and len(shape) == len(input_shape):
+        if shape is None:  # of a data set of TensorFlow
+            raise ValueError(
+                f"{wanted}. Received: tensors of an unknown number of axes: a generator's are known "
+                "by tf.data.Dataset.from_generator(..., output_signature=...)"
+            )
+        if agree(shape[1:], input_shape[1:]) and len(shape) == len(input_shape):
             continue
         raise ValueError(f"{wanted}{_advice(shape, input_shape)}. Received: {_described(part)}")
 
@@ -52,6 +57,8 @@ def check_labels(y, x, num_classes, what):
     if y is None:
         raise ValueError(f"{what} must hold images and their labels, (images, labels). No labels.")
     parts = list(y) if isinstance(y, (tuple, list)) else [y]
+    if isinstance(y, list) and len(y) > 2:
+        parts = [y]
     if any(not hasattr(part, "shape") for part in parts):
         raise ValueError(
             f"Labels must be an array, such as np.array(labels). Received: {short(y)} with {what}"
@@ -102,6 +109,8 @@ def is_number(x):
 
 
 def _type_of(x):
+    if hasattr(x, "dtypes"):  # of pandas, whose tables Keras takes
+        x = x.to_numpy()
     dtype = getattr(x, "dtype", type(x))
     return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 

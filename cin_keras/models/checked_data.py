@@ -51,6 +51,7 @@ def checked_fit(given, model):
         ValueError: At once for arrays, and before the step on it for a batch.
     """
     x, y, pairs_only = given.get("x"), given.get("y"), model.contrast_name is not None
+    _trace_anew_for_other_labels(model, x, y)
     whole = _unless_counted(given, x, given.get("validation_data"))
     if given.get("validation_split") and is_pair(x):
         raise ValueError(
@@ -65,6 +66,8 @@ def checked_fit(given, model):
     if given.get("class_weight") is not None and y is None and not pairs_only:
         batch, x = first_batch(x)
         weighs_pairs = batch is not None and holds_pairs(batch)
+    if given.get("class_weight") is not None:
+        _class_weights(given["class_weight"], model.num_classes)
     by_class = given.pop("class_weight", None) if weighs_pairs else None
     training = CheckedData(model, "The training data", by_class)
     if y is None:
@@ -80,6 +83,7 @@ def checked_fit(given, model):
 def checked_evaluation(given, model):
     """A context for `evaluate` or `test_on_batch` whose data are checked, as for `checked_fit`."""
     whole = _unless_counted(given, given.get("x"))
+    _trace_anew_for_other_labels(model, given.get("x"), given.get("y"))
     checked = CheckedData(model, "The data to evaluate")
     if given.get("y") is None:
         given["x"] = checked.dataset(given.get("x"))
@@ -87,6 +91,21 @@ def checked_evaluation(given, model):
         checked.arrays(given.get("x"), given["y"])
     with checked.own_error(), lengths_may_be_unknown(*whole):
         yield
+
+
+def _trace_anew_for_other_labels(model, x, y):
+    """Class numbers after one-hot labels, or the other way round, are another step to TensorFlow.
+
+    It would take one trace for both, in which nobody knows which they are.
+    """
+    spec = getattr(x, "element_spec", None)
+    if y is None and isinstance(spec, tuple) and len(spec) > 1:
+        y = spec[1]
+    parts = keras.tree.flatten(y)
+    form = (shape_of(parts[0]) or ())[1:]
+    if model.labels_form not in (None, form):
+        model.train_function = model.test_function = None
+    model.labels_form = form
 
 
 def _unless_counted(given, *data):
@@ -181,7 +200,8 @@ class CheckedData:
                     "`sample_weight` of pairs must be a pair, (weights_a, weights_b). "
                     f"Received: sample_weight={short(sample_weight)}"
                 )
-            weights = tuple(_array(a) * b for a, b in zip(sample_weight, weights, strict=True))
+            given = (_array(part).reshape(-1) for part in sample_weight)
+            weights = tuple(a * b for a, b in zip(given, weights, strict=True))
         return y, weights
 
     def batch(self, data):

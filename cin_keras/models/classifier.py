@@ -67,7 +67,7 @@ class Classifier(keras.Model):
         nested_backbones: List of models given by name that are one layer of the graph.
     """
 
-    labels_mistakes = (None, None)
+    labels_mistakes, labels_form = (None, None), None
     _evaluates = False
     _whitening = None
 

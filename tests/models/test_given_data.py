@@ -166,7 +166,8 @@ def test_class_weights_go_with_weights_and_one_hot_labels():
     one_hot = tuple(np.eye(3, dtype="float32")[part] for part in labels)
     first, second = (uncompiled(tiny_cin()) for _ in range(2))
     second.set_weights(first.get_weights())
-    a = first.train_on_batch(images, one_hot, sample_weight=given, class_weight=by_class)
+    columns = tuple(weights[:, None] for weights in given)
+    a = first.train_on_batch(images, one_hot, sample_weight=columns, class_weight=by_class)
     b = second.train_on_batch(images, labels, sample_weight=both)
     np.testing.assert_allclose(a, b, rtol=1e-5)
 
@@ -187,6 +188,9 @@ def test_wrong_class_weights_are_named(weights):
     images, labels = pair_batch()
     with pytest.raises(ValueError, match="class_weight.*Received: class_weight"):
         tiny_cin().fit(images, labels, class_weight=weights, verbose=0)
+    with pytest.raises(ValueError, match="class_weight.*Received: class_weight"):
+        single = tiny_cin(contrast=None, randomize=False)
+        single.fit(images[0], labels[0], class_weight=weights, verbose=0)
 
 
 MONITORS = ("val_accuracy", "accuracy", "val_loss", "loss", "classification_loss")
@@ -278,6 +282,30 @@ def test_training_data_of_another_form_are_named():
             single.fit(*given, verbose=0)
     with pytest.raises(ValueError, match="must be a pair.*Received: sample_weight"):
         model.fit(images, labels, sample_weight=np.ones(4), class_weight={0: 2.0}, verbose=0)
+
+
+def test_labels_of_one_kind_after_another():
+    """TensorFlow traces anew, and pandas' tables are labels, too."""
+    images, labels = pair_batch()
+    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+    one_hot = np.eye(3, dtype="int64")[labels[0]]
+    for y in (labels[0], one_hot, labels[0][:, None], one_hot.astype("float32"), labels[0]):
+        assert np.isfinite(model.fit(images[0], y, verbose=0).history["loss"][0])
+        assert np.isfinite(model.evaluate(images[0], y, verbose=0)[0])
+    pandas = pytest.importorskip("pandas")
+    model.fit(images[0], pandas.DataFrame({"label": labels[0]}), verbose=0)
+
+
+def test_data_sets_of_unknown_axes_are_named():
+    import tensorflow as tf
+
+    def batches():
+        yield pair_batch()
+
+    types = ((tf.uint8, tf.uint8), (tf.int64, tf.int64))
+    data = tf.data.Dataset.from_generator(batches, output_types=types)
+    with pytest.raises(ValueError, match="unknown number of axes: .*output_signature"):
+        tiny_cin().fit(data, verbose=0)
 
 
 def test_metrics_of_other_labels_are_refused():
