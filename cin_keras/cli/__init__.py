@@ -55,7 +55,7 @@ def _run(arguments):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         quiet = without_notes()
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if importlib.util.find_spec(backend) is None:
+    if backend != "tensorflow" and importlib.util.find_spec(backend) is None:
         print(
             f"error: KERAS_BACKEND={backend}, and there is no such package: install it, or use "
             "tensorflow, jax or torch.",

@@ -12,7 +12,7 @@ from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.loaders.find import official_splits
 from cin_keras.data.loaders.listings import first_few
-from cin_keras.data.splits import SPLIT_NAMES
+from cin_keras.data.splits import SPLIT_NAMES, check_parts
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.progress import progress_bar
@@ -110,6 +110,7 @@ def find_samples(args, settings):
         name = SPLIT_NAMES.get((split or "test").lower())
         if name is None:
             raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {split}")
+        check_parts(parts, [name], split_file)
         return parts[name], f"the {name} part by {split_file}", remarks
     if divided:
         name = split or "test"

@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from cin_keras.data.loaders.folders import is_image, list_images
+from cin_keras.data.loaders.folders import is_image, list_images, look_into
 from cin_keras.data.shards import shard_splits
 from cin_keras.files import holds_results
 
@@ -84,13 +84,20 @@ def check_apart(output, paths):
         paths: List of str, folders of photographs, or photographs; others are left alone.
 
     Raises:
-        ValueError: If it is one of them, or in one, and holds something else than results.
+        ValueError: If it holds photographs, is one of those folders, or in one, and holds something
+            else than results.
 
     Example:
 
     >>> check_apart(pathlib.Path("explanations"), ["photographs"])
     """
     place = output.resolve()
+    if not holds_results(output) and look_into(output).images:
+        raise ValueError(
+            "The figures would lie among the photographs there and be taken for some: give a folder "
+            f"of their own. Received: --output {str(output)!r}, where "
+            f"{look_into(output).images[0].name!r} is"
+        )
     for path in map(pathlib.Path, paths):
         folder = path if path.is_dir() else path.parent
         inside = place == folder.resolve() or path.is_dir() and place.is_relative_to(path.resolve())

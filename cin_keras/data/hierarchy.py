@@ -24,7 +24,8 @@ def check_hierarchy(hierarchy, class_names):
     """
     if hierarchy is None or hierarchy == {}:
         return None
-    if not isinstance(hierarchy, dict) or not all(isinstance(name, str) for name in hierarchy):
+    named = isinstance(hierarchy, dict) and all(isinstance(n, str) and n.strip() for n in hierarchy)
+    if not named:
         raise ValueError(
             "`hierarchy` must be a dict from the name of a level to the group of each class, or "
             f"None. Received: hierarchy={short(hierarchy)}"

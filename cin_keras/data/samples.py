@@ -418,6 +418,7 @@ class Samples:
             UnreadableImage: A ValueError, if the file is missing or is no image that can be
                 decoded, or nothing of it is left to see; it names the file.
         """
+        check_int("index", index, least=-len(self), most=len(self) - 1)
         source = self.paths[index] if self.encoded is None else self._encoded(index)
         max_pixels = self.max_pixels if max_pixels is None else max_pixels
         if self.crops is not None or self.bottom_strips is not None:

@@ -90,7 +90,9 @@ class Reader:
             return self._read(index)
         except UnreadableImage as error:
             self.skipped.add(index, error.reason)
-            return None
+        except MemoryError:
+            self.skipped.add(index, "there is not enough memory to decode it")
+        return None
 
 
 class SkippedImages:

@@ -1,5 +1,6 @@
 """Splits of a data set: made at random, class by class, and written down to be used again."""
 
+import collections
 import json
 import os
 import pathlib
@@ -159,6 +160,22 @@ def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0
     return splits
 
 
+def check_parts(splits, names, split_file):
+    """Raises ValueError unless there are all of the parts that somebody needs.
+
+    Args:
+        splits: Dict from parts to `Samples`.
+        names: Sequence of str.
+        split_file: Path of the file that they are from.
+    """
+    missing = [name for name in names if name not in splits]
+    if missing:
+        raise ValueError(
+            f"{split_file} says nothing of {', '.join(map(repr, missing))}, only of "
+            f"{', '.join(map(repr, splits))}: give another file, or none."
+        )
+
+
 def save_split(path, splits, data_dir, about=None):
     """Writes down which photograph belongs to which part, as a JSON file.
 
@@ -228,6 +245,12 @@ def load_split(path, samples, data_dir):
     class_names = content.pop("class_names")
     where = {_relative(photograph, data_dir): i for i, photograph in enumerate(samples.paths)}
     listed = [photograph for photographs in content.values() for photograph in photographs]
+    twice = [photograph for photograph, n in collections.Counter(listed).items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"{path} lists {len(twice)} photographs more than once: {first_few(twice)}. Delete it for "
+            "a new split."
+        )
     missing = [photograph for photograph in listed if photograph not in where]
     if missing:
         raise FileNotFoundError(
@@ -254,8 +277,9 @@ def load_split(path, samples, data_dir):
             "Delete it for a new split."
         )
     return {
-        name: samples.subset([where[photograph] for photograph in photographs]).filter(class_names)
-        for name, photographs in content.items()
+        name: samples.subset([where[each] for each in content[name]]).filter(class_names)
+        for name in ("train", "val", "test")  # in whatever order the file has them
+        if name in content
     }
 
 
@@ -264,7 +288,8 @@ def _read(path):
     try:
         content = json.loads(pathlib.Path(path).read_text("utf-8"))
         content.pop("about", None)
-        if len(content) > 1 and content["class_names"] and all(map(_is_list, content.values())):
+        known = content.keys() <= {"class_names", "train", "val", "test"} and len(content) > 1
+        if known and content["class_names"] and all(map(_is_list, content.values())):
             return content
     except (ValueError, AttributeError, TypeError, KeyError):  # of a list, a number, another object
         pass

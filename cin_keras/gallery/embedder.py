@@ -150,5 +150,10 @@ def _fit(size, sides):
 def of_length_1(vectors):
     """Vectors `(vectors, width)` scaled to length 1, so that products are cosine similarities."""
     vectors = np.asarray(vectors, "float32")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if ((lengths < 1e-12) | (lengths > 1e18)).any():  # whose squares are no float32
+        largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+        vectors = vectors / np.where(largest == 0, 1, largest)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, np.float32(1e-12))

@@ -250,7 +250,7 @@ class Gallery:
 
     @temperature.setter
     def temperature(self, temperature):
-        self._temperature = check_number("temperature", temperature, above=0)
+        self._temperature = check_number("temperature", temperature, least=1e-6)
 
     def __len__(self):
         """How many photographs there are."""
@@ -344,7 +344,10 @@ class Gallery:
             taken = set(self._paths)
             numbers = (n for n in itertools.count(len(self)) if str(n) not in taken)
             paths = itertools.islice(numbers, len(embeddings))
-        paths = [str(path) for path in check_list("paths", paths)]
+        else:
+            wrong = [p for p in check_list("paths", paths) if not isinstance(p, (str, os.PathLike))]
+            check_names("paths", [*wrong, *map(str, paths)] if not isinstance(paths, set) else paths)
+        paths = [str(path) for path in paths]
         for name, values in (("classes", classes), ("paths", paths)):
             if len(values) != len(embeddings):
                 raise ValueError(
@@ -418,6 +421,8 @@ class Gallery:
         """
         if isinstance(images, (str, os.PathLike)):
             images = [images]
+        if isinstance(images, np.ndarray) and images.ndim == 1 and images.dtype.kind in "UO":
+            images = images.tolist()
         if isinstance(images, (list, tuple)) and any(
             isinstance(each, (str, os.PathLike)) for each in images
         ):
@@ -653,8 +658,8 @@ class Gallery:
             gallery.threshold = about["threshold"]
             gallery.temperature = about["temperature"]
             gallery.model_hash, size = about["model_hash"], about["image_size"]
-            gallery.model_path = about["model_path"] and check_path("", about["model_path"])
-            gallery.model_path = gallery.model_path and str(gallery.model_path)
+            if about.get("model_path") is not None:
+                gallery.model_path = str(check_path("model_path", about["model_path"]))
             gallery.image_size = None if size is None else tuple(size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is damaged: write it again.") from error
@@ -837,6 +842,8 @@ def _as_array(name, values):
         array = np.asarray(values)
     except ValueError:  # rows of different lengths
         array = np.empty(0, object)
+    if array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        array = array.astype("float32")
     if array.dtype.kind not in "fiub":
         raise ValueError(
             f"`{name}` must be an array of numbers. Received: {short(values)} of type "

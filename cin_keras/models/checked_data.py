@@ -93,6 +93,16 @@ def checked_evaluation(given, model):
         yield
 
 
+def check_prediction(x, model):
+    """Raises ValueError unless `x`, an array or a data set of TensorFlow, can hold a model's images."""
+    batch = getattr(x, "element_spec", x)
+    is_array = batch is None or isinstance(batch, (tuple, list, dict)) or hasattr(batch, "shape")
+    if batch is not x and isinstance(batch, tuple):
+        batch = batch[0]
+    if is_array and not is_pair(batch):
+        check_images(batch, model.input_shape, "The images to predict")
+
+
 def _trace_anew_for_other_labels(model, x, y):
     """Class numbers after one-hot labels, or the other way round, are another step to TensorFlow.
 

@@ -18,6 +18,7 @@ from cin_keras.keras_internals import is_writing_hdf5
 from cin_keras.losses import is_sparse
 from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
+    check_prediction,
     checked_evaluation,
     checked_fit,
     settle_modes,
@@ -240,6 +241,7 @@ class Classifier(keras.Model):
 
     def predict(self, x, *args, **kwargs):
         """As `keras.Model.predict`, on single images."""
+        check_prediction(x, self)
         with self._traced_anew_after_a_mistake(), lengths_may_be_unknown(x):
             return super().predict(x, *args, **kwargs)
 

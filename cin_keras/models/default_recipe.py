@@ -104,13 +104,23 @@ class HalfCosine(keras.callbacks.Callback):
 
     def __init__(self, optimizer):
         super().__init__()
-        self.optimizer, self._rate = optimizer, None
+        self.optimizer, self._rate, self._at_first = optimizer, None, None
+
+    def on_train_begin(self, logs=None):
+        self._at_first = self._current()
 
     def on_epoch_begin(self, epoch, logs=None):
-        # Not float(...) alone: on several devices of TensorFlow it is a variable of each.
-        self._rate = float(ops.convert_to_numpy(self.optimizer.learning_rate))
+        self._rate = self._current()
         done = min(epoch / self.params["epochs"], 1.0)
-        self.optimizer.learning_rate = self._rate * (1 + math.cos(math.pi * done)) / 2
+        factor = (1 + math.cos(math.pi * done)) / 2
+        # What `BackupAndRestore` has saved within this epoch has fallen already.
+        if self._at_first and math.isclose(self._rate, self._at_first * factor, rel_tol=1e-6):
+            self._rate = self._at_first
+        self.optimizer.learning_rate = self._rate * factor
+
+    def _current(self):
+        # Not float(...) alone: on several devices of TensorFlow it is a variable of each.
+        return float(ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def on_epoch_end(self, epoch, logs=None):
         self.end()

@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 
-from cin_keras.checks import check_size, short
+from cin_keras.checks import check_names, check_size, short
 
 MAX_SETTINGS = 10_000  # values; Keras looks at every one when it saves and loads
 
@@ -14,11 +14,11 @@ def check_class_names(class_names, num_classes):
     """Returns the names as a list of str, or `None`.
 
     Args:
-        class_names: List or tuple of str, one a class, or `None`.
+        class_names: List, tuple or array of str or whole numbers, one a class, or `None`.
         num_classes: Int, how many there must be.
 
     Raises:
-        ValueError: For another number of names, a name twice, an empty one, or one that is no str.
+        ValueError: For another number of names, a name twice, an empty one, or one that is none.
 
     Example:
 
@@ -27,12 +27,7 @@ def check_class_names(class_names, num_classes):
     """
     if class_names is None:
         return None
-    names = list(class_names) if isinstance(class_names, (list, tuple)) else [None]
-    if not all(isinstance(name, str) and name for name in names):
-        raise ValueError(
-            "`class_names` must be a list of str, none of them empty, or None. "
-            f"Received: class_names={short(class_names)}"
-        )
+    names = list(check_names("class_names", class_names))
     if len(names) != num_classes:
         raise ValueError(
             f"`class_names` must hold one name for each of the {num_classes} classes. "

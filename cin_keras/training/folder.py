@@ -136,6 +136,7 @@ def folder_samples(args, run):
             on was on other photographs.
     """
     from cin_keras.data import find_splits, save_split
+    from cin_keras.data.splits import check_parts
 
     own_file = run.path / "split.json"
     goes_on = run.resumes and own_file.exists()
@@ -145,6 +146,7 @@ def folder_samples(args, run):
     try:
         options = table_options(args)
         parts = find_splits(args.data_dir, seed=args.seed, split_file=split_file, **options)
+        check_parts(parts, ("train", "val", "test"), split_file)
     except (FileNotFoundError, ValueError) as error:
         if not goes_on:
             raise

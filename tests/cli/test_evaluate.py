@@ -118,6 +118,12 @@ def test_the_split_of_a_run(here):
     assert parts("m.keras", "pets", "--split", "val") == ("the val part, a random one,", 3)
     with pytest.raises(ValueError, match="--split must be one of train, val, test. Received: x"):
         parts(*given, "x")
+    split = json.loads((here / "run" / "split.json").read_text())
+    del split["val"]
+    (here / "few.json").write_text(json.dumps(split))
+    assert parts("m.keras", "pets", "--split-file", "few.json")[1] == 3
+    with pytest.raises(ValueError, match="few.json says nothing of 'val', only of 'train', 'test'"):
+        parts("m.keras", "pets", "--split-file", "few.json", "--split", "val")
     with pytest.raises(FileNotFoundError, match="There is no file 'nothing.json'"):
         parts("m.keras", "pets", "--split-file", "nothing.json")
 

@@ -81,6 +81,9 @@ def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
     for place in ("in", "in/a"):
         assert main([*command, str(tmp_path / place)]) == 2
         assert "would lie among the photographs" in capsys.readouterr().err
+    write_photograph(tmp_path / "others" / "2.png", (9, 200, 70))
+    assert main([*command, str(tmp_path / "others")]) == 2
+    assert "would lie among the photographs" in capsys.readouterr().err
     one = ["explain", str(models / "c.keras"), str(tmp_path / "in" / "a" / "1.png"), "--output"]
     assert main([*one, str(tmp_path / "in" / "a")]) == 2
     assert "would lie among the photographs" in capsys.readouterr().err

@@ -53,6 +53,12 @@ def test_what_is_no_index_is_named(indices):
         make().subset(indices)
 
 
+@pytest.mark.parametrize("index", [6, -7, "a", None, 0.5])
+def test_one_sample_that_is_not_there_is_named(index):
+    with pytest.raises(ValueError, match="`index` must be an int from -6 to 5. Received: index="):
+        make().read(index)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -62,6 +68,7 @@ def test_what_is_no_index_is_named(indices):
         ({"class_names": ["a", float("nan"), "b", "c"]}, "`class_names` must be names.*nan among"),
         ({"class_names": ["a", " ", "b", "c"]}, "`class_names` must be names.*' ' among 4"),
         ({"class_names": {"a", "b", "c", "d"}}, "`class_names` must be a list, which has an order"),
+        ({"hierarchy": {" ": ["x", "y", "x", "y"]}}, "`hierarchy` must be a dict from the name"),
         ({"hierarchy": {"kind": ["x", ["y"], "x", "y"]}}, r"hierarchy\['kind'\]` must be names"),
     ],
 )

@@ -16,6 +16,7 @@ from cin_keras.data import (
     image_dataset,
     pair_dataset,
 )
+from cin_keras.data import samples as samples_module
 from cin_keras.data.skipping import replacements
 from tests.data.small_sets import coloured_samples
 from tests.models.networks import tiny_cin
@@ -332,3 +333,17 @@ def test_mistakes_of_the_program_are_not_skipped(monkeypatch):
 def test_report_skipped_refuses_a_derived_data_set():
     with pytest.raises(TypeError, match="as pair_dataset or image_dataset returned them.*TakeD"):
         ReportSkipped(image_dataset(spoiled(), 8).take(1))
+
+
+def test_an_image_for_which_there_is_no_memory_is_left_out(monkeypatch):
+    decode = samples_module.decode
+
+    def too_much(source, name, **kwargs):
+        if name == "5.png":
+            raise MemoryError(f"Not enough memory to decode {name!r}")
+        return decode(source, name=name, **kwargs)
+
+    monkeypatch.setattr(samples_module, "decode", too_much)
+    data = image_dataset(spoiled(bad=()), 8, 4, on_error="skip")
+    assert sum(len(labels) for _, labels in data) == len(LABELS) - 1
+    assert data.skipped.reasons == {5: "there is not enough memory to decode it"}

@@ -76,7 +76,7 @@ def test_a_split_is_repeated_although_files_were_added_and_moved(tmp_path):
     )
     with pytest.warns(UserWarning, match="2 images of elsewhere are not in the split .*new"):
         again = load_split(path, more.join(after), "elsewhere")
-    assert list(again) == list(splits)
+    assert list(again) == ["train", "val", "test"] and again.keys() == splits.keys()
     for name, part in splits.items():
         assert [p.replace("elsewhere", "data") for p in again[name].paths] == list(part.paths)
         assert again[name].class_names == part.class_names
@@ -110,6 +110,16 @@ def test_save_split_refuses(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_a_photograph_that_is_listed_twice_is_named(tmp_path):
+    path = tmp_path / "split.json"
+    save_split(path, random_splits(make([10, 10])), "data")
+    content = json.loads(path.read_text())
+    content["test"].append(content["train"][0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="split.json lists 1 photographs more than once: class 0/"):
+        load_split(path, make([10, 10]), "data")
+
+
 def test_missing_photographs_and_changed_classes(tmp_path):
     path = tmp_path / "split.json"
     samples = make([10, 10])
@@ -131,6 +141,7 @@ def test_missing_photographs_and_changed_classes(tmp_path):
         '{"class_names": ["a"]}',
         '{"class_names": ["a"], "train": [1]}',
         '{"class_names": ["a"], "train": []}',
+        '{"class_names": ["a"], "train": ["a"], "notes": ["b"]}',
     ],
 )
 def test_a_foreign_file(tmp_path, content):

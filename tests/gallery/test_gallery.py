@@ -206,6 +206,16 @@ def test_relative_paths_hold_from_anywhere(tmp_path, monkeypatch):
     assert Gallery.load("known.npz").paths == found.paths
 
 
+def test_embeddings_of_any_length_are_compared():
+    gallery = Gallery.from_embeddings([[3e38, 3e38], [1e-30, 0]], ["both", "first"])
+    np.testing.assert_allclose(gallery.embeddings, [[0.5**0.5] * 2, [1, 0]], rtol=1e-6)
+    found = gallery.search([[1e30, 1e30], [1e-35, 0]], k=1)
+    assert found.classes.tolist() == [["both"], ["first"]]
+    np.testing.assert_allclose(found.similarities, 1, rtol=1e-6)
+    brief = keras.ops.cast([[1.0, 2.0]], "bfloat16")
+    assert gallery.search(keras.ops.convert_to_numpy(brief), k=1).classes.tolist() == [["both"]]
+
+
 def test_numbers_for_names_never_meet_those_that_are_there():
     gallery = Gallery.from_embeddings([[1, 0], [0.9, 0.1], [0, 1]], ["cat", "cat", "dog"])
     gallery.remove("0")
@@ -461,8 +471,11 @@ def test_none_of_these():
         (lambda g: g.search(np.full((1, 8, 8, 3), np.nan)), "must be finite"),
         (lambda g: g.search(np.full((1, 8, 8, 3), "a")), "must be an array of numbers"),
         (lambda g: g.search([1.0, 0.0, 0.0]), r"a batch, images\[None\]"),
-        (lambda g: setattr(g, "temperature", 0), "`temperature` must be a number above 0"),
-        (lambda g: setattr(g, "temperature", "hot"), "`temperature` must be a number above 0"),
+        (lambda g: setattr(g, "temperature", 0), "`temperature` must be a number of at least 1e-06"),
+        (lambda g: setattr(g, "temperature", "hot"), "`temperature` must be a number of at least"),
+        (lambda g: g.add_embeddings([[1.0] * 3], ["a"], [None]), "`paths` must be names"),
+        (lambda g: g.add_embeddings([[1.0] * 3], ["a"], {"x"}), "`paths` must be a list, which has"),
+        (lambda g: g.add_embeddings([[1.0] * 3], ["a"], [""]), "`paths` must be names"),
         (lambda g: g.save(None), "`path` must be a path"),
         (lambda g: Gallery.load(None), "`path` must be a path"),
         (lambda g: g.remove("lila"), "neither a class"),

@@ -1,5 +1,8 @@
 """How a `CIN` trains that nobody has compiled."""
 
+import contextlib
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -45,6 +48,26 @@ def test_a_new_model_has_the_strong_recipe_and_a_loaded_one_too(tmp_path):
         assert {path.rsplit("/", 1)[1] for path in kept} == {"bias", "gamma", "beta"}
     assert default_recipe.LABEL_SMOOTHING == options.LABEL_SMOOTHING
     assert default_recipe.WEIGHT_DECAY == options.WEIGHT_DECAY
+
+
+def test_a_run_that_is_restored_within_an_epoch_has_its_rates(tmp_path):
+    """The rate that `BackupAndRestore` has saved there has fallen already."""
+    batch, seen = pair_batch(pairs=8), []
+
+    class Stop(Rates):
+        def on_train_batch_end(self, batch, logs=None):
+            if len(self.used) == 6:
+                raise KeyboardInterrupt
+
+    for callback in (Stop(), Rates()):
+        keras.utils.set_random_seed(0)
+        model = uncompiled(tiny_cin(contrast=None, randomize=False))
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
+        with contextlib.suppress(KeyboardInterrupt):
+            model.fit(*batch, 2, epochs=4, callbacks=[backup, callback], verbose=0, shuffle=False)
+        seen.append(callback.used)
+    falling = [round(0.005 * (1 + math.cos(math.pi * epoch / 4)), 6) for epoch in range(4)]
+    assert set(seen[0]) == set(falling[:2]) and set(seen[1]) == set(falling[1:])
 
 
 def test_the_rate_falls_over_the_epochs_of_a_fit():

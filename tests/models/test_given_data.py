@@ -284,6 +284,19 @@ def test_training_data_of_another_form_are_named():
         model.fit(images, labels, sample_weight=np.ones(4), class_weight={0: 2.0}, verbose=0)
 
 
+def test_what_cannot_be_predicted_is_named():
+    images, _ = pair_batch()
+    model = tiny_cin()
+    wrong = [images[0][0], images[0][..., :1], list(images[0]), None, images[0].astype(str)]
+    for x in (*wrong, as_tf_arrays(images[0])):
+        with pytest.raises(ValueError, match="The images to predict must be images as one array"):
+            model.predict(x, verbose=0)
+    data = as_tf_arrays(images[0]).batch(2)
+    expected = model.predict(images[0], verbose=0)
+    for x in (data, [images[0]], data.map(lambda image: (image, 0))):
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+
+
 def test_labels_of_one_kind_after_another():
     """TensorFlow traces anew, and pandas' tables are labels, too."""
     images, labels = pair_batch()

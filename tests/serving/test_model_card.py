@@ -78,9 +78,11 @@ def test_a_file_without_them_loads():
     [
         ("class_names", ["a", "b"], "one name for each of the 3 classes. Received: 2 names"),
         ("class_names", ["a", "b", "a"], "differ from each other. Received: 'a' twice"),
-        ("class_names", ["a", "b", 3], "must be a list of str"),
+        ("class_names", ["a", "b", 3.5], "must be names"),
+        ("class_names", ["a", "b", None], "must be names"),
+        ("class_names", {"a", "b", "c"}, "must be a list, which has an order"),
         ("class_names", ["a", "b", ""], "none of them empty"),
-        ("class_names", "abc", "must be a list of str"),
+        ("class_names", "abc", r"must be a list. Received: class_names='abc'; for one, \['abc'\]"),
         ("image_size", 0, "positive int"),
         ("image_size", (8, 8, 3), "positive int"),
         ("image_size", 8.0, "positive int"),

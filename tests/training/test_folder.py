@@ -104,6 +104,14 @@ def test_another_run_splits_as_one_did(tmp_path, train, capsys):
     again = train("pets", "--split-file", "runs/pets/split.json")
     assert (again.train, again.validation) == (before.train, before.validation)
     assert "--split-file='none'" in refuse(capsys, "pets", "--split-file", "none")
+    split = json.loads((tmp_path / "runs" / "pets" / "split.json").read_text())
+    pathlib.Path("sorted.json").write_text(json.dumps(split, sort_keys=True))
+    again = train("pets", "--split-file", "sorted.json")
+    assert (again.train, again.validation) == (before.train, before.validation)
+    del split["test"]
+    pathlib.Path("few.json").write_text(json.dumps(split))
+    sentence = refuse(capsys, "pets", "--split-file", "few.json")
+    assert "few.json says nothing of 'test', only of 'train', 'val': give another file" in sentence
 
 
 @pytest.mark.parametrize("typed", ["./pets", "pets/", "absolute", "copy", "other/../pets"])

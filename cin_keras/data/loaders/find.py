@@ -1,6 +1,7 @@
 """Any data set from its path: which layout a folder has, and the samples in it."""
 
 import functools
+import os
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -157,7 +158,8 @@ def find_splits(
         **options: Other arguments of the layout's loader, such as `level` of `fgvc_aircraft`.
 
     Returns:
-        Dict with `"train"`, `"val"` and `"test"`, each `Samples` of the same classes.
+        Dict with `"train"`, `"val"` and `"test"`, as far as `split_file` has them, each `Samples`
+        of the same classes.
 
     Raises:
         FileNotFoundError: As the loader, or if a photograph of `split_file` is missing.
@@ -178,6 +180,11 @@ def find_splits(
     check_number("test_fraction", test_fraction, above=0, below=1)
     layout = find_layout(data_dir)
     load = _loader(layout, options)
+    if layout == "image_folder" and pathlib.Path(data_dir, "..", "train_test_split.txt").exists():
+        warn(
+            f"{data_dir} is a part of a published data set, whose own split of training and test is "
+            f"not used: give the folder around it, {os.path.dirname(os.path.abspath(data_dir))!r}."
+        )
     official = official_splits(layout, data_dir, options)
     given = {name: load(data_dir, split) for name, split in official.items()}
     if "train" not in given:

@@ -24,6 +24,10 @@ _COMPANIONS = {
 }  # fmt: skip
 
 
+# Folders in the folder of a class that may well be in those of all classes: front/, back/, ….
+MOST_VIEWS = 9
+
+
 def image_folder(
     data_dir,
     split=None,
@@ -234,8 +238,9 @@ def _list_division(root, divided, flat, split, levels):
         loose = look_into(_unwrapped(root)).images
         if flat or loose:
             warn(
-                f"{_listed(flat) or 'The folder itself'} in {root} holds photographs, but in no "
-                "folder of a class: nobody knows their classes, and they are left out."
+                f"{_listed(flat) or 'The folder itself'} in {root} holds photographs, but in no folder "
+                "that is called like a class of the others: nobody knows their classes, and they are "
+                "left out."
             )
     if len(levels) == 1:
         _check_are_classes(divided[split], listed[split])
@@ -278,15 +283,18 @@ def _check_are_classes(root, listing):
             raise ValueError(
                 f"{root} must hold one folder a class. Received: {name}/ beside "
                 f"{first_few([f'{other}/' for other in masks or others])}, which look like the "
-                f"photographs of a data set and what belongs to them. Give the folder that holds one "
+                "photographs of a data set and what belongs to them. Give the folder that holds one "
                 f"folder a class, such as {str(root / name)!r}"
             )
     stems = {name: {path.stem for path in paths} for name, paths in listing.photographs.items()}
     for name in listing.photographs if len(stems) > 1 else ():
         if name.lower() not in _COMPANIONS:
             continue
-        others = set().union(*(stems[other] for other in stems if other != name))
-        if 2 * len(stems[name] & others) > len(stems[name]):
+        # Files that are numbered in every class are called alike, too.
+        others = collections.Counter(stem for other in stems if other != name for stem in stems[other])
+        alike = sum(n > 1 for n in others.values())
+        belongs = 2 * len(stems[name] & others.keys()) > len(stems[name])
+        if belongs and len(stems) > 2 and 10 * alike < len(others):
             raise ValueError(
                 f"{root} must hold one folder a class. Received: {name}/, whose images are called as "
                 "those of the classes are, and so belong to them. Move it out of there"
@@ -294,7 +302,8 @@ def _check_are_classes(root, listing):
         warn(f"{name}/ in {root} is taken for a class. If it is none, move it out of there.")
     if deep and len(deep) == len(listing.photographs):
         common = set.intersection(*(nested[name] for name in deep))
-        if len(common) > len(deep) or len(common) > 1 and all(map(is_like_a_part, deep)):
+        many = len(common) > max(len(deep), MOST_VIEWS)
+        if many or len(common) > 1 and all(map(is_like_a_part, deep)):
             raise ValueError(
                 f"{root} must hold one folder a class. Received: {first_few(deep)}, which all hold "
                 f"the same folders ({first_few(sorted(common, key=natural_order))}) and so are "

@@ -46,7 +46,9 @@ def read_numbers(path, values, count):
 
 
 def read_lines(path):
-    """The lines of a text file without the blank ones; ValueError if it is none."""
+    """The lines of a text file without the blank ones; an error in one sentence if it is none."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
         text = pathlib.Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:

@@ -14,10 +14,15 @@ from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class
 from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.records import is_remote
 from cin_keras.data.samples import Samples
-from cin_keras.data.splits import SPLIT_NAMES
+from cin_keras.data.splits import SPLIT_NAMES, split_of_folder
 
 # What programs write into a cell that holds nothing.
 _EMPTY = {"", "nan", "null", "n/a", "#n/a", "<na>"}
+# What columns of splits are called.
+_OF_SPLITS = {
+    "subset", "set", "partition", "fold", "part", "phase", "usage", "train", "is_train", "is_test",
+    "is_training", "is_training_img", "is_training_image", "istrain", "data_set", "dataset",
+}  # fmt: skip
 _DELIMITERS = ",;\t|"
 
 
@@ -111,6 +116,8 @@ def from_table(
     if splits is not None:
         wanted = _known_split(split or "train")
         chosen = [i for i in chosen if splits[i] == wanted]
+        if wanted == "train":
+            _warn_of_unseen(path, names, [labels[i] for i in chosen])
         if not chosen:
             raise ValueError(
                 f"{path} has no row whose {split_column} is {wanted!r}, only "
@@ -128,6 +135,13 @@ def from_table(
         boxes=boxes and [boxes[i] for i in chosen],
         hierarchy={level: _group_of_each(table, level, names, labels) for level in levels},
     )
+
+
+def _warn_of_unseen(path, class_names, labels):
+    seen = set(labels)
+    unseen = [name for label, name in enumerate(class_names) if label not in seen]
+    if unseen and seen:
+        warn(f"Classes of {path} without a row to train on: {first_few(unseen)}.")
 
 
 def _group_of_each(table, column, class_names, labels):
@@ -244,10 +258,11 @@ class _Table:
             return [*map(_known_split, self.cells(column))]
         for index, name in enumerate(self.columns if column is not None else ()):
             found = {row[index].strip().lower() for row in self.rows}
-            if len(found) > 1 and found <= SPLIT_NAMES.keys():
+            are_splits = len(found) > 1 and sum(map(bool, map(split_of_folder, found))) > 1
+            if are_splits or name.lower() in _OF_SPLITS and len(found) < 10:
                 warn(
-                    f"The column {name!r} of {self.path} names splits ({first_few(sorted(found))}), "
-                    f"and is not used: `split_column`, or --split-column {name}, takes it."
+                    f"The column {name!r} of {self.path} seems to name splits "
+                    f"({first_few(sorted(found))}), and is not used: `split_column`, or --split-column {name}, takes it."
                 )
         return None
 

@@ -57,6 +57,13 @@ def test_own_photographs(tmp_path):
     assert find_data_set(table, "test").labels.tolist() == [1]
 
 
+def test_the_images_of_a_published_set_are_said_to_be_so(tmp_path):
+    root = write_cub_200_2011(tmp_path / "CUB_200_2011")
+    with pytest.warns(UserWarning, match="part of a published data set, .*CUB_200_2011'") as found:
+        find_splits(root / "images", validation_fraction=0.3, test_fraction=0.3)
+    assert "split of training and test is not used: give the folder around it" in str(found[0].message)
+
+
 def test_nothing_to_find(tmp_path):
     with pytest.raises(FileNotFoundError, match="No data set. Received: data_dir=.*nowhere"):
         find_layout(tmp_path / "nowhere")

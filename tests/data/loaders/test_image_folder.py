@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 import warnings
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_classes_that_only_some_parts_have(folder):
 
 def test_a_part_that_is_missing_or_has_no_classes(folder):
     write_files(folder, "train/cat/1.png", "train/dog/1.png", "test/1.png")
-    with pytest.warns(UserWarning, match="test/ in .* holds photographs, but in no folder of a cl"):
+    with pytest.warns(UserWarning, match="test/ in .* holds photographs, but in no folder that is called like a cl"):
         assert len(image_folder(folder)) == 2
     for split in ("val", "test"):
         with pytest.raises(
@@ -287,13 +288,13 @@ def test_masks_beside_photographs(folder, masks, deep):
 
 
 def test_parts_that_are_called_otherwise(folder):
-    write_files(folder, *(f"{part}/{name}/1.png" for part in ("fold1", "fold2") for name in "abc"))
+    write_files(folder, *(f"{p}/{name}/1.png" for p in ("old", "new") for name in "abcdefghij"))
     with pytest.raises(
         ValueError,
-        match="fold1, fold2, which all hold the same folders .a, b, c. and .* such as '.*fold1'",
+        match="new, old, which all hold the same folders .a, b, c, d, e, .*. and .* such as '.*new'",
     ):
         image_folder(folder)
-    write_files(folder / "views", *(f"mug {i}/{v}/1.png" for i in (1, 2, 3) for v in "lr"))
+    write_files(folder / "views", *(f"mug {i}/{v}/1.png" for i in (1, 2, 3) for v in "lrfbt"))
     with pytest.warns(UserWarning, match="within the folder of a class"):
         assert image_folder(folder / "views").num_classes == 3
 
@@ -330,6 +331,11 @@ def test_parts_whose_folders_are_no_classes(folder, inner):
 
 @pytest.mark.parametrize("masks", ["masks", "Thumbnails"])
 def test_what_belongs_to_photographs_beside_classes(folder, masks):
+    numbered = [f"{name}/{i}.png" for name in ("hat", "scarf", masks) for i in range(4)]
+    write_files(folder / "numbered", *numbered)
+    with pytest.warns(UserWarning, match=f"{masks}/ in .* is taken for a class. If it is none, move"):
+        assert image_folder(folder / "numbered").num_classes == 3
+    shutil.rmtree(folder)
     write_files(folder, "a/1.png", "b/2.png", f"{masks}/1.jpg", f"{masks}/2.jpg")
     with pytest.raises(ValueError, match=f"Received: {masks}/, whose images are called as those of"):
         image_folder(folder)

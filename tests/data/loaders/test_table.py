@@ -157,13 +157,24 @@ def test_a_column_of_splits_is_used_or_named(folder):
     table = write(folder, "Path,LABEL,Split", *rows)
     assert len(from_table(table)) == 4 and len(from_table(table, "test")) == 2
     table = write(folder, "path,label,subset", *rows)
-    with pytest.warns(UserWarning, match=r"'subset' .* names splits \(test, train\).*column subset"):
+    with pytest.warns(UserWarning, match=r"'subset' .* seems to name splits \(test, tr.*column subset"):
         assert len(from_table(table)) == 6
     assert len(from_table(table, split_column="subset")) == 4
     for call in (from_table, table_splits):
         with pytest.raises(ValueError, match="no column 'fold' of splits; its columns are path, la"):
             call(table, split_column="fold")
     assert len(from_table(table, split_column=None)) == 6
+    numbers = [f"images/{i}.png,{'ab'[i % 2]},{i % 2}" for i in range(6)]
+    table = write(folder, "path,label,is_train", *numbers)
+    with pytest.warns(UserWarning, match=r"'is_train' .* seems to name splits \(0, 1\)"):
+        assert len(from_table(table)) == 6
+
+
+def test_a_class_without_a_row_to_train_on_is_named(folder):
+    rows = [f"images/{i}.png,{'abc'[i // 2]},{'test' if i > 3 else 'train'}" for i in range(6)]
+    table = write(folder, "path,label,split", *rows)
+    with pytest.warns(UserWarning, match="Classes of .*table.csv without a row to train on: c."):
+        assert len(from_table(table)) == 4
 
 
 def test_numbers_that_count_the_names(folder):
