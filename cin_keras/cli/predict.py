@@ -45,9 +45,9 @@ def run(args):
         form = kind(out, answers=args.min_confidence is not None or args.gallery is not None)
         # On one terminal with the result, bar and result would write over each other.
         with bar_beside(out, len(paths), args.progress) as bar:
-            for path, top, answer, reason in _predictions(source, paths, args):
+            for path, top, answer, levels, reason in _predictions(source, paths, args):
                 if reason is None:
-                    form.write(path, top, answer)
+                    form.write(path, top, answer, levels)
                 else:
                     bad += 1
                     report_unreadable(path, reason)
@@ -93,19 +93,20 @@ class GalleryClassifier:
 
 
 def _predictions(source, paths, args):
-    """Yields `(path, top, answer, reason)`.
+    """Yields `(path, top, answer, levels, reason)`.
 
-    `top` are the most probable classes, `answer` the first of them, or `None` for none of these;
-    or `reason` says why there are none.
+    `top` are the most probable classes, `answer` the first of them, or `None` for none of these,
+    and `levels` the most probable group of each level; or `reason` says why there are none.
     """
     if not paths:
         return
     samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
     for index, row, reason in source.classify(samples, args.batch_size, args.max_pixels):
-        top = answer = None
+        top = answer = levels = None
         if reason is None:
             top, answer = what_is_shown(source, row, args.top, args.min_confidence)
-        yield paths[index], top, answer, reason
+            levels = _rounded_levels(row, source.hierarchy)
+        yield paths[index], top, answer, levels, reason
 
 
 def what_is_shown(source, row, count, min_confidence=None):
@@ -152,10 +153,7 @@ def answer_of(probabilities, best, hierarchy, min_confidence=None):
         `level` and without a label, one of the hierarchy; with `levels`, where there is one, the
         most probable group on each. `None` if no level reaches it.
     """
-    levels = {
-        level: {**each, "probability": round(each["probability"], 6)}
-        for level, each in levels_of(probabilities, hierarchy).items()
-    }
+    levels = _rounded_levels(probabilities, hierarchy)
     more = {"levels": levels} if levels else {}
     if min_confidence is None or best["probability"] >= min_confidence:
         return {**best, **({"level": "class"} if levels else {}), **more}
@@ -163,6 +161,14 @@ def answer_of(probabilities, best, hierarchy, min_confidence=None):
     if level is None:
         return None
     return {**levels[level], "label": None, "level": level, **more}
+
+
+def _rounded_levels(probabilities, hierarchy):
+    """The most probable group of each level: a dict of dicts; empty without a hierarchy."""
+    return {
+        level: {**each, "probability": round(each["probability"], 6)}
+        for level, each in (levels_of(probabilities, hierarchy) if hierarchy else {}).items()
+    }
 
 
 class Text:
@@ -177,13 +183,14 @@ class Text:
         self.out = out
         self.answers = answers
 
-    def write(self, path, top, answer):
+    def write(self, path, top, answer, levels):
         """Writes what a photograph shows.
 
         Args:
             path: Str.
             top: List of dicts, the most probable classes, the most probable first.
             answer: Dict, as `answer_of` returns it.
+            levels: Dict from each level of the hierarchy to its most probable group, a dict.
         """
         shown = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in top)
         if answer is None:
@@ -200,8 +207,9 @@ class Text:
 class Json(Text):
     """A JSON object a line, with the answer and, in `top`, all classes that were asked for."""
 
-    def write(self, path, top, answer):
-        answer = answer or {"class": None, "label": None, "probability": top[0]["probability"]}
+    def write(self, path, top, answer, levels):
+        none = {"class": None, "label": None, "probability": top[0]["probability"]}
+        answer = answer or none | ({"levels": levels} if levels else {})
         self._line({"path": path, **answer, "top": top})
 
     def write_error(self, path, reason):
@@ -224,7 +232,7 @@ class Csv(Text):
         more = ["answer", "level"] if answers else []
         self.rows.writerow(["path", "rank", "class", "label", "probability", *more])
 
-    def write(self, path, top, answer):
+    def write(self, path, top, answer, levels):
         more = []
         if self.answers:
             more = [answer["class"], answer.get("level", "class")] if answer else ["", ""]

@@ -126,10 +126,9 @@ def test_roll_up_when_unsure(tmp_path, capsys):
         red, green, blue = colour_probabilities(colour)
         best = max(red, green, blue)
         assert entry["top"][0]["probability"] == pytest.approx(best, abs=2e-6)
-        if entry["class"] is not None:
-            kind = entry["levels"]["kind"]
-            assert kind["probability"] == pytest.approx(max(red, green + blue), abs=3e-6)
-            assert kind["class"] == ("warm" if red > green + blue else "cold")
+        kind = entry["levels"]["kind"]
+        assert kind["probability"] == pytest.approx(max(red, green + blue), abs=3e-6)
+        assert kind["class"] == ("warm" if red > green + blue else "cold")
     assert [entry["class"] for entry in found] == ["rot", "cold", None]
     assert [entry.get("level") for entry in found] == ["class", "kind", None]
     assert found[1]["label"] is None and found[1]["probability"] > 0.9
