@@ -293,7 +293,8 @@ def _add_explain(commands):
         "Draws where in photographs a model looks, as PNG files. decision: what speaks for the "
         "predicted class, and what for the next. channels: the strongest channel before and after "
         "the interaction, and those that complement it. ranking: all channels, by their weight "
-        "for that one. contrast: where the first photograph differs from the next ones.",
+        "for that one. contrast: where the first photograph differs from the next ones. parts: those "
+        "that an NTS chose, with their scores.",
     )
     _add_model(parser)
     parser.add_argument(
