@@ -51,7 +51,7 @@ def checked_fit(given, model):
         ValueError: At once for arrays, and before the step on it for a batch.
     """
     x, y, pairs_only = given.get("x"), given.get("y"), model.contrast_name is not None
-    _trace_anew_for_other_labels(model, x, y)
+    _trace_anew_for_other_labels(model, "train", x, y)
     whole = _unless_counted(given, x, given.get("validation_data"))
     if given.get("validation_split") and is_pair(x):
         raise ValueError(
@@ -83,7 +83,7 @@ def checked_fit(given, model):
 def checked_evaluation(given, model):
     """A context for `evaluate` or `test_on_batch` whose data are checked, as for `checked_fit`."""
     whole = _unless_counted(given, given.get("x"))
-    _trace_anew_for_other_labels(model, given.get("x"), given.get("y"))
+    _trace_anew_for_other_labels(model, "test", given.get("x"), given.get("y"))
     checked = CheckedData(model, "The data to evaluate")
     if given.get("y") is None:
         given["x"] = checked.dataset(given.get("x"))
@@ -103,7 +103,7 @@ def check_prediction(x, model):
         check_images(batch, model.input_shape, "The images to predict")
 
 
-def _trace_anew_for_other_labels(model, x, y):
+def _trace_anew_for_other_labels(model, step, x, y):
     """Class numbers after one-hot labels, or the other way round, are another step to TensorFlow.
 
     It would take one trace for both, in which nobody knows which they are.
@@ -113,9 +113,9 @@ def _trace_anew_for_other_labels(model, x, y):
         y = spec[1]
     parts = keras.tree.flatten(y)
     form = (shape_of(parts[0]) or ())[1:]
-    if model.labels_form not in (None, form):
-        model.train_function = model.test_function = None
-    model.labels_form = form
+    if getattr(model, f"{step}_labels_form") not in (None, form):
+        setattr(model, f"{step}_function", None)
+    setattr(model, f"{step}_labels_form", form)
 
 
 def _unless_counted(given, *data):

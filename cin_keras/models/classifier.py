@@ -68,7 +68,8 @@ class Classifier(keras.Model):
         nested_backbones: List of models given by name that are one layer of the graph.
     """
 
-    labels_mistakes, labels_form = (None, None), None
+    labels_mistakes = (None, None)
+    train_labels_form = test_labels_form = None
     _evaluates = False
     _whitening = None
 
