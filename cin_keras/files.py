@@ -61,6 +61,16 @@ def whole_file(path):
             _sync_folder(place.parent)
     except OSError as error:
         there = os.path.isfile(path)
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(
+                f"{str(path)!r} cannot be written: there is no folder {folder!r}. Make it, or give "
+                "another."
+            ) from error
+        if os.path.isdir(path):
+            raise IsADirectoryError(
+                f"{str(path)!r} cannot be written: it is a folder. Give the name of a file."
+            ) from error
         raise OSError(
             f"{str(path)!r} cannot be written ({error.strerror or error})"
             f"{'; the file of before is there, whole' if there else ''}. Make room, or make the "

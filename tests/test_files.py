@@ -46,7 +46,7 @@ def test_a_failure_leaves_the_file_of_before(tmp_path, error):
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
     path = tmp_path / "nowhere" / "numbers.txt"
-    with pytest.raises(OSError, match="nowhere.numbers.txt' cannot be written .No such file"):
+    with pytest.raises(OSError, match="nowhere.numbers.txt' cannot be written: there is no folder"):
         with whole_file(path) as partial:
             partial.write_text("1")
 

@@ -52,7 +52,8 @@ def check_output(output, inputs):
         inputs: Iterable of str, the files that are read.
 
     Raises:
-        ValueError: If it is one of them, or its name is that of an image.
+        FileNotFoundError: If its folder is not there.
+        ValueError: If it is one of them, a model or a folder, or its name is that of an image.
 
     Example:
 
@@ -64,8 +65,19 @@ def check_output(output, inputs):
         raise ValueError(
             f"A text is written, and its name is that of a photograph. Received: --output {output!r}"
         )
+    folder = os.path.dirname(os.path.abspath(output))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"There is no folder {folder!r}. Received: --output {output!r}")
+    if os.path.isdir(output):
+        raise ValueError(f"The output is a file. Received: --output {output!r}, a folder")
     if not os.path.isfile(output):
         return
+    with open(output, "rb") as file:
+        if file.read(4) in (b"PK\x03\x04", b"\x89HDF"):
+            raise ValueError(
+                "A text is written, and there is a model, a gallery or an archive of that name, which "
+                f"would be lost: give another, or delete it. Received: --output {output!r}"
+            )
     for path in inputs:
         if os.path.isfile(path) and os.path.samefile(output, path):
             raise ValueError(

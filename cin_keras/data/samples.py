@@ -369,7 +369,8 @@ class Samples:
         counts = _shares(sizes, fraction, np.random.default_rng([seed, 1]))
         if not counts.any():
             raise ValueError(
-                f"Nothing can be held out: no class has two samples. Received: {self!r}"
+                "Nothing can be held out: no class has two samples. Give more photographs a class, or "
+                f"parts of their own, train/, val/ and test/. Received: {self!r}"
             )
         rng, held_out = np.random.default_rng(seed), np.zeros(len(self), bool)
         for members, count in zip(self._by_class(np.arange(len(self))), counts):

@@ -201,7 +201,15 @@ def test_the_result_takes_the_place_of_nothing_that_is_read(models, tmp_path, ca
     command = ["predict", str(model), str(photograph), "--output"]
     for output in ("1", "c.keras", "link"):
         assert main([*command, str(tmp_path / output)]) == 2
-        assert "which is read: give it a name of its own. Received: --out" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "which is read: give it" in said or "there is a model, a gallery or an arch" in said
+    shutil.copy(models / "c.keras", tmp_path / "other.keras")
+    assert main([*command, str(tmp_path / "other.keras")]) == 2
+    assert "there is a model, a gallery or an archive of that name" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "missing" / "x.txt")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    assert main([*command, str(tmp_path)]) == 2
+    assert "The output is a file. Received: --output" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "new.JPG")]) == 2
     assert "its name is that of a photograph. Received: --output" in capsys.readouterr().err
     assert (photograph.read_bytes(), model.read_bytes()) == before

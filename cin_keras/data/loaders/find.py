@@ -21,6 +21,9 @@ from cin_keras.data.splits import complete_splits
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "class_names", "delimiter")
 
 
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
+
+
 class Published(NamedTuple):
     """A published data set.
 
@@ -44,7 +47,8 @@ PUBLISHED = {
     "cub_200_2011": Published(
         cub_200_2011,
         "train",
-        "train_test_split.txt CUB_200_2011/train_test_split.txt nabirds/train_test_split.txt",
+        "train_test_split.txt CUB_200_2011/train_test_split.txt nabirds/train_test_split.txt "
+        "image_class_labels.txt CUB_200_2011/image_class_labels.txt",
     ),
     "fgvc_aircraft": Published(
         fgvc_aircraft,
@@ -55,7 +59,7 @@ PUBLISHED = {
     "oxford_iiit_pet": Published(
         oxford_iiit_pet,
         "train",
-        "annotations/trainval.txt oxford-iiit-pet/annotations/trainval.txt",
+        "annotations/trainval.txt oxford-iiit-pet/annotations/trainval.txt annotations/list.txt",
     ),
 }
 
@@ -96,6 +100,9 @@ def find_layout(data_dir):
     found = look_into(root)
     if found.problem:
         raise ValueError(f"{root} cannot be read: {found.problem}")
+    packed = [f.name for f in found.others if f.name.lower().endswith(_ARCHIVES)]
+    if packed and not found.folders:
+        raise ValueError(f"{root} holds {first_few(packed)}, not photographs: unpack it first.")
     if not found.folders:
         raise ValueError(
             f"{root} holds no data set: neither Stanford Cars (cars_train/, devkit/), CUB-200-2011 "

@@ -235,7 +235,14 @@ def _list_division(root, divided, flat, split, levels):
     listed = {name: _Listing(folder, len(levels)) for name, folder in divided.items()}
     class_names = set().union(*(listing.photographs for listing in listed.values()))
     if split == next(iter(divided)):
-        loose = look_into(_unwrapped(root)).images
+        top = look_into(_unwrapped(root))
+        loose = top.images
+        empty = [f for f in top.folders if split_of_folder(f.name) and not _holds_images(f)]
+        if empty:
+            warn(
+                f"{_listed(empty)} in {root} {'hold' if len(empty) > 1 else 'holds'} no photograph, and "
+                "is as if it were not there."
+            )
         if flat or loose:
             warn(
                 f"{_listed(flat) or 'The folder itself'} in {root} holds photographs, but in no folder "

@@ -225,8 +225,8 @@ class _Table:
             if name not in self.columns:
                 raise ValueError(
                     f"{self.path} has no column {name!r}; its columns are "
-                    f"{first_few(self.columns, 20)}. `path_column` and `label_column` say what the "
-                    "columns of the photographs and of the labels are called."
+                    f"{first_few(self.columns, 20)}. `path_column`, `label_column` and `levels` say "
+                    "what the columns of photographs, labels and coarser classes are called."
                 )
         for name in (*required, *wanted):
             if self.columns.count(name) > 1:
@@ -411,10 +411,12 @@ def _existing_paths(table, photographs):
 def _check_rows(table, photographs, labels, boxes, splits):
     """No row twice; no photograph with two labels unless with two boxes; none in two splits."""
     first = {}
+    root = pathlib.Path(table.path).parent
     for i, photograph in enumerate(photographs):
-        photograph = os.path.normpath(photograph)
-        j = first.setdefault((photograph, boxes and boxes[i]), i)
-        k = first.setdefault(photograph, i)
+        # The same file may be written in several ways.
+        file = os.path.normpath(root / photograph.replace("\\", "/"))
+        j = first.setdefault((file, boxes and boxes[i]), i)
+        k = first.setdefault(file, i)
         both = f"lines {table.lines[j]} and {table.lines[i]}"
         if j != i and labels[j] != labels[i]:
             raise ValueError(

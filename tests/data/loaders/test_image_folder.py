@@ -329,6 +329,13 @@ def test_parts_whose_folders_are_no_classes(folder, inner):
     assert f"Classes of {folder} without an image in train/: {inner}" in str(found[1].message)
 
 
+def test_a_part_that_is_empty_is_said(folder):
+    write_files(folder, "train/a/1.png", "train/b/1.png", "test/a/1.png")
+    (folder / "val" / "a").mkdir(parents=True)
+    with pytest.warns(UserWarning, match="val/ in .* holds no photograph, and is as if it were not"):
+        assert len(image_folder(folder)) == 2
+
+
 @pytest.mark.parametrize("masks", ["masks", "Thumbnails"])
 def test_what_belongs_to_photographs_beside_classes(folder, masks):
     numbered = [f"{name}/{i}.png" for name in ("hat", "scarf", masks) for i in range(4)]

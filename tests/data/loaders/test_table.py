@@ -170,6 +170,14 @@ def test_a_column_of_splits_is_used_or_named(folder):
         assert len(from_table(table)) == 6
 
 
+@pytest.mark.parametrize("again", ["images/../images/1.png", "images\\1.png", "absolute"])
+def test_a_photograph_that_is_written_in_two_ways_is_one(folder, again):
+    again = str(folder / "images" / "1.png") if again == "absolute" else again
+    table = write(folder, "path,label", "images/1.png,a", f"{again},b", "images/2.png,b")
+    with pytest.raises(ValueError, match="two labels, in lines 2 and 3"):
+        from_table(table)
+
+
 def test_a_class_without_a_row_to_train_on_is_named(folder):
     rows = [f"images/{i}.png,{'abc'[i // 2]},{'test' if i > 3 else 'train'}" for i in range(6)]
     table = write(folder, "path,label,split", *rows)
