@@ -433,5 +433,5 @@ class _Listing:
                 f"{len(self.nested)} of the {len(self.photographs)} classes of {root}: "
                 f"{name} has {inner}. To have them as classes of their own, name "
                 f"{'one more level' if self.depth > 1 else 'the levels'} of folders: `levels`, or "
-                "--levels make,model."
+                f"--levels {'make,year,model' if self.depth == 2 else 'make,model'}."
             )
