@@ -18,6 +18,7 @@ from cin_keras.checks import (
     check_names,
     check_number,
     check_path,
+    check_size,
     short,
 )
 from cin_keras.data import Samples
@@ -660,7 +661,9 @@ class Gallery:
             gallery.model_hash, size = about["model_hash"], about["image_size"]
             if about.get("model_path") is not None:
                 gallery.model_path = str(check_path("model_path", about["model_path"]))
-            gallery.image_size = None if size is None else tuple(size)
+            if not isinstance(gallery.model_hash, (str, type(None))):
+                raise ValueError
+            gallery.image_size = None if size is None else check_size("image_size", size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is damaged: write it again.") from error
         if model is not None:

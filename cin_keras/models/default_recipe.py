@@ -104,7 +104,7 @@ class HalfCosine(keras.callbacks.Callback):
 
     def __init__(self, optimizer):
         super().__init__()
-        self.optimizer, self._rate, self._at_first = optimizer, None, None
+        self.optimizer, self._rate, self._set, self._at_first = optimizer, None, None, None
 
     def on_train_begin(self, logs=None):
         self._at_first = self._current()
@@ -117,6 +117,7 @@ class HalfCosine(keras.callbacks.Callback):
         if self._at_first and math.isclose(self._rate, self._at_first * factor, rel_tol=1e-6):
             self._rate = self._at_first
         self.optimizer.learning_rate = self._rate * factor
+        self._set = self._current()
 
     def _current(self):
         # Not float(...) alone: on several devices of TensorFlow it is a variable of each.
@@ -126,6 +127,7 @@ class HalfCosine(keras.callbacks.Callback):
         self.end()
 
     def end(self):
-        """Gives the optimizer the rate back that it had."""
-        if self._rate is not None:
-            self.optimizer.learning_rate, self._rate = self._rate, None
+        """Gives the optimizer the rate back that it had, unless somebody has set another."""
+        if self._rate is not None and self._current() == self._set:
+            self.optimizer.learning_rate = self._rate
+        self._rate = None

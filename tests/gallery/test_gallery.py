@@ -229,9 +229,12 @@ def test_a_file_of_a_later_version_is_named(gallery, tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="version 2 of its form, and this cin_keras reads 1: use"):
         Gallery.load(path)
-    gallery.model_path = 5
-    with pytest.raises(ValueError, match="is damaged: write it again"):
-        Gallery.load(gallery.save(tmp_path / "changed.npz"))
+    for name, value in {"model_path": 5, "model_hash": 5, "image_size": "ab"}.items():
+        kept = getattr(gallery, name)
+        setattr(gallery, name, value)
+        with pytest.raises(ValueError, match="is damaged: write it again"):
+            Gallery.load(gallery.save(tmp_path / "changed.npz"))
+        setattr(gallery, name, kept)
 
 
 def test_another_model_is_refused(gallery, samples, tmp_path):

@@ -50,6 +50,17 @@ def test_a_new_model_has_the_strong_recipe_and_a_loaded_one_too(tmp_path):
     assert default_recipe.WEIGHT_DECAY == options.WEIGHT_DECAY
 
 
+def test_a_rate_that_somebody_sets_stays():
+    class Own(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.002
+
+    model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
+    model.fit(*pair_batch(), epochs=3, callbacks=[Own(), rates], verbose=0)
+    assert rates.used == rates.kept == [0.002] * 3
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.002)
+
+
 def test_a_run_that_is_restored_within_an_epoch_has_its_rates(tmp_path):
     """The rate that `BackupAndRestore` has saved there has fallen already."""
     batch, seen = pair_batch(pairs=8), []
