@@ -95,7 +95,7 @@ def find_layout(data_dir):
     if not root.is_dir():
         raise FileNotFoundError(f"No data set. Received: data_dir={str(data_dir)!r}")
     for name, published in PUBLISHED.items():
-        if any((root / marker).exists() for marker in published.markers.split()):
+        if any(_is_there(root / marker) for marker in published.markers.split()):
             return name
     found = look_into(root)
     if found.problem:
@@ -111,6 +111,12 @@ def find_layout(data_dir):
             "photographs and labels, give its own path."
         )
     return "image_folder"
+
+
+def _is_there(path):
+    """Whether there is a file or a folder that no folders of classes are in, as in somebody's own."""
+    inner = look_into(path).folders if path.is_dir() else ()
+    return path.exists() and all(folder.name == path.name for folder in inner)
 
 
 def find_data_set(data_dir, split="train", **options):

@@ -23,6 +23,7 @@ _OF_SPLITS = {
     "subset", "set", "partition", "fold", "part", "phase", "usage", "train", "is_train", "is_test",
     "is_training", "is_training_img", "is_training_image", "istrain", "data_set", "dataset",
 }  # fmt: skip
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{0,15})?")
 _DELIMITERS = ",;\t|"
 
 
@@ -334,6 +335,7 @@ def _read_labels(table, column, class_names):
         elif not set(cells) <= set(class_names) and not all(map(str.isdecimal, class_names)):
             return class_names, _count(table, cells, len(class_names))
     if class_names is None:
+        _check_decimals(table, cells)
         class_names = sorted(set(cells), key=natural_order)
         check_differ_in_more_than_case(class_names, table.path)
     label_of = {name: label for label, name in enumerate(class_names)}
@@ -344,6 +346,18 @@ def _read_labels(table, column, class_names):
                 f"{len(class_names)} class names given: {first_few(class_names)}"
             )
     return class_names, [label_of[cell] for cell in cells]
+
+
+def _check_decimals(table, cells):
+    """Raises ValueError for "1" and "1.0" in a column of numbers of which some are no whole ones."""
+    written = {}
+    for line, cell in zip(table.lines, cells) if all(map(_DECIMAL.fullmatch, cells)) else ():
+        other = written.setdefault(float(cell), cell)
+        if other != cell and "." in f"{other}{cell}":
+            raise ValueError(
+                f"{table.path} writes one number in two ways: {other!r} and, in line {line}, "
+                f"{cell!r}. Write it in one."
+            )
 
 
 def _check_numbers(table, cells):

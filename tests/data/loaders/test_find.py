@@ -64,6 +64,14 @@ def test_the_images_of_a_published_set_are_said_to_be_so(tmp_path):
     assert "split of training and test is not used: give the folder around it" in str(found[0].message)
 
 
+def test_classes_in_folders_called_as_those_of_stanford_cars(tmp_path):
+    names = [f"{part}/{name}/1.png" for part in ("cars_train", "cars_test") for name in "ab"]
+    write_files(tmp_path / "cars", *names)
+    assert find_layout(tmp_path / "cars") == "image_folder"
+    with pytest.raises(ValueError, match="parts of a data set. Name them train/, val/ and test/"):
+        find_splits(tmp_path / "cars")
+
+
 def test_nothing_to_find(tmp_path):
     with pytest.raises(FileNotFoundError, match="No data set. Received: data_dir=.*nowhere"):
         find_layout(tmp_path / "nowhere")

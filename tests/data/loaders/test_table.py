@@ -146,6 +146,13 @@ def test_numbers_keep_their_zeros(folder):
         from_table(table)
 
 
+def test_decimals_are_names_written_in_one_way(folder):
+    rows = ["images/1.png,1.5", "images/2.png,2.0"]
+    assert from_table(write(folder, "path,label", *rows)).class_names == ("1.5", "2.0")
+    with pytest.raises(ValueError, match="one number in two ways: '2.0' and, in line 4, '2'"):
+        from_table(write(folder, "path,label", *rows, "images/3.png,2"))
+
+
 def test_numbers_that_may_count_from_zero_or_one(folder):
     table = write(folder, "path,label", "images/1.png,1", "images/2.png,2")
     with pytest.warns(UserWarning, match="are counted from 0, so that 1 is the second of"):
