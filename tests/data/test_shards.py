@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -137,18 +138,25 @@ def test_a_folder_and_its_splits(tmp_path):
         find_data_set(folder, levels="a,b")
 
 
-def test_writing_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
-    samples = coloured_samples(LABELS)
+@contextlib.contextmanager
+def broken_off(monkeypatch):
+    """A context in which Ctrl-C comes before the third shard."""
     whole, calls = shards._write_shard, []
 
-    def broken_off(part, indices, path, *rest):
+    def write(part, indices, path, *rest):
         calls.append(path)
         if len(calls) == 3:
             raise KeyboardInterrupt
         whole(part, indices, path, *rest)
 
-    monkeypatch.setattr(shards, "_write_shard", broken_off)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "_write_shard", write)
+        yield
+
+
+def test_writing_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
+    samples = coloured_samples(LABELS)
+    with broken_off(monkeypatch), pytest.raises(KeyboardInterrupt):
         write_shards(samples, tmp_path / "s", images_per_shard=6)
     with pytest.raises(ValueError, match="are not finished: call write_shards again"):
         from_shards(tmp_path / "s")
@@ -161,18 +169,8 @@ def test_writing_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
 
 def test_a_photograph_that_has_changed_is_written_anew(tmp_path, monkeypatch):
     samples, folder = write_folder(tmp_path / "photographs"), tmp_path / "s"
-    whole, calls = shards._write_shard, []
-
-    def broken_off(part, indices, path, *rest):
-        calls.append(path)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        whole(part, indices, path, *rest)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(shards, "_write_shard", broken_off)
-        with pytest.raises(KeyboardInterrupt):
-            write_shards(samples, folder, images_per_shard=4)
+    with broken_off(monkeypatch), pytest.raises(KeyboardInterrupt):
+        write_shards(samples, folder, images_per_shard=4)
     for path in samples.paths:
         with open(path, "wb") as file:
             file.write(encode(np.full((5, 5, 3), 7)))
