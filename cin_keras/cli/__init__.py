@@ -37,6 +37,9 @@ def main(arguments=None):
     except KeyboardInterrupt:
         stop("\nInterrupted.", INTERRUPTED)
     except (OSError, FloatingPointError) as error:  # a full disk, a broken model
+        reason = getattr(error, "strerror", None)
+        if reason and error.filename is None:  # of no file of its own: standard output
+            error = f"What is printed cannot be written ({reason})."
         stop(f"error: {error}", ACCIDENT)
 
 

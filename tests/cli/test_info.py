@@ -1,10 +1,14 @@
+import errno
+import io
 import json
+import sys
 import zipfile
 
 import keras
 import pytest
 
 import cin_keras
+from cin_keras import cli
 from cin_keras.cli import main
 
 
@@ -59,3 +63,15 @@ def test_a_file_without_what_keras_notes_down(models, tmp_path, capsys, metadata
     assert found["saved"] is None and found["versions"] == {"python": "3.x"}
     assert main(["info", str(path)]) == 0
     assert "saved" not in capsys.readouterr().out
+
+
+def test_a_full_disk_behind_standard_output(models, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    ended = []
+    monkeypatch.setattr(cli, "stop", lambda *how: ended.append(how))
+    monkeypatch.setattr(sys, "stdout", Full())
+    cli.main(["info", str(models / "c.keras")])
+    assert ended == [("error: What is printed cannot be written (No space left on device).", 1)]
