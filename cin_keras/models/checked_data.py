@@ -93,6 +93,12 @@ def checked_evaluation(given, model):
         yield
 
 
+def has_own_order(x):
+    """Whether what `fit` was given says itself in what order it comes; arrays and PyDataset do not."""
+    is_iterator = isinstance(x, types.GeneratorType) or _is_plain_iterator(x)
+    return is_iterator or hasattr(x, "element_spec") or _is_from("torch", x, "collate_fn")
+
+
 def check_prediction(x, model):
     """Raises ValueError unless `x`, an array or a data set of TensorFlow, can hold a model's images."""
     batch = getattr(x, "element_spec", x)

@@ -21,6 +21,7 @@ from cin_keras.models.checked_data import (
     check_prediction,
     checked_evaluation,
     checked_fit,
+    has_own_order,
     settle_modes,
 )
 from cin_keras.models.default_recipe import default_schedule
@@ -220,6 +221,8 @@ class Classifier(keras.Model):
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         settle_modes(given.arguments.get("callbacks"))
+        if has_own_order(given.arguments.get("x")):
+            given.arguments.setdefault("shuffle", False)  # or Keras warns that it will not shuffle
         with (
             self._traced_anew_after_a_mistake(),
             default_schedule(self, given.arguments),

@@ -141,6 +141,12 @@ def test_validation_is_looked_at_before_training():
     assert int(model.optimizer.iterations) == 0
 
 
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"arrays"}))
+def test_nothing_is_said_of_an_order_that_nobody_asked_for(form, recwarn):
+    uncompiled(tiny_cin()).fit(FORMS[form]([pair_batch()]), verbose=0)
+    assert not [str(w.message) for w in recwarn if "shuffle" in str(w.message)]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_class_weights_weigh_the_images_of_pairs(form):
     images, labels = pair_batch()
