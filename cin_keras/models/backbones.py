@@ -200,10 +200,11 @@ def _supplied_backbone(backbone, images, weights, feature_layer):
         backbone.build(images.shape)
     whole = backbone
     expected = getattr(backbone, "input_shape", None) if backbone.built else None
-    if isinstance(expected, list) or len(getattr(backbone, "inputs", None) or [None]) != 1:
+    inputs = getattr(backbone, "inputs", None) or [expected]
+    count = len(expected if isinstance(expected, list) else inputs)
+    if count != 1:
         raise ValueError(
-            "The backbone must have one input, images. "
-            f"Received: {backbone.name!r} with {len(backbone.inputs)} inputs"
+            f"The backbone must have one input, images. Received: {backbone.name!r} with {count} inputs"
         )
     if backbone.name in _OWN_NAMES:
         raise ValueError(

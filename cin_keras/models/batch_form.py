@@ -55,7 +55,9 @@ def check_labels(y, x, num_classes, what):
         what: Str, how a message calls what holds both.
     """
     if y is None:
-        raise ValueError(f"{what} must hold images and their labels, (images, labels). No labels.")
+        raise ValueError(
+            f"{what} must hold images and their labels, (images, labels). Received: no labels"
+        )
     parts = list(y) if isinstance(y, (tuple, list)) else [y]
     if isinstance(y, list) and len(y) > 2:
         parts = [y]
