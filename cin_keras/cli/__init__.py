@@ -1,6 +1,7 @@
 """The command line `cin-keras`: from a folder of photographs to a model, and what to do with it."""
 
 import contextlib
+import errno
 import importlib.util
 import os
 import shlex
@@ -37,9 +38,8 @@ def main(arguments=None):
     except KeyboardInterrupt:
         stop("\nInterrupted.", INTERRUPTED)
     except (OSError, FloatingPointError) as error:  # a full disk, a broken model
-        reason = getattr(error, "strerror", None)
-        if reason and error.filename is None:  # of no file of its own: standard output
-            error = f"What is printed cannot be written ({reason})."
+        if getattr(error, "errno", None) == errno.ENOSPC and error.filename is None:
+            error = f"What is printed cannot be written ({error.strerror})."
         stop(f"error: {error}", ACCIDENT)
 
 
