@@ -1,43 +1,17 @@
+"""Keras is imported by the functions that need it: the process that hands out the tests needs none."""
+
 import collections
-import fcntl
 import gc
-import os
-import shutil
 
-import keras
 import pytest
-
-from tests.data.small_sets import write_stanford_cars
 
 
 @pytest.fixture
 def stanford_cars_folder(tmp_path):
     """A folder in the layout of Stanford Cars: 3 classes, 6 training and 4 test photographs."""
+    from tests.data.small_sets import write_stanford_cars
+
     return write_stanford_cars(tmp_path / "stanford_cars")
-
-
-@pytest.fixture(scope="session")
-def made_once(tmp_path_factory):
-    """`made_once(name, make)` is a folder that `make(folder)` fills, once for all the processes
-    of pytest-xdist."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-
-    def made(name, make):
-        folder = shared / name
-        with open(shared / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.exists():
-                folder.mkdir()
-                try:
-                    make(folder)
-                except BaseException:
-                    shutil.rmtree(folder)
-                    raise
-        return folder
-
-    return made
 
 
 def pytest_runtest_teardown(item, nextitem):
@@ -55,6 +29,26 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def is_on_tensorflow():
+    import keras
+
+    return keras.backend.backend() == "tensorflow"
+
+
+def pytest_ignore_collect(collection_path):
+    """Files without a test for the other backends are not even read there."""
+    if collection_path.name.startswith("test_") and not is_on_tensorflow():
+        return True if "every_backend" not in collection_path.read_text("utf-8") else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_as_they_are_traced():
+    """TensorFlow does not rewrite graphs for speed: each runs once or twice, on a few numbers."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 CASES_ON_JAX = 2
 
 
@@ -64,17 +58,19 @@ def pytest_collection_modifyitems(config, items):
     JAX compiles every shape of a test's cases anew: it gets the first two of them, unless the
     marker says `all_cases=True`, as where each case is a thing of its own.
     """
-    backend, cases = keras.backend.backend(), collections.Counter()
+    import keras
+
+    if is_on_tensorflow():
+        return
+    on_jax, cases = keras.backend.backend() == "jax", collections.Counter()
 
     def is_wanted(item):
-        if backend == "tensorflow":
-            return True
         marker = item.get_closest_marker("every_backend")
         if marker is None:
             return False
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
-        few = backend == "jax" and not marker.kwargs.get("all_cases")
+        few = on_jax and not marker.kwargs.get("all_cases")
         return not few or cases[test] <= CASES_ON_JAX
 
     wanted = [is_wanted(item) for item in items]

@@ -49,8 +49,17 @@ def start(count, file, process=None):
     )
 
 
+def test_several_devices_are_as_one(tmp_path):
+    """One test, so that no process of pytest's waits for what another computes."""
+    results = train_on_one_and_on_several(tmp_path)
+    check_that_numbers_are_the_same(results)
+    check_where_a_run_stops(results)
+    for count in min(results), max(results):
+        check_that_an_evaluation_counts_every_image_once(results[count]["plainly"])
+
+
 def train_on_one_and_on_several(folder):
-    """Writes what came out, side by side."""
+    """What came out, by the number of devices."""
     running = [start(DEVICES, folder / f"{DEVICES}.json")]
     if keras.backend.backend() == "jax":
         running += [start(HOST_DEVICES, folder / f"{HOST_DEVICES}.json", i) for i in range(2)]
@@ -58,20 +67,14 @@ def train_on_one_and_on_several(folder):
         on_one = training.run(Devices(["one"]))
         if keras.backend.backend() == "tensorflow":
             on_one["in a strategy"] = training.train_in_a_strategy(tf.distribute.get_strategy())
-        (folder / "1.json").write_text(json.dumps(on_one))
         for process in running:
             output, _ = process.communicate(timeout=900)
             assert process.returncode == 0, output
     finally:
         for process in running:
             process.terminate()
-
-
-@pytest.fixture(scope="module")
-def results(made_once):
-    """What came out, by the number of devices."""
-    folder = made_once("devices", train_on_one_and_on_several)
-    return {int(file.stem): json.loads(file.read_text()) for file in folder.glob("*.json")}
+    several = {int(file.stem): json.loads(file.read_text()) for file in folder.glob("*.json")}
+    return {1: json.loads(json.dumps(on_one)), **several}
 
 
 def flat(value, path=""):
@@ -81,7 +84,8 @@ def flat(value, path=""):
     return {k: v for name in value for k, v in flat(value[name], f"{path} {name}").items()}
 
 
-def test_devices_train_and_evaluate_as_one(results):
+def check_that_numbers_are_the_same(results):
+    assert results.keys() - {1}
     for count in results.keys() - {1}:
         one = flat({case: results[1][case] for case in results[count]})
         several = flat(results[count])
@@ -95,7 +99,8 @@ def test_devices_train_and_evaluate_as_one(results):
             )
 
 
-def test_a_run_stops_at_the_images_of_the_step_of_every_device(results):
+def check_where_a_run_stops(results):
+    """At the images of the step of every device."""
     cases = "plainly", "with everything"
     whole = {count: found for count, found in results.items() if found.keys() >= set(cases)}
     assert len(whole) == 2
@@ -104,9 +109,7 @@ def test_a_run_stops_at_the_images_of_the_step_of_every_device(results):
     assert one == several
 
 
-@pytest.mark.parametrize("place", [0, -1])
-def test_an_evaluation_counts_every_image_once(results, place):
-    found = results[sorted(results)[place]]["plainly"]
+def check_that_an_evaluation_counts_every_image_once(found):
     scores = np.array(found["scores"], "float64")
     labels = training.noise(training.TEST_IMAGES, seed=2).labels
     assert len(scores) == training.TEST_IMAGES

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -539,12 +537,6 @@ def test_without_the_library_all_are_looked_at(monkeypatch):
     gallery = Gallery.from_embeddings(np.eye(4), list("abcd"))
     with pytest.warns(UserWarning, match=r"pip install faiss-cpu"):
         assert gallery.search(np.eye(4)[2:3], k=1).classes.tolist() == [["c"]]
-
-
-def test_importing_the_package_loads_no_gallery():
-    code = "import sys, cin_keras; print('scipy.optimize' in sys.modules, 'cin_keras.gallery' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["False", "False"]
 
 
 def test_a_gallery_of_an_nts():
