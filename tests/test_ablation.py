@@ -166,7 +166,7 @@ def test_the_recipe_of_a_row_reaches_its_training(recipe, few_drawings):
     args = recipe.parse_arguments([*TINY, "--rows", "plain, decay", "plain, smoothing"])
     samples, _, _ = recipe.parts_of(args)
     for row, decay, smoothing in (("plain, decay", 0.005, 0.0), ("plain, smoothing", 0.0, 0.1)):
-        model = recipe.train(row, samples, args, 0.01, 1, 0, recipe.Photographs(args))
+        model = recipe.train(row, samples, args, 0.01, 1, 0, recipe.make_reader(args, samples))
         assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
 
 

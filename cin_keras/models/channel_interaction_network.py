@@ -5,8 +5,8 @@ Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization"
 the same for every backbone; φ and ψ start at zero, so that training starts from the plain
 pretrained network. Other interactions and contrasts in place of the paper's make the rows of its
 comparisons. Defaults are what measured best, or as well as anything else, on photographs of cars
-(README, "What helps"; `recipes/ablation.py`), the paper's or its one public implementation's where
-nothing was better.
+(recipes/README.md, "ablation"), the paper's or its one public implementation's where nothing was
+better.
 """
 
 import math

@@ -1,0 +1,59 @@
+"""Where the models of a comparison get their pairs and images from.
+
+A reader has `model(row, num_classes)`, `pairs(samples, seed)` and `images(samples)`: a model of the
+row, what it is trained on, and what it is judged on, in the form that it takes.
+"""
+
+from cin_keras.data import image_dataset, pair_dataset
+from cin_keras.measuring.rows import build_row
+
+
+class Photographs:
+    """Whole networks, on photographs.
+
+    Args:
+        build: Function of a row and a number of classes that returns a model.
+        image_size: Int ≥ 1, pixels of a side.
+        pairs_per_batch: Int ≥ 1.
+
+    Example:
+
+    >>> from cin_keras.data import drawn_cars
+    >>> samples = drawn_cars("test", image_size=32).limit(12)
+    >>> reader = Photographs(build_row, image_size=32, pairs_per_batch=4)
+    >>> reader.images(samples).element_spec[0].shape
+    TensorShape([None, 32, 32, 3])
+    """
+
+    def __init__(self, build, image_size, pairs_per_batch):
+        self.model, self.image_size, self.pairs_per_batch = build, image_size, pairs_per_batch
+
+    def pairs(self, samples, seed):
+        return pair_dataset(samples, self.image_size, self.pairs_per_batch, seed=seed)
+
+    def images(self, samples):
+        return image_dataset(samples, self.image_size, 2 * self.pairs_per_batch)
+
+
+class Maps:
+    """The rest of a network, on maps that its frozen part has computed once.
+
+    Args:
+        part: `FrozenPart`.
+        pairs_per_batch: Int ≥ 1.
+    """
+
+    def __init__(self, part, pairs_per_batch):
+        self.part, self.pairs_per_batch = part, pairs_per_batch
+
+    def model(self, row, num_classes):
+        rest = self.part.rest()
+        return build_row(
+            row, num_classes, backbone=rest, weights=None, input_shape=rest.input_shape[1:]
+        )
+
+    def pairs(self, samples, seed):
+        return self.part.pairs(samples, self.pairs_per_batch, seed)
+
+    def images(self, samples):
+        return self.part.images(samples)

@@ -1,0 +1,25 @@
+import pytest
+
+from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, RATES, ROWS, SHARES, own_settings
+from cin_keras.models import TRAINING_RATES
+
+
+def test_rows_of_the_paper_are_asked_for_without_a_name():
+    assert set(OF_THE_PAPER) < set(ROWS)
+    assert {"plain", "SE", "CIN", "MAMC", *NTS_ROWS} <= set(OF_THE_PAPER)
+    assert not {"CIN, own φ", "plain, decay"} & set(OF_THE_PAPER)
+
+
+@pytest.mark.parametrize("row", RATES)
+def test_rates_of_a_row_are_for_descent(row):
+    assert own_settings(row, small=False)["rates"] == TRAINING_RATES | RATES[row]
+    assert own_settings(row, small=True)["rates"] == TRAINING_RATES
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_shares_of_the_recipe_hold_for_every_network(small):
+    for row, recipe in SHARES.items():
+        found = own_settings(row, small)
+        assert found["recipe"] == recipe and found["arguments"] == ROWS["plain"]
+    assert ("recipe" in own_settings("bilinear", small)) == (not small)
+    assert "recipe" not in own_settings("CIN", small)
