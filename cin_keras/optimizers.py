@@ -138,11 +138,11 @@ class LayerwiseSGD(_Layerwise, _SGD):
     Args:
         learning_rate: Float or schedule. Defaults to 0.01.
         rates: Dict from the name of a layer or weight to the factor, a float ≥ 0, by which its
-            learning rate is multiplied. `"phi"` and `"psi"` are the φ and ψ of this package's
-            layers, wherever these stand, and nothing else. Any other name matches where it is a
-            whole part of a variable's path: `"classifier"` matches `classifier/kernel`. Where
-            several match, their factors multiply; one that matches nothing gives a warning when
-            the optimizer is built. Defaults to `None`, no factors.
+            learning rate is multiplied. `"phi"`, `"psi"` and `"navigator"` are the φ and ψ of this
+            package's layers and the Navigator of its `NTS`, and nothing else. Any other name
+            matches where it is a whole part of a variable's path: `"classifier"` matches
+            `classifier/kernel`. Where several match, their factors multiply; one that matches
+            nothing gives a warning when the optimizer is built. Defaults to `None`, no factors.
         **kwargs: As for `keras.optimizers.SGD`.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Which weights are φ's and ψ's, whatever a user's own layers around them are called."""
+"""Which weights are φ's, ψ's and the Navigator's, whatever a user's own layers around are called."""
 
-ROLES = ("phi", "psi")
+ROLES = ("phi", "psi", "navigator")
 
 
 def give_role(layer, role):

@@ -95,6 +95,8 @@ def own_settings(row, small):
     >>> own_settings("plain, decay", small=False)["recipe"]
     {'label_smoothing': 0.0}
     """
-    rates = TRAINING_RATES | ({} if small else RATES.get(row, {}))
+    # Results of other rows are from before the Navigator had a rate of its own.
+    of_all = {k: v for k, v in TRAINING_RATES.items() if k != "navigator" or row in NTS_ROWS}
+    rates = of_all | ({} if small else RATES.get(row, {}))
     recipe = SHARES.get(row) or ({} if small else RECIPES.get(row, {}))
     return {"arguments": ROWS[row], "rates": rates, **({"recipe": recipe} if recipe else {})}

@@ -17,7 +17,9 @@ from cin_keras.optimizers import LayerwiseSGD
 
 # Factors on the learning rate, for LayerwiseSGD. φ and ψ see thousands of nearly equal inputs: at
 # the classifier's rate φ overshoots, and η = ψ(...) runs away until Z' is the same for all images.
-TRAINING_RATES = {"phi": 0.05, "psi": 0.01}
+# The Navigator of NTS, which begins anew, loses its ReLUs for good in the first steps: all parts then
+# score alike.
+TRAINING_RATES = {"phi": 0.05, "psi": 0.01, "navigator": 0.01}
 LEARNING_RATE = 0.01
 # Decoupled, as Keras has it: PyTorch's 5e-4 with a momentum of 0.9.
 WEIGHT_DECAY = 5e-3

@@ -89,7 +89,7 @@ def make_optimizer(
     ema=False,
     warmup_epochs=0.5,
 ):
-    """The optimizer of a whole run: φ and ψ have lower rates than the rest.
+    """The optimizer of a whole run: φ, ψ and the Navigator of `NTS` have lower rates than the rest.
 
     Args:
         learning_rate: Float > 0, the highest.
@@ -97,7 +97,7 @@ def make_optimizer(
         steps_per_epoch: Int ≥ 1.
         backbone: Str, as `--backbone`: `"small"` is trained from nothing, by AdamW; any other,
             which is pretrained, by descent with momentum. Defaults to `"resnet50"`.
-        rates: Dict, as for `cin_keras.optimizers.LayerwiseSGD`. Defaults to those of φ and ψ.
+        rates: Dict, as for `cin_keras.optimizers.LayerwiseSGD`. Defaults to `TRAINING_RATES`.
         weight_decay: Float ≥ 0, decoupled, of kernels alone, or `None` for that of the strong
             recipe, 0.005, and of the small network 0.004. Defaults to `None`.
         ema: Bool, whether to keep an exponential moving average of the weights, of about the last

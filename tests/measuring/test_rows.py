@@ -10,10 +10,18 @@ def test_rows_of_the_paper_are_asked_for_without_a_name():
     assert not {"CIN, own φ", "plain, decay"} & set(OF_THE_PAPER)
 
 
+OF_ALL = {name: rate for name, rate in TRAINING_RATES.items() if name != "navigator"}
+
+
 @pytest.mark.parametrize("row", RATES)
 def test_rates_of_a_row_are_for_descent(row):
-    assert own_settings(row, small=False)["rates"] == TRAINING_RATES | RATES[row]
-    assert own_settings(row, small=True)["rates"] == TRAINING_RATES
+    assert own_settings(row, small=False)["rates"] == OF_ALL | RATES[row]
+    assert own_settings(row, small=True)["rates"] == OF_ALL
+
+
+def test_only_nts_has_a_navigator():
+    assert own_settings("NTS+CIN", small=False)["rates"] == TRAINING_RATES
+    assert own_settings("CIN", small=False)["rates"] == OF_ALL
 
 
 @pytest.mark.parametrize("small", [False, True])

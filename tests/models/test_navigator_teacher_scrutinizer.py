@@ -173,6 +173,15 @@ def test_layer_penalties_join_the_loss_once_and_pairs_without_contrast_are_image
     )
 
 
+def test_the_navigator_learns_at_a_rate_of_its_own():
+    model = make()
+    model.optimizer.build(model.trainable_variables)
+    own = {id(variable) for variable in model.navigator.trainable_variables}
+    assert len(own) == 12
+    for variable, factor in zip(model.trainable_variables, model.optimizer.factors, strict=True):
+        assert factor == (0.01 if id(variable) in own else 1.0), variable.path
+
+
 def test_dropout_is_off_in_evaluation():
     images = pair_batch(size=16)[0][0]
     model = make(dropout=0.5)

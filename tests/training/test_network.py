@@ -64,7 +64,7 @@ def test_pretrained_networks_descend_and_small_ones_adapt():
     optimizer = make_optimizer(0.02, 3, 10, "resnet50")
     assert isinstance(optimizer, LayerwiseSGD) and optimizer.momentum == 0.9
     assert isinstance(make_optimizer(0.002, 3, 10, "small"), LayerwiseAdamW)
-    assert set(optimizer.rates) == {"phi", "psi"}
+    assert set(optimizer.rates) == {"phi", "psi", "navigator"}
 
 
 def test_the_command_line_reaches_the_optimizer():

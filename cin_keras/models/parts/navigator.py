@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from cin_keras.layers.roles import give_role
 from cin_keras.models.parts.anchors import SCALES, boxes_a_position
 
 
@@ -57,6 +58,8 @@ class Navigator(keras.layers.Layer):
             level.build(input_shape)
             input_shape = level.compute_output_shape(input_shape)
             score.build(input_shape)
+            give_role(level, "navigator")
+            give_role(score, "navigator")
 
     def call(self, features):
         found = []
