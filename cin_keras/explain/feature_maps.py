@@ -12,12 +12,17 @@ import numpy as np
 from keras import ops
 
 from cin_keras.layers import ResidualConvolution
-from cin_keras.models import CIN
+from cin_keras.models import CIN, NTS
 from cin_keras.models.interactions import pool_interacted
 
 
 def check_model(model):
     """Raises TypeError unless `model` is a `cin_keras.CIN`."""
+    if isinstance(model, NTS):
+        raise TypeError(
+            "`model` must be a cin_keras.CIN: of an NTS, cin_keras.explain.parts_figure shows the "
+            "parts that it looks at. Received: NTS"
+        )
     if not isinstance(model, CIN):
         raise TypeError(
             "`model` must be a cin_keras.CIN, such as cin_keras.load_model gives. "

@@ -188,7 +188,7 @@ _OWN_NAMES = {
     "images", "pooling", "dropout", "classifier", "embedding", "self_channel_interaction",
     "contrastive_channel_interaction", "residual_convolution", "squeeze_excite", "non_local",
     "compact_generalized_non_local", "one_squeeze_multi_excitation", "bilinear_pooling",
-    "covariance_pooling", "mean_and_deviation",
+    "covariance_pooling", "mean_and_deviation", "navigator", "part_choice", "part_crops",
 }  # fmt: skip
 
 

@@ -133,5 +133,6 @@ def _advice(shape, input_shape):
         return "; images[..., :3] leaves transparency out"
     if len(shape) == len(input_shape) and agree(shape[3:], input_shape[3:]):
         size = shape[1:] if None not in shape[1:] else "(height, width, 3)"
-        return f"; CIN(input_shape={size}) takes yours, image_dataset(image_size=...) makes others"
+        made = "image_dataset(image_size=...) makes others"
+        return f"; a model made with input_shape={size} takes yours, {made}"
     return ""

@@ -362,9 +362,10 @@ class Classifier(keras.Model):
         A SavedModel has two signatures that return the same: `class_names`, the name of the most
         likely class, strings `(batch,)` (its number, if the model has no names); `probabilities`,
         float32 `(batch, num_classes)`, with the `temperature`; and `embeddings`, float32
-        `(batch, channels)`, the spatial mean of `Z` that the classifier sees, or `(batch,
-        dimensions)`, the same after the model's `whitening`, scaled to length 1, so that a product
-        of two is their cosine similarity, for retrieval.
+        `(batch, channels)`, the spatial mean of `Z` that the classifier sees (of an `NTS`, those of
+        the parts and the whole side by side), or `(batch, dimensions)`, the same after the model's
+        `whitening`, scaled to length 1, so that a product of two is their cosine similarity, for
+        retrieval.
 
         - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
         - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any

@@ -39,7 +39,7 @@ def logits_mistake(logits, **given):
             if logits:
                 return (
                     f"The model gives logits, which `{argument}` takes for probabilities: use "
-                    f"{advice}, or a CIN with classifier_activation='softmax'. "
+                    f"{advice}, or make the model with classifier_activation='softmax'. "
                     f"Received: {argument}={short(value)}"
                 )
             return (

@@ -10,7 +10,7 @@ colour, which is the authors' zero after normalisation.
 import keras
 from keras import ops
 
-from cin_keras.checks import check_int, check_number, check_size
+from cin_keras.checks import check_choice, check_int, check_number, check_size
 from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.distribution.devices import current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
@@ -44,6 +44,9 @@ from cin_keras.models.parts.cropping import PartCrops
 from cin_keras.models.parts.navigator import Navigator
 from cin_keras.models.parts.suppression import PartChoice
 from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
+
+# Those that compare pairs: MAMC compares several attentions, which NTS has none of.
+OWN_CONTRASTS = (None, "embedding", "cci")
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -190,12 +193,8 @@ class NTS(Classifier):
         check_number("temperature", temperature, above=0)
         check_hierarchy(hierarchy, range(num_classes))
         check_interaction(interaction, None, None, None, "dot", False, weights)
+        check_choice("contrast", contrast, OWN_CONTRASTS)
         check_contrast(contrast, interaction, "average")
-        if contrast == "mamc":
-            raise ValueError(
-                "NTS contrasts pairs by 'cci', 'embedding' or not at all (None). "
-                "Received: contrast='mamc'"
-            )
         given = dict(locals())  # every argument, under its name
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 

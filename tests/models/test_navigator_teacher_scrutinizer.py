@@ -15,12 +15,12 @@ PARTS, CONCATENATED, CROP = 3, 2, (8, 8)
 every_backend = pytest.mark.every_backend
 
 
-def strided_backbone(size=16):
+def strided_backbone(size=16, name="strided"):
     """Means of 4×4 pixels, then a 1×1 convolution with bias: maps of stride 4."""
     images = keras.Input((size, size, 3))
     x = keras.layers.Rescaling(1 / 255)(images)
     x = keras.layers.AveragePooling2D(4)(x)
-    return keras.Model(images, keras.layers.Conv2D(4, 1, name="conv")(x), name="strided")
+    return keras.Model(images, keras.layers.Conv2D(4, 1, name="conv")(x), name=name)
 
 
 def make(**kwargs):
@@ -182,6 +182,24 @@ def test_the_navigator_learns_at_a_rate_of_its_own():
         assert factor == (0.01 if id(variable) in own else 1.0), variable.path
 
 
+def test_a_part_of_the_network_is_saved_as_any_other(tmp_path):
+    model, images = make(), pair_batch(size=16)[0][0]
+    features = keras.Model(model.input, model.get_layer("classifier").input)
+    features.save(tmp_path / "features.keras")
+    loaded = keras.saving.load_model(tmp_path / "features.keras")
+    expected = features.predict(images, verbose=0)
+    assert expected.shape == (len(images), 4 * (CONCATENATED + 1))
+    np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, rtol=1e-5)
+
+
+def test_what_is_made_for_cin_says_so():
+    model, images = make(), np.zeros((2, 8, 16, 3), "uint8")
+    with pytest.raises(TypeError, match="parts_figure shows the parts.*Received: NTS"):
+        cin_keras.explain.class_contrast_map(model, images)
+    with pytest.raises(ValueError, match=r"a model made with input_shape=\(8, 16, 3\) takes yours"):
+        model.predict(images)
+
+
 def test_dropout_is_off_in_evaluation():
     images = pair_batch(size=16)[0][0]
     model = make(dropout=0.5)
@@ -228,7 +246,11 @@ def test_an_onnx_file_gives_the_same_answers(tmp_path):
         ({"input_shape": (None, None, 3)}, "fixed input size.*None"),
         ({"input_shape": (8, 8, 3)}, "8×8 pixels is too small for 6 parts"),
         ({"part_size": 3}, r"parts of 3×3 pixels: .*such as \(16, 16\).*part_size=3"),
-        ({"contrast": "mamc", "interaction": "osme"}, "contrast='mamc'"),
+        (
+            {"contrast": "mamc", "interaction": "osme"},
+            r"None, 'embedding' or 'cci'. Received: contrast='mamc'",
+        ),
+        ({"backbone": strided_backbone(name="part_choice")}, "not be that of a layer beside it"),
         ({"contrast": "cci"}, "contrast='cci'.*interaction=None"),
         ({"interaction": "se"}, "interaction='se'"),
         ({"classifier_activation": "relu"}, "classifier_activation='relu'"),
@@ -236,4 +258,5 @@ def test_an_onnx_file_gives_the_same_answers(tmp_path):
 )
 def test_arguments_that_do_not_fit_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        cin_keras.NTS(3, strided_backbone(), **{"input_shape": (16, 16, 3), **arguments})
+        given = {"backbone": strided_backbone(), "input_shape": (16, 16, 3), **arguments}
+        cin_keras.NTS(3, **given)

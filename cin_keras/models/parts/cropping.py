@@ -69,6 +69,7 @@ def crop_parts(images, boxes, size, data_format="channels_last"):
     return ops.einsum("npwx,npchx->npchw", across, narrow)
 
 
+@keras.saving.register_keras_serializable(package="cin_keras")
 class PartCrops(keras.layers.Layer):
     """The parts of a batch of photographs as a batch of photographs, ImageNet's grey beyond them.
 
@@ -91,7 +92,7 @@ class PartCrops(keras.layers.Layer):
     """
 
     def __init__(self, size, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.size = size
         self.data_format = keras.config.image_data_format()
 
@@ -105,3 +106,6 @@ class PartCrops(keras.layers.Layer):
         # Zero beyond the border is that colour, then.
         crops = crop_parts(images - colour, boxes, self.size, self.data_format)
         return ops.reshape(crops, (-1, *crops.shape[2:])) + colour
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

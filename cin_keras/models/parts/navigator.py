@@ -7,6 +7,7 @@ from cin_keras.layers.roles import give_role
 from cin_keras.models.parts.anchors import SCALES, boxes_a_position
 
 
+@keras.saving.register_keras_serializable(package="cin_keras")
 class Navigator(keras.layers.Layer):
     """Scores of all anchors: three 3×3 convolutions, each level's scores by a 1×1 convolution.
 
@@ -71,3 +72,6 @@ class Navigator(keras.layers.Layer):
             size = scores.shape[1] * scores.shape[2] * scores.shape[3]
             found.append(ops.reshape(scores, (-1, size)))
         return ops.concatenate(found, axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}

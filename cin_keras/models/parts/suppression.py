@@ -56,6 +56,7 @@ def choose_parts(scores, anchors, parts, overlap):
     return ops.stack(chosen, axis=1)
 
 
+@keras.saving.register_keras_serializable(package="cin_keras")
 class PartChoice(keras.layers.Layer):
     """The chosen boxes of every image, and their scores, to which the gradient flows.
 
@@ -79,7 +80,7 @@ class PartChoice(keras.layers.Layer):
     """
 
     def __init__(self, anchors, parts, overlap, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.anchors = np.asarray(anchors, "float32")
         self.parts = parts
         self.overlap = overlap
@@ -88,3 +89,11 @@ class PartChoice(keras.layers.Layer):
         chosen = choose_parts(scores, self.anchors, self.parts, self.overlap)
         boxes = ops.take(ops.convert_to_tensor(self.anchors), chosen, axis=0)
         return boxes, ops.take_along_axis(scores, chosen, axis=1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "anchors": self.anchors.tolist(),
+            "parts": self.parts,
+            "overlap": self.overlap,
+        }
