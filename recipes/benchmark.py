@@ -142,7 +142,7 @@ def time_peers(models, args):
     """CIN beside the long form in plain PyTorch."""
     models[PEER] = LongForm(models.pop(LONG), LEARNING_RATE)
     found = costs.time_both(models, make_batches(args), args.rounds, args.steps, BACKBONE)
-    print(systems.systems_table(found, dict.fromkeys(models), BACKBONE))
+    print(systems.systems_table(found, None, BACKBONE))
     return {"peers": found}
 
 

@@ -20,7 +20,7 @@ import PIL
 
 from cin_keras.checks import check_size
 from cin_keras.data.cropping import resize, resized_size, size_that_will_do
-from cin_keras.data.records import Records, file_state
+from cin_keras.data.records import Records, file_state, is_remote
 from cin_keras.data.samples import check_samples
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
@@ -71,6 +71,11 @@ def with_cache(samples, cache, image_size=448, max_pixels=None):
         return samples
     if cache == "memory":
         return MemoryCache(samples, size)
+    if is_remote(cache):
+        raise ValueError(
+            "`cache` must be a folder on a disk of this machine, for pixels that are mapped into "
+            f"memory. Received: cache={str(cache)!r}"
+        )
     if isinstance(cache, (str, os.PathLike)) and str(cache):
         return DiskCache(samples, cache, size, max_pixels)
     raise ValueError(

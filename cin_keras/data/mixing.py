@@ -65,9 +65,11 @@ def mixed(dataset, mixing, num_classes, seed=0):
         # As channels of one image, both of a pair meet the same.
         parts = labels if paired else (labels,)
         for part in parts:
+            part = tf.cast(part, "int64")
             tf.debugging.assert_less(
-                tf.cast(part, "int64"), tf.constant(num_classes, "int64"), "`num_classes` is too few"
+                part, tf.constant(num_classes, "int64"), "`num_classes` is too few"
             )
+            tf.debugging.assert_non_negative(part, "labels are class numbers from 0")
         shares = tf.concat([tf.one_hot(part, num_classes) for part in parts], axis=-1)
         found = layer({"images": images, "labels": shares}, training=True)
         images, shares = found["images"], found["labels"]

@@ -81,9 +81,9 @@ class Records:
                     self._opened[path] = os.open(path, os.O_RDONLY)
         return self._opened[path]
 
-    def __del__(self):
+    def __del__(self, close=os.close):  # as Python ends, `os` may be gone before
         for number in self._opened.values():
-            os.close(number)
+            close(number)
 
 
 def is_remote(path):

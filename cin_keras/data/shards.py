@@ -83,8 +83,7 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
         "shards": None,
         "states": None,
     }
-    check_path("folder", folder)
-    folder = str(folder)
+    folder = _address(folder)
     finished = _begin(folder, about)
     shards, states = {}, {}
     for split, part in splits.items():
@@ -95,7 +94,15 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
             shards.setdefault(split, {})[name] = indices
             states[name] = _state(part, indices)
     if finished and states == finished["states"]:
-        return folder
+        left_out = sum(len(part) - _count(folder, split) for split, part in splits.items())
+        if left_out and on_error == "skip":
+            warnings.warn(
+                f"{left_out} files were left out when {folder} was written.", stacklevel=2
+            )
+        if not left_out or on_error == "skip":
+            return folder
+    # Not finished any more, until all is written.
+    _write(f"{folder}/{INDEX}", json.dumps(about).encode())
     for split, part in splits.items():
         with progress_bar(len(part), "image") as bar:
             for name, indices in shards[split].items():
@@ -140,8 +147,7 @@ def from_shards(folder, split="train"):
     pairs = cin_keras.data.pair_dataset(cin_keras.data.from_shards("gs://birds/shards"))
     ```
     """
-    check_path("folder", folder)
-    folder = str(folder)
+    folder = _address(folder)
     about = _about(folder)
     if about is None:
         raise FileNotFoundError(f"No shards. Received: folder={folder!r}")
@@ -203,6 +209,18 @@ def shard_splits(folder):
 # === Writing ===
 
 
+def _address(folder):
+    """A folder as a str, without a slash at the end of an address, where it would be part of a name."""
+    check_path("folder", folder)
+    folder = str(folder)
+    return folder.rstrip("/") if is_remote(folder) else folder
+
+
+def _count(folder, split):
+    """How many photographs of a split there are."""
+    return len(_load(f"{folder}/{split}.npz")["labels"])
+
+
 def _begin(folder, about):
     """Makes the folder, or finds the one that an earlier call with the same arguments began."""
     before = _about(folder)
@@ -214,16 +232,20 @@ def _begin(folder, about):
                 "order: choose another folder, or remove it."
             )
         return before if before["shards"] and _are_whole(folder, before["shards"]) else None
-    if not is_remote(folder):
+    if is_remote(folder):
+        from tensorflow.io import gfile
+
+        there = gfile.listdir(folder) if gfile.exists(folder) else []
+    else:
         if os.path.exists(folder) and not os.path.isdir(folder):
             raise ValueError(f"`folder` must be a folder. Received: folder={folder!r}, a file")
         os.makedirs(folder, exist_ok=True)
         there = os.listdir(folder)
-        if there:
-            raise ValueError(
-                f"`folder` must be new or empty. Received: folder={folder!r}, where "
-                f"{first_few(sorted(there))} is"
-            )
+    if there:
+        raise ValueError(
+            f"`folder` must be new or empty. Received: folder={folder!r}, where "
+            f"{first_few(sorted(there))} is"
+        )
     _write(f"{folder}/{INDEX}", json.dumps(about).encode())
 
 
@@ -360,7 +382,8 @@ def _about(folder):
         if is_remote(folder):
             raise
         return None
-    return about if isinstance(about, dict) and about.get("format") == FORMAT else None
+    known = isinstance(about, dict) and about.get("format") == FORMAT and "shards" in about
+    return about if known else None
 
 
 def _whole(path):

@@ -74,7 +74,17 @@ def _leave():
 def asks_for_several():
     """Whether the environment asks for several processes."""
     if os.environ.get(PROCESSES):
+        if _number(PROCESSES) < 1:
+            raise ValueError(
+                f"{PROCESSES} must be a number of at least 1. Received: {os.environ[PROCESSES]}"
+            )
         return _number(PROCESSES) > 1
+    given = [name for name in (ADDRESSES, NUMBER) if os.environ.get(name)]
+    if given:
+        raise ValueError(
+            f"With {' and '.join(given)} goes {PROCESSES}, how many there are. Received: no "
+            f"{PROCESSES}"
+        )
     several = any(_number(name) > 1 for name in LAUNCHERS if os.environ.get(name))
     return several and any(name in os.environ for name in LAUNCHED)
 
@@ -99,6 +109,12 @@ def _join():
         raise ValueError(
             f"{NUMBER} must be from 0 to {_number(PROCESSES) - 1}, as {PROCESSES} says. "
             f"Received: {os.environ[NUMBER]}"
+        )
+    first = os.environ.get(ADDRESSES, "").split(",")[0]
+    if os.environ.get(PROCESSES) and not first.rpartition(":")[2].isdigit():
+        raise ValueError(
+            f"{ADDRESSES} must begin with the first process's address and port, as in "
+            f"10.0.0.1:29500. Received: {os.environ[ADDRESSES]}"
         )
     # Else JAX keeps SIGTERM to itself, and a scheduler would have to kill the process.
     jax.config.update("jax_enable_preemption_service", False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cin_keras.checks import check_labels
+from cin_keras.checks import check_int, check_labels
 
 
 def recall_at_1(embeddings, labels, block=1024):
@@ -29,8 +29,11 @@ def recall_at_1(embeddings, labels, block=1024):
     >>> round(recall_at_1(embeddings, [0, 0, 1]), 3)
     0.667
     """
-    embeddings = np.asarray(embeddings, "float32")
-    labels = check_labels("labels", labels, int(np.max(labels, initial=0)) + 1)
+    embeddings = np.asarray(embeddings, "float64")
+    block = check_int("block", block, least=1)
+    labels = np.asarray(labels)
+    are_numbers = np.issubdtype(labels.dtype, np.integer)
+    labels = check_labels("labels", labels, int(labels.max(initial=0)) + 1 if are_numbers else 1)
     if embeddings.ndim != 2 or len(embeddings) != len(labels) or len(labels) < 2:
         raise ValueError(
             "`embeddings` must have shape (images, dimensions), one row a label, of two images or "
@@ -38,8 +41,11 @@ def recall_at_1(embeddings, labels, block=1024):
         )
     if not np.isfinite(embeddings).all():
         raise ValueError("`embeddings` must be finite. Received: numbers that are not.")
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    directions = embeddings / np.maximum(lengths, 1e-12)
+    # By the largest number first, so that no square is too large or too small to be one.
+    largest = np.abs(embeddings).max(axis=1, keepdims=True, initial=0)
+    scaled = embeddings / np.where(largest > 0, largest, 1)
+    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+    directions = (scaled / np.maximum(lengths, 1)).astype("float32")
     right = 0
     for begin in range(0, len(labels), block):
         asking = np.arange(begin, min(begin + block, len(labels)))

@@ -73,7 +73,7 @@ def systems_table(results, published, baseline):
 
     Args:
         results: Dict from names to dicts from tasks to what `per_image` returned.
-        published: Dict from the same names to milliseconds an image, or `None`.
+        published: Dict from the same names to milliseconds an image, or `None` for no such columns.
         baseline: Str, the name of the system that all ratios are to.
 
     Returns:
@@ -97,9 +97,8 @@ def systems_table(results, published, baseline):
                 with_quartiles(numbers["milliseconds_per_image"], numbers["quartiles"]),
                 f"{numbers['ratio']:.2f}",
             ]
-        paper = published[name]
-        cells += (
-            ["–", "–"] if paper is None else [f"{paper:.1f}", f"{paper / published[baseline]:.2f}"]
-        )
+        if published is not None:
+            cells += [f"{published[name]:.1f}", f"{published[name] / published[baseline]:.2f}"]
         rows.append(cells)
-    return markdown_table(["", *columns, "paper, ms/image", "ratio"], rows)
+    beside = [] if published is None else ["paper, ms/image", "ratio"]
+    return markdown_table(["", *columns, *beside], rows)

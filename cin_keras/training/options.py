@@ -246,7 +246,8 @@ def settle(args, settings):
         recipe["learning_rate"] /= 2  # where it measured best
     if small:  # by AdamW
         recipe |= {"learning_rate": SMALL_LEARNING_RATE, "weight_decay": SMALL_WEIGHT_DECAY}
-    if args.recipe == "paper" and args.pairs_per_batch is None and not args.plain:
+    of_the_paper = args.pairs_per_batch in (None, RECIPES["paper"]["pairs_per_batch"])
+    if args.recipe == "paper" and of_the_paper and not args.plain:
         args.classes_per_batch = args.classes_per_batch or PAPER_CLASSES_PER_BATCH
     for name, value in {**settings, **recipe}.items():
         if getattr(args, name) is None:

@@ -7,6 +7,7 @@ from cin_keras.distribution.replicas import LOST, is_lost
 from cin_keras.training.command import as_typed
 from cin_keras.training.devices import on_devices
 from cin_keras.training.failures import accident, mistake, stop
+from cin_keras.training.options import PAPER_CLASSES_PER_BATCH
 from cin_keras.training.run_folder import RunFolder
 from cin_keras.training.streams import tidy_streams
 
@@ -69,7 +70,8 @@ def open_run(path, settings, resume=False, distribute=False):
             sentence = f"error: {as_typed(sentence, run.asked)}"
             if "Cannot decode" in sentence and "on_error" in run.asked and "--on-e" not in sentence:
                 sentence += " Or leave out what cannot be decoded: --on-error skip."
-            if "Received: --classes-per-batch=" in sentence and run.asked.get("recipe") == "paper":
+            own = f"Received: --classes-per-batch={PAPER_CLASSES_PER_BATCH}"
+            if own in sentence and run.asked.get("recipe") == "paper":
                 sentence += ", which is of --recipe paper: give another"
             if run.watch.begun:
                 stop(f"\n{sentence}", 1)

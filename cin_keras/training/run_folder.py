@@ -17,6 +17,7 @@ from cin_keras.callbacks import (
     StopOnNonFinite,
 )
 from cin_keras.data import ReportSkipped, SetEpoch, find_duplicates, image_dataset
+from cin_keras.data.samples import fingerprint
 from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import accuracy_in_words, calibrated, figures, fit_temperature
@@ -56,6 +57,8 @@ RESULTS = (
     "scores.png",
 )
 
+# Settings that may have another value on every host.
+PLACES = ("data_dir", "cache", "weights", "split_file", "download")
 WHITENED = 10_000  # training images are enough to know the directions of most variance
 
 
@@ -116,8 +119,9 @@ class RunFolder:
 
         Raises:
             OSError: If the folder cannot be written.
-            ValueError: If another run is writing there; if an image cannot be read, or if none can where the settings have
-                `on_error="skip"`; if the folder is where the photographs are; if a log for
+            ValueError: If another run is writing there; if an image cannot be read, or if none can
+                where the settings have `on_error="skip"`; if the folder is where the photographs
+                are; if of several processes one has other settings or photographs; if a log for
                 TensorBoard is asked for and that is not installed.
         """
         self._check_place(train, validation, test)
@@ -137,6 +141,7 @@ class RunFolder:
             parts = {name: part.limit(limit, seed=seed) for name, part in parts.items()}
         for name, part in parts.items():
             print(f"{name:>10}: {part}")
+        self._check_alike(parts)
         self._parts = parts
         if self.devices.is_chief:
             for name in ("validation", "test"):
@@ -150,6 +155,24 @@ class RunFolder:
             self._state.settings = json.loads(json.dumps(trained))
             self._photographs.samples = parts["train"]
         return tuple(parts.values())
+
+    def _check_alike(self, parts):
+        """Raises ValueError, in every process, unless all of them train the same on the same."""
+        if self.devices.processes == 1:
+            return
+        asked = decisive(self.asked).items()
+        own = {f"`{name}`": value for name, value in asked if name not in PLACES}
+        for name, part in parts.items():
+            own[f"{name} photographs"] = f"{len(part)} called {fingerprint(part)}"
+        first, *others = self.devices.replicas.exchange(own)
+        for rank, theirs in enumerate(others, 1):
+            for name in {**first, **theirs}:
+                if theirs.get(name) != first.get(name):
+                    raise ValueError(
+                        "Every process of a run must have the same settings and photographs. "
+                        f"Received: {name} of {first.get(name)!r} in process 0, of "
+                        f"{theirs.get(name)!r} in process {rank}"
+                    )
 
     def _lock_folder(self):
         """Keeps other runs out of the folder until `release`, or until this process ends."""

@@ -287,3 +287,10 @@ def test_the_memory_that_is_free():
 def test_what_is_no_cache(samples, cache):
     with pytest.raises(ValueError, match="`cache` must be None, 'memory' or the path of a folder"):
         with_cache(samples, cache)
+
+
+def test_a_cache_lies_on_a_disk(samples, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="on a disk of this machine.*cache='gs://bucket/cache'"):
+        with_cache(samples, "gs://bucket/cache")
+    assert not list(tmp_path.glob("gs*"))

@@ -97,3 +97,6 @@ def test_what_cannot_be_mixed_is_named():
             mixed(wrong, "cutmix", 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`num_classes` is too few"):
         list(mixed(images, "mixup", 2))
+    below = images.map(lambda x, y: (x, y - 1))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels are class numbers from 0"):
+        list(mixed(below, "mixup", 3))

@@ -289,6 +289,12 @@ def test_a_file_that_cannot_be_read_is_named_or_left_out(tmp_path):
     with pytest.warns(UserWarning, match="1 files are left out: .*3 ü.png"):
         folder = write_shards(samples, tmp_path / "two", on_error="skip")
     assert len(from_shards(folder)) == 11
+    with pytest.warns(UserWarning, match="1 files were left out when .*two was written"):
+        write_shards(samples, tmp_path / "two", on_error="skip")
+    with pytest.raises(ValueError, match="3 ü.png"):
+        write_shards(samples, tmp_path / "two")
+    with pytest.raises(ValueError, match="are not finished"):
+        from_shards(folder)  # its places may be old by now
 
 
 def test_a_shard_that_is_gone_while_reading_is_named(folder, tmp_path):
@@ -317,6 +323,11 @@ def test_addresses_of_objects_go_through_tensorflow(tmp_path, monkeypatch):
     assert find_layout("ram://shards") == "shards"
     assert by_name(from_shards(folder)) == by_name(samples)
     assert json.loads(tf.io.gfile.GFile("ram://shards/shards.json").read())["shards"]
+    assert len(from_shards("ram://shards/")) == len(samples)
+    with tf.io.gfile.GFile("ram://others/notes.txt", "w") as file:
+        file.write("mine")
+    with pytest.raises(ValueError, match="must be new or empty.*'ram://others', where notes.txt is"):
+        write_shards(samples, "ram://others/")
 
 
 def test_wrong_arguments_are_named(tmp_path):

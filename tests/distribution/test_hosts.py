@@ -57,14 +57,17 @@ def test_a_process_ends_where_another_is_gone(tmp_path, killed):
 
 
 @on_jax
-@pytest.mark.every_backend
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
         ("JOB_ADDRESSES", "", "NUM_PROCESSES go .* Received: no KERAS_DISTRIBUTION_JOB_ADDRESSES$"),
         ("PROCESS_ID", "2", "PROCESS_ID must be from 0 to 1, as .* Received: 2$"),
         ("PROCESS_ID", "", "NUM_PROCESSES go .* Received: no KERAS_DISTRIBUTION_PROCESS_ID$"),
+        ("JOB_ADDRESSES", "h1", "JOB_ADDRESSES must begin with .* port, as in .* Received: h1$"),
         ("NUM_PROCESSES", "two", "NUM_PROCESSES must be a number. Received: two$"),
+        ("NUM_PROCESSES", "0", "NUM_PROCESSES must be a number of at least 1. Received: 0$"),
+        ("NUM_PROCESSES", "", "JOB_ADDRESSES and .*_ID goes .* Received: no KERAS_DISTRIBUTION_NUM"),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(monkeypatch, tmp_path, name, value, sentence):

