@@ -13,6 +13,7 @@ import pathlib
 import pickle
 import shutil
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -112,13 +113,18 @@ class _Cache:
         print(f"Keeping {count} images of {width}×{height} pixels in {where} takes {takes}.")
 
 
+_IN_MEMORY = weakref.WeakSet()  # all that there are
+
+
 class MemoryCache(_Cache):
     """Samples whose resized images stay in memory from their first use on; see `with_cache`."""
 
     def __init__(self, samples, size):
         super().__init__(samples, size)
         self._say_what_it_takes("memory")
-        needed, free = int(np.prod(self._shape, dtype=np.int64)), free_memory()
+        needed = int(np.prod(self._shape, dtype=np.int64))
+        # Other caches take what they need when they are filled.
+        free = max(0, free_memory() - sum(cache.still_needs() for cache in _IN_MEMORY))
         if needed > free:
             raise MemoryError(
                 f"The cache needs {in_bytes(needed)} of memory, and {in_bytes(free)} are free: "
@@ -128,6 +134,11 @@ class MemoryCache(_Cache):
         self._pixels = np.empty(self._shape, np.uint8)  # the system's only when it is filled
         self._of_limit = np.zeros(len(samples), np.int64)  # 0: not there
         self._lock = threading.Lock()
+        _IN_MEMORY.add(self)
+
+    def still_needs(self):
+        """Bytes of the images that are not there yet."""
+        return int((self._of_limit == 0).sum()) * int(np.prod(self._shape[1:]))
 
     def read(self, index, max_pixels=None, at_least=None):
         """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
@@ -255,13 +266,22 @@ def _update(state, files):
             state.update(b"missing\n")
 
 
+CONTROL_GROUP = pathlib.Path("/sys/fs/cgroup")  # of a container, or of a job of Slurm's
+
+
 def free_memory():
-    """Bytes (int) that the system can still give away; all it has where it does not say."""
+    """Bytes (int) that the system, or the container, can still give away; all where none says."""
     try:
         lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if "MemAvailable" in line)
+        free = 1024 * next(int(line.split()[1]) for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit, used = (int((CONTROL_GROUP / f"memory.{n}").read_text()) for n in ("max", "current"))
+        stat = dict(map(str.split, (CONTROL_GROUP / "memory.stat").read_text().splitlines()))
+    except (OSError, ValueError):  # no limit, which is "max"
+        return free
+    return min(free, max(0, limit - used + int(stat.get("inactive_file", 0))))
 
 
 def in_bytes(count):

@@ -1,5 +1,6 @@
 import errno
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -279,8 +280,26 @@ def test_what_does_not_fit_is_refused_before_it_begins(samples, tmp_path, monkey
     with_cache(samples, tmp_path / "cache", 14)
 
 
-def test_the_memory_that_is_free():
+def test_caches_in_memory_share_what_is_free(samples, monkeypatch):
+    monkeypatch.setattr(caching, "_IN_MEMORY", weakref.WeakSet())
+    monkeypatch.setattr(caching, "free_memory", lambda: 6144 + 1000)
+    first = with_cache(samples, "memory", 14)
+    with pytest.raises(MemoryError, match="needs 6.14 kB of memory, and 1 kB are free"):
+        with_cache(samples, "memory", 14)
+    for i in range(len(samples)):
+        first.read(i)  # from now on the system counts it
+    with_cache(samples, "memory", 14)
+
+
+def test_the_memory_that_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(caching, "CONTROL_GROUP", tmp_path)
     assert 10**7 < caching.free_memory() < 10**14
+    (tmp_path / "memory.max").write_text("9000\n")
+    (tmp_path / "memory.current").write_text("5000\n")
+    (tmp_path / "memory.stat").write_text("anon 4000\ninactive_file 700\n")
+    assert caching.free_memory() == 4700
+    (tmp_path / "memory.max").write_text("max\n")
+    assert caching.free_memory() > 10**7
 
 
 @pytest.mark.parametrize("cache", [True, 3, ""])
