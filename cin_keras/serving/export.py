@@ -14,6 +14,7 @@ from cin_keras.serving.decoding import decode_in_graph, turn_upright
 from cin_keras.serving.folding import folded_inference
 from cin_keras.serving.formats import (
     FORMAT_NAMES,
+    all_rows_at_once,
     bfloat16_as_float32,
     check_ending,
     check_format,
@@ -40,7 +41,7 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         inference = keras.Model(model.input, model.output, name=model.name)
         inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
         return
-    with whole_file(filepath) as partial, bfloat16_as_float32(model):
+    with whole_file(filepath) as partial, bfloat16_as_float32(model), all_rows_at_once(model):
         inference = folded_inference(model)
         if format == "onnx":
             _write_onnx(inference, model, partial, **kwargs)

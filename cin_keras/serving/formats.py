@@ -10,6 +10,7 @@ import zipfile
 import keras
 
 from cin_keras.keras_internals import all_layers
+from cin_keras.layers import SelfChannelInteraction
 from cin_keras.serving.model_card import card
 
 # The packages that Keras converts with.
@@ -103,6 +104,29 @@ def bfloat16_as_float32(network):
     finally:
         for layer, policy in policies.items():
             layer.dtype_policy = policy
+
+
+@contextlib.contextmanager
+def all_rows_at_once(network):
+    """Lets interactions form their matrices whole inside the block, whatever their `block_rows`.
+
+    LiteRT has no loops over blocks, and blocks save memory in training alone.
+
+    Args:
+        network: Keras model.
+    """
+    rows = {
+        layer: layer.block_rows
+        for layer in all_layers(network)
+        if isinstance(layer, SelfChannelInteraction)
+    }
+    try:
+        for layer in rows:
+            layer.block_rows = None
+        yield
+    finally:
+        for layer, own in rows.items():
+            layer.block_rows = own
 
 
 @contextlib.contextmanager

@@ -275,8 +275,10 @@ def test_other_formats_give_the_same_numbers(tmp_path, format, run, backends):
         return
     if format == "onnx":
         pytest.importorskip("tf2onnx" if backend == "tensorflow" else "onnxscript")
-    model, images = trained_model(class_names=["a", "b", "Möwe"], settings={"epochs": 1})
+    names = ["a", "b", "Möwe"]
+    model, images = trained_model(class_names=names, settings={"epochs": 1}, block_rows=2)
     model.export(path, format=format, verbose=False)
+    assert model.interaction.block_rows == 2
     expected = model.predict(images, verbose=0)
     for count in (len(images), 1):
         outputs, text = run(path, images[:count])
