@@ -65,7 +65,7 @@ def cars(*arguments, folder):
 
 
 def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
-    code, output = run(*TINY, "--epochs", "2", folder=tmp_path)
+    code, output = cars(*TINY, "--epochs", "2", folder=tmp_path)
     assert code == 0, output[-3000:]
     assert "No Stanford Cars in data/stanford_cars" in output and "drawn cars" in output
     folder = tmp_path / "runs" / "cars"

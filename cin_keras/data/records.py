@@ -103,6 +103,10 @@ def file_state(path):
     return status.length, status.mtime_nsec
 
 
+class StoreError(OSError):
+    """A store that cannot be reached, whatever its photographs are like."""
+
+
 @contextlib.contextmanager
 def errors_of_stores(path):
     """A context in which TensorFlow's error about an object is an OSError, in one sentence."""
@@ -114,7 +118,7 @@ def errors_of_stores(path):
         raise FileNotFoundError(f"There is no {path}") from error
     except tf.errors.OpError as error:
         reason = error.message.partition("\n")[0].partition(" (file:")[0]
-        raise OSError(
+        raise StoreError(
             f"{path} cannot be reached ({reason}). Of stores, TensorFlow alone reads gs://; for s3:// "
             "and others, install and import tensorflow_io, or mount the store as a folder."
         ) from error

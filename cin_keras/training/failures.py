@@ -53,7 +53,7 @@ def accident(error):
     if isinstance(error, (NonFiniteLoss, OSError)) and not _nobody_reads(error):
         return str(error)
     if isinstance(error, tf.errors.OpError):
-        inside = re.search(r"(?:UnreadableImage|ValueError): (.+)", str(error))
+        inside = re.search(r"(?:UnreadableImage|ValueError|StoreError): (.+)", str(error))
         return inside[1] if inside else str(error)
     return None
 

@@ -213,9 +213,12 @@ def test_photographs_at_addresses(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["path,label", *(f"{path},x" for path in paths)]))
     assert from_table(table).paths == tuple(paths)
-    for call in (from_shards, find_data_set, lambda path: Samples([path], [0], ["a"]).read(0)):
-        with pytest.raises((OSError, ValueError), match="s3://bucket/x.*TensorFlow alone reads gs://"):
+    unreachable = Samples(["s3://bucket/x"], [0], ["a"])
+    for call in (from_shards, find_data_set, lambda _: unreachable.read(0)):
+        with pytest.raises(OSError, match="s3://bucket/x.*TensorFlow alone reads gs://"):
             call("s3://bucket/x")
+    with pytest.raises(Exception, match="StoreError: s3://bucket/x cannot be reached"):
+        list(image_dataset(unreachable, 8, 1, on_error="skip"))  # no photograph is at fault
     with pytest.raises(OSError, match="cannot be reached .*tensorflow_io, or mount the store"):
         write_shards(coloured_samples(LABELS), "s3://bucket/x")
 
