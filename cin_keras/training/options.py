@@ -192,7 +192,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     for name, what in (("--mixup", "blend"), ("--cutmix", "patch")):
         mixing.add_argument(name, help=f"{what} photographs with others", action="store_true")
     switch("--ema", "use the moving average of the weights")
-    add("--alpha", "A", "weight of the pair loss (%(default)s)", type=float, default=2.0)
+    add("--alpha", "A", "weight of the pair loss, of --head cin (%(default)s)", type=float, default=2.0)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
     add("--seed", "N", "of weights, order and crops (%(default)s)", type=seed, default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
