@@ -61,8 +61,7 @@ def test_shards_are_measured(recipe, tmp_path, capsys):
     recipe.main([*small, "--pairs-per-batch", "4"])
     folder = tmp_path / "runs" / "benchmark_data"
     results = json.loads((folder / "benchmark_shards.json").read_text())["shards"]
-    # Linux counts the peak of a process with several threads to some hundred kilobytes only.
-    assert min(results.values()) > 0 and results["memory after, MB"] > 0.99 * results["memory, MB"]
+    assert min(results.values()) > 0 and results["memory after, MB"] >= results["memory, MB"]
     output = capsys.readouterr().out
     assert "90 photographs of 16×16 pixels in shards" in output
     assert all(f"{name}: " in output for name in results)

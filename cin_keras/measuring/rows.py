@@ -54,7 +54,7 @@ ROWS |= {row: ROWS["plain"] for row in SHARES}
 # ψ at a tenth of its usual rate stays nearer to zero, where CCI is SCI+Cont.
 RATES = {"bilinear": {"classifier": 20.0}, "CIN, slow ψ": {"psi": 0.001}}
 RECIPES = {"bilinear": {"weight_decay": 1e-4}}
-# Those that are not asked for by name alone.
+# Those that are trained where none is named.
 OF_THE_PAPER = [row for row in ROWS if row not in {*VARIANTS, *SHARES}]
 
 

@@ -71,7 +71,7 @@ def open_run(path, settings, resume=False, distribute=False):
             if "Cannot decode" in sentence and "on_error" in run.asked and "--on-e" not in sentence:
                 sentence += " Or leave out what cannot be decoded: --on-error skip."
             own = f"Received: --classes-per-batch={PAPER_CLASSES_PER_BATCH}"
-            if own in sentence and run.asked.get("recipe") == "paper":
+            if sentence.endswith(own) and run.asked.get("recipe") == "paper":
                 sentence += ", which is of --recipe paper: give another"
             if run.watch.begun:
                 stop(f"\n{sentence}", 1)

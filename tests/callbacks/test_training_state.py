@@ -150,7 +150,6 @@ def test_a_cin_on_pairs_goes_on(tmp_path):
     assert_same(saved[1].get_weights(), saved[0].get_weights())
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="files are as on PyTorch")
 def test_a_kill_between_any_two_files_changes_nothing(tmp_path, monkeypatch):
     """The folder as it is whenever a file is about to be moved into place, resumed from there."""
     moments = []

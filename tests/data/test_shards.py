@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import warnings
@@ -21,6 +22,7 @@ from cin_keras.data import (
     image_dataset,
     image_folder,
     pair_dataset,
+    records,
     shards,
     with_cache,
     write_shards,
@@ -298,6 +300,19 @@ def test_a_file_that_cannot_be_read_is_named_or_left_out(tmp_path):
         write_shards(samples, tmp_path / "two")
     with pytest.raises(ValueError, match="are not finished"):
         from_shards(folder)  # its places may be old by now
+
+
+def test_files_are_closed_when_python_has_ended(folder, monkeypatch):
+    """When modules are gone already."""
+    encoded = from_shards(folder).encoded
+    encoded[0]
+    (number,) = encoded._opened.values()
+    with monkeypatch.context() as ended:
+        ended.setattr(records, "os", None)
+        encoded.__del__()
+    encoded._opened.clear()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
 
 
 def test_a_shard_that_is_gone_while_reading_is_named(folder, tmp_path):

@@ -98,10 +98,9 @@ def test_a_learned_scale_is_trained_in_full_precision(policy):
     assert ops.convert_to_numpy(layer.interaction_weights(x)).dtype == np.float32
 
 
+@pytest.mark.every_backend  # on JAX, which compiles each of them for long, two
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_batch_of_no_images(name):
-    if keras.backend.backend() == "jax" and name not in ("sci", "cci"):
-        pytest.skip("shapes of the others are as on PyTorch, and compiled for long")
     layer = OPTIONS[name](dtype="float32")
     some = layer(np.zeros((2, 2, 3, 4), "float32"))
     none = layer(np.zeros((0, 2, 3, 4), "float32"))
