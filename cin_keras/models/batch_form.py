@@ -41,6 +41,8 @@ def check_images(x, input_shape, what):
                 "by tf.data.Dataset.from_generator(..., output_signature=...)"
             )
         if agree(shape[1:], input_shape[1:]) and len(shape) == len(input_shape):
+            if shape[0] == 0:
+                raise ValueError(f"{what} must hold at least one image. Received: {_described(part)}")
             continue
         raise ValueError(f"{wanted}{_advice(shape, input_shape)}. Received: {_described(part)}")
 

@@ -278,6 +278,7 @@ class CIN(Classifier):
             learnable_scale,
             weights,
             phi_kernel_size,
+            scale,
         )
         cci = {
             "normalize_rows": check_bool("normalize_rows", normalize_rows),

@@ -101,12 +101,22 @@ def has_own_order(x):
 
 def check_prediction(x, model):
     """Raises ValueError unless `x`, an array or a data set of TensorFlow, can hold a model's images."""
+    _check_not_empty(x, "The images to predict")
     batch = getattr(x, "element_spec", x)
     is_array = batch is None or isinstance(batch, (tuple, list, dict)) or hasattr(batch, "shape")
     if batch is not x and isinstance(batch, tuple):
         batch = batch[0]
     if is_array and not is_pair(batch):
         check_images(batch, model.input_shape, "The images to predict")
+
+
+def _check_not_empty(dataset, what):
+    """Raises ValueError for a data set that is known to have no batch; Keras passes over it."""
+    batches = getattr(dataset, "num_batches", None)  # of a PyDataset
+    if _is_from("tensorflow", dataset, "cardinality"):
+        batches = int(dataset.cardinality())
+    if batches == 0:
+        raise ValueError(f"{what} must hold at least one image. Received: a data set of no batch")
 
 
 def _trace_anew_for_other_labels(model, step, x, y):
@@ -230,6 +240,7 @@ class CheckedData:
 
     def dataset(self, x):
         """A data set of any kind that `fit` takes, whose batches are checked as they come."""
+        _check_not_empty(x, self.what)
         if isinstance(x, keras.utils.PyDataset):
             return _CheckedPyDataset(x, self)
         if isinstance(x, types.GeneratorType) or _is_plain_iterator(x):

@@ -247,7 +247,12 @@ class Classifier(keras.Model):
         """As `keras.Model.predict`, on single images."""
         check_prediction(x, self)
         with self._traced_anew_after_a_mistake(), lengths_may_be_unknown(x):
-            return super().predict(x, *args, **kwargs)
+            try:
+                return super().predict(x, *args, **kwargs)
+            except UnboundLocalError as error:  # Keras', where there was no batch
+                raise ValueError(
+                    "The images to predict must be one or more. Received: a data set that ended at once"
+                ) from error
 
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""

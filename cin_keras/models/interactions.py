@@ -139,6 +139,7 @@ def check_interaction(
     learnable_scale,
     weights,
     phi_kernel_size=3,
+    scale=1.0,
 ):
     """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
     check_choice("interaction", interaction, INTERACTIONS)
@@ -147,6 +148,7 @@ def check_interaction(
         "block_rows": (block_rows, SELF_CHANNEL),
         "projection_dim": (projection_dim, PROJECTING),
         "second_backbone": (second_backbone, ("bilinear",)),
+        "scale": (None if scale == 1 else scale, SELF_CHANNEL),
         "similarity": (None if similarity == "dot" else similarity, SELF_CHANNEL),
         "learnable_scale": (None if learnable_scale is False else learnable_scale, SELF_CHANNEL),
         "phi_kernel_size": (None if usual_kernel else phi_kernel_size, (*SELF_CHANNEL, "phi")),
@@ -174,11 +176,14 @@ def check_contrast(contrast, interaction, descriptor, partner="given", **cci):
     """
     check_choice("contrast", contrast, CONTRASTS)
     check_choice("partner", partner, PARTNERS)
-    if partner != "given" and contrast not in ("embedding", "cci"):
-        raise ValueError(
-            "`partner` is for contrast='embedding' or 'cci'; leave it out. Received: "
-            f"contrast={contrast!r} with partner={partner!r}"
-        )
+    check_choice("descriptor", descriptor, ("average", "flatten"))
+    embedding = {"partner": (partner, "given"), "descriptor": (descriptor, "average")}
+    for name, (value, default) in embedding.items():
+        if value != default and contrast not in ("embedding", "cci"):
+            raise ValueError(
+                f"`{name}` is for contrast='embedding' or 'cci'; leave it out. Received: "
+                f"contrast={contrast!r} with {name}={value!r}"
+            )
     if partner != "given" and is_distributing():
         raise ValueError(
             "`partner` must be 'given' inside distribute(), where each device sees a part of the "
@@ -202,4 +207,3 @@ def check_contrast(contrast, interaction, descriptor, partner="given", **cci):
             "`contrast='mamc'` compares the attentions of interaction='osme'; with any other "
             f"interaction use contrast='embedding' or None. Received: interaction={interaction!r}"
         )
-    check_choice("descriptor", descriptor, ("average", "flatten"))

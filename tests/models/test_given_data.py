@@ -259,6 +259,8 @@ OF_ANOTHER_FORM = {
     "words": (lambda x, y: (x.astype(str), y), "of numbers. received: shape"),
     "unbatched": (lambda x, y: as_tf_arrays(x, y), r".batch\(n\).*received: shape \(8, 8, 3\)"),
     "images alone": (lambda x, y: as_tf_arrays(x).batch(2), "must hold images and their labels"),
+    "none": (lambda x, y: (x[:0], y[:0]), r"at least one image. received: shape \(0, 8, 8, 3\)"),
+    "no batch": (lambda x, y: as_tf_arrays(x[:0], y[:0]).batch(2), "received: a data set of no batch"),
 }
 
 
@@ -296,6 +298,10 @@ def test_what_cannot_be_predicted_is_named():
     wrong = [images[0][0], images[0][..., :1], list(images[0]), None, images[0].astype(str)]
     for x in (*wrong, as_tf_arrays(images[0])):
         with pytest.raises(ValueError, match="The images to predict must be images as one array"):
+            model.predict(x, verbose=0)
+    nothing = images[0][:0], as_tf_arrays(images[0][:0]).batch(2)
+    for x in (*nothing, as_tf_arrays(images[0]).filter(lambda image: False).batch(2)):
+        with pytest.raises(ValueError, match="^The images to predict must .*one.*. Received: "):
             model.predict(x, verbose=0)
     data = as_tf_arrays(images[0]).batch(2)
     expected = model.predict(images[0], verbose=0)

@@ -125,6 +125,8 @@ def test_a_model_keeps_its_options(tmp_path):
     [
         ({"partner": "nearest"}, "partner.*'nearest'"),
         ({"partner": "all", "contrast": None}, "contrast=None with partner='all'"),
+        ({"descriptor": "flatten", "contrast": None}, "contrast=None with descriptor='flatten'"),
+        ({"interaction": "phi", "contrast": None, "scale": 0.1}, "interaction='phi' with scale=0.1"),
         ({"own_phi": True, "contrast": "embedding"}, "contrast='embedding' with own_phi=True"),
         ({"phi_gradient": False, "contrast": None}, "contrast=None with phi_gradient=False"),
         ({"normalize_rows": 2}, "normalize_rows"),
