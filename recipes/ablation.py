@@ -9,25 +9,21 @@ import pathlib
 import keras
 import numpy as np
 
-import cin_keras
 from cin_keras import measuring
 from cin_keras.checks import positive
-from cin_keras.data import SetEpoch
-from cin_keras.data.samples import fingerprint
 from cin_keras.files import check_writable, write_text
-from cin_keras.measuring import accuracies
-from cin_keras.measuring.comparison import freeze_to, run_rows
-from cin_keras.measuring.costs import inference_costs
-from cin_keras.measuring.frozen_part import FrozenPart
-from cin_keras.measuring.machine import accelerator
-from cin_keras.measuring.readers import Maps, Photographs
+from cin_keras.measuring import accuracies, comparison, costs, results, splits
+from cin_keras.measuring.readers import make_reader
 from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, build_row, own_settings
-from cin_keras.measuring.splits import training_and_test
 from cin_keras.models.small_backbone import small_backbone
-from cin_keras.training import make_optimizer, mistakes_in_one_sentence
+from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
 from cin_keras.training.streams import stop, tidy_streams
+
+# Options in which the runs of one table may differ, and those that came after results existed.
+FREE = "rows seeds learning_rates output data_dir weights maps trials_only trial_seeds".split()
+LATER = "weight_decay label_smoothing unseen crops".split()
 
 
 def parse_arguments(arguments=None):
@@ -86,110 +82,62 @@ def build_model(row, args, num_classes):
         input_shape=(size, size, 3),
         feature_layer=args.feature_layer,
     )
-    freeze_to(model.backbone, args.freeze_to)
+    comparison.freeze_to(model.backbone, args.freeze_to)
     return model
-
-
-def make_reader(args, samples):
-    """What gives the models their pairs and images: photographs, or maps of a frozen part."""
-    if not args.crops:
-        return Photographs(
-            lambda row, classes: build_model(row, args, classes),
-            args.image_size,
-            args.pairs_per_batch,
-        )
-    folder = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{args.image_size}")
-    folder.mkdir(parents=True, exist_ok=True)
-    network = build_model("plain", args, samples.num_classes).backbone
-    part = FrozenPart(network, args.freeze_to, samples, args.image_size, args.crops, folder)
-    return Maps(part, args.pairs_per_batch)
 
 
 def train(row, samples, args, learning_rate, epochs, seed, reader):
-    """A model trained on pairs: all rows see the same images in the same order."""
+    """A model of a row, trained on pairs."""
     keras.utils.set_random_seed(seed)
-    model = reader.model(row, samples.num_classes)
-    pairs = reader.pairs(samples, seed)
-    recipe = {"weight_decay": args.weight_decay, "label_smoothing": args.label_smoothing}
     own = own_settings(row, is_small(args))
-    recipe |= own.get("recipe", {})
-    optimizer = make_optimizer(
-        learning_rate,
+    decay_and_smoothing = {
+        "weight_decay": args.weight_decay,
+        "label_smoothing": args.label_smoothing,
+        **own.get("recipe", {}),
+    }
+    return comparison.train_model(
+        reader.model(row, samples.num_classes),
+        reader.pairs(samples, seed),
         epochs,
-        len(pairs),
+        learning_rate,
         args.backbone,
         own["rates"],
-        weight_decay=recipe["weight_decay"],
+        **decay_and_smoothing,
     )
-    loss = cin_keras.losses.SoftmaxCrossentropy(label_smoothing=recipe["label_smoothing"])
-    # On CPUs, XLA takes two to six times as long.
-    jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
-    callbacks = [SetEpoch(pairs)] if hasattr(pairs, "epochs") else []
-    model.fit(pairs, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=2)
-    return model
-
-
-def score(model, samples, known, unseen, reader):
-    """What a model is worth on the classes it knows, and its embeddings on those it does not."""
-    scores = model.predict(reader.images(samples), verbose=0)
-    found = accuracies.accuracy_of(scores, samples)
-    if unseen is not None:
-        found |= accuracies.recall_on(
-            model, reader.images(unseen), unseen.labels, reader.images(known)
-        )
-    return found
-
-
-def parts_of(args):
-    """Samples to train on, to test on, and of classes that are not trained (or `None`)."""
-    train, test = training_and_test(args.data_dir, args.image_size * 3 // 2, args.limit)
-    unseen = None
-    if args.unseen:
-        names = train.class_names
-        unseen = train.filter(names[1::2]).join(test.filter(names[1::2]))
-        train, test = train.filter(names[::2]), test.filter(names[::2])
-    return train, test, unseen
-
-
-def settings_of(args, samples):
-    """What must be equal for runs to stand in one table: all that is not off."""
-    own = ("rows", "seeds", "learning_rates", "output", "data_dir", "weights", "maps")
-    own += ("trials_only", "trial_seeds")
-    news = ("weight_decay", "label_smoothing", "unseen", "crops")  # since results exist
-    return {
-        **{
-            name: value
-            for name, value in vars(args).items()
-            if name not in own and (name not in news or value)
-        },
-        "weights": pathlib.Path(args.weights).name,
-        "data": [f"{part} {fingerprint(part)}" for part in samples],
-        "backend": keras.backend.backend(),
-    }
 
 
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
     folder, size = pathlib.Path(args.output), args.image_size
+
+    def build(row, num_classes):
+        return build_model(row, args, num_classes)
+
     try:
         with mistakes_in_one_sentence():
             check_writable(folder)
-            *samples, unseen = parts_of(args)
+            samples = splits.training_and_test(args.data_dir, size * 3 // 2, args.limit)
+            *samples, unseen = splits.every_second_class(*samples) if args.unseen else (*samples, None)
             print("train: {}\n test: {}".format(*samples))
-            build_model(args.rows[0], args, samples[0].num_classes)
-            results = measuring.Results(folder / "results.jsonl", settings_of(args, samples))
+            build(args.rows[0], samples[0].num_classes)
+            settings = results.settings_of(vars(args), FREE, LATER, samples)
+            found = results.Results(folder / "results.jsonl", settings)
         with accidents_in_one_sentence():
-            reader = make_reader(args, samples[0])
-            runs = run_rows(
-                results,
+            maps = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{size}")
+            reader = make_reader(
+                build, samples[0], size, args.pairs_per_batch, args.crops, args.freeze_to, maps
+            )
+            runs = comparison.run_rows(
+                found,
                 0 if args.trials_only else args.seeds,
                 samples,
                 {row: args.learning_rates for row in args.rows},
                 {row: own_settings(row, is_small(args)) for row in args.rows},
                 train=lambda row, part, *budget: train(row, part, args, *budget, reader),
-                score=lambda model, part: score(model, part, samples[0], unseen, reader),
+                score=lambda model, part: accuracies.score_model(
+                    model, reader, part, samples[0], unseen
+                ),
                 epochs=args.epochs,
                 trial_epochs=args.trial_epochs,
                 trial_seeds=args.trial_seeds,
@@ -197,13 +145,13 @@ def main(arguments=None):
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     if args.trials_only:
-        table = accuracies.trial_table(results.find(kind="trial"))
+        table = accuracies.trial_table(found.find(kind="trial"))
         write_text(folder / "trials.md", f"{table}\n")
         print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
         return
-    models = {row: build_model(row, args, samples[0].num_classes) for row in args.rows}
+    models = {row: build(row, samples[0].num_classes) for row in args.rows}
     images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))
-    table = accuracies.comparison(runs, inference_costs(models, images, rounds=6))
+    table = accuracies.comparison(runs, costs.inference_costs(models, images, rounds=6))
     with mistakes_in_one_sentence():
         print(f"\n{accuracies.write_comparison(table, folder)}\n")
     print(f"{folder}/\n  results.jsonl   every run and trial")

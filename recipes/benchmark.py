@@ -13,14 +13,11 @@ import sys
 
 import keras
 
-import cin_keras
 from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import costs, serving, systems
 from cin_keras.measuring.peers import LongForm, check_peers
-from cin_keras.models import TRAINING_RATES
-from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
 
@@ -31,8 +28,6 @@ MODELS = BACKBONE, LONG, SHIPPED, BLOCKS = (
     "CIN, blocks of rows",
 )
 PEER = "CIN, plain PyTorch"
-# A step too small to move the weights, so that every round computes with the same numbers.
-LEARNING_RATE = 1e-7
 
 
 def parse_arguments(arguments):
@@ -68,31 +63,21 @@ def parse_arguments(arguments):
 
 def build_model(name, args):
     """One of the models that are compared, compiled."""
-    keras.utils.set_random_seed(args.seed)
-    # The backbone with a linear classifier, or with the interaction.
+    if args.systems:
+        return systems.build_system(name, args.classes, args.image_size, args.seed)
     form = {"interaction": None, "contrast": None}
     if name != BACKBONE:
         form = {"pooled": name != LONG, "phi_kernel_size": args.phi_kernel_size}
-    model = cin_keras.CIN(
+    return costs.build_awake(
         args.classes,
+        args.image_size,
+        args.seed,
+        {"on": True, "off": False, None: "auto"}[args.jit_compile],
         backbone=args.backbone,
-        weights=None,
-        input_shape=(args.image_size, args.image_size, 3),
         feature_layer=args.feature_layer,
         block_rows=args.block_rows if name == BLOCKS else None,
         **form,
     )
-    costs.wake(model, args.seed)
-    model.compile(
-        LayerwiseSGD(LEARNING_RATE, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0),
-        loss=cin_keras.losses.SoftmaxCrossentropy(),
-        jit_compile={"on": True, "off": False, None: "auto"}[args.jit_compile],
-    )
-    return model
-
-
-def build_system(name, args):
-    return systems.build_system(name, args.classes, args.image_size, args.seed)
 
 
 def make_batches(args):
@@ -107,43 +92,42 @@ def compare(models, args):
     )
     for name, model in models.items():
         found[name]["exported_megabytes"] = serving.exported_megabytes(model)
-    print(costs.cost_table(found))
-    print(costs.differences_in_words(found, (SHIPPED, BLOCKS)))
-    return {"models": found}
-
-
-def measure_peaks(args, arguments):
-    """The memory that training takes, in a process of its own for each figure."""
-    if args.memory_pairs is None:
-        return {}
-    command, counts = [sys.executable, __file__, *arguments], args.memory_pairs
-    memory = measuring.measure_memory(command, MODELS, counts or [args.pairs_per_batch])
-    print(measuring.memory_table(memory))
-    return memory
+    return found, f"{costs.cost_table(found)}\n{costs.differences_in_words(found, (SHIPPED, BLOCKS))}"
 
 
 def time_serving(models, args):
     """What every exported form takes."""
-    forms = serving.measure_serving(models[SHIPPED], args.rounds, args.seed)
-    print(serving.serving_table(forms))
-    return {"forms": forms}
+    found = serving.measure_serving(models[SHIPPED], args.rounds, args.seed)
+    return found, serving.serving_table(found)
 
 
 def time_systems(models, args):
     """The paper's time table, and the paper's own figures."""
     budget = args.pairs_per_batch, args.classes, args.rounds, args.steps, args.seed
     found = systems.time_systems(models, args.image_size, *budget, train=args.train)
-    published = {name: milliseconds for name, (_, milliseconds) in systems.SYSTEMS.items()}
-    print(systems.systems_table(found, published, systems.PLAIN))
-    return {"systems": found}
+    return found, systems.systems_table(found, systems.published(), systems.PLAIN)
 
 
 def time_peers(models, args):
     """CIN beside the long form in plain PyTorch."""
-    models[PEER] = LongForm(models.pop(LONG), LEARNING_RATE)
+    models[PEER] = LongForm(models.pop(LONG), costs.LEARNING_RATE)
     found = costs.time_both(models, make_batches(args), args.rounds, args.steps, BACKBONE)
-    print(systems.systems_table(found, None, BACKBONE))
-    return {"peers": found}
+    return found, systems.systems_table(found, None, BACKBONE)
+
+
+def kind_of(args):
+    """What is measured: its name, models, title, function, and the key of its results."""
+    size = f"{args.image_size}×{args.image_size}"
+    batches = f"{args.batch_size} images in inference, {args.pairs_per_batch} pairs in training"
+    if args.systems:
+        title = f"the paper's systems, {size}, batches of 1 and of 8 images"
+        return "systems", systems.SYSTEMS, title, time_systems, "systems"
+    if args.peers:
+        title = f"{args.backbone}, {size}, {batches}"
+        return "peers", [BACKBONE, SHIPPED, LONG], title, time_peers, "peers"
+    if args.serving:
+        return "serving", [SHIPPED], f"{args.backbone}, {size}, one image", time_serving, "forms"
+    return "benchmark", MODELS, f"{args.backbone}, {size}, {batches}", compare, "models"
 
 
 @tidy_streams()
@@ -151,39 +135,31 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parse_arguments(arguments)
     keras.config.set_dtype_policy(args.dtype)
-    if args.peak_of:  # a process of its own, for `measure_peaks`
-        model, batches = build_model(args.peak_of, args), make_batches(args)
-        for _ in range(2):
-            costs.train_step(model, batches)
-        return print(measuring.peak_megabytes())
-    kind, names, build, measure = "benchmark", MODELS, build_model, compare
-    what = (
-        f"{args.backbone}, {args.image_size}×{args.image_size}, {args.batch_size} images in "
-        f"inference, {args.pairs_per_batch} pairs in training"
-    )
-    if args.serving:
-        kind, names, measure = "serving", [SHIPPED], time_serving
-        what = f"{args.backbone}, {args.image_size}×{args.image_size}, one image"
-    if args.peers:
-        kind, names, measure = "peers", [BACKBONE, SHIPPED, LONG], time_peers
-    if args.systems:
-        kind, names, build, measure = "systems", systems.SYSTEMS, build_system, time_systems
-        what = f"the paper's systems, {args.image_size}×{args.image_size}, batches of 1 and of 8 images"
+    if args.peak_of:  # a process of its own, for `measure_memory`
+        return print(costs.peak_of_training(build_model(args.peak_of, args), make_batches(args)))
+    kind, names, title, measure, key = kind_of(args)
     folder, machine = pathlib.Path(args.output), measuring.describe_machine()
     with mistakes_in_one_sentence():
         check_writable(folder)
         if args.peers:
             check_peers()
-        models = {name: build(name, args) for name in names}
-    title = f"{what}, {args.dtype}, {machine['backend']}, {machine['device']}"
+        models = {name: build_model(name, args) for name in names}
+    title = f"{title}, {args.dtype}, {machine['backend']}, {machine['device']}"
     print(title)
-    results = {"title": title, "settings": vars(args), **machine, **measure(models, args)}
-    if kind == "benchmark":
-        results["memory"] = measure_peaks(args, arguments)
+    found, text = measure(models, args)
+    print(text)
+    results = {"title": title, "settings": vars(args), **machine, key: found}
+    if measure is compare:
+        results["memory"] = {}
+        if args.memory_pairs is not None:
+            command, counts = [sys.executable, __file__, *arguments], args.memory_pairs
+            counts = counts or [args.pairs_per_batch]
+            results["memory"] = measuring.measure_memory(command, MODELS, counts)
+            print(measuring.memory_table(results["memory"]))
     with mistakes_in_one_sentence():
         written = [write_json(folder / f"{kind}.json", results)]
-        if kind == "benchmark":
-            shown = results["models"], results["memory"], title
+        if measure is compare:
+            shown = found, results["memory"], title
             written.append(costs.cost_figure(*shown, folder / "benchmark.png"))
     print(f"{folder}/\n  {', '.join(path.name for path in written)}")
 

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from cin_keras.data import drawn_cars
-from cin_keras.measuring import splits
+from cin_keras.measuring import accuracies, costs, splits
+from cin_keras.measuring.frozen_part import FrozenPart
+from cin_keras.measuring.readers import Photographs
 from tests.recipe_runs import load_recipe
 
 # What the rows train on each backend is tested in tests/models/test_interactions.py.
@@ -60,7 +62,7 @@ def untrained(recipe, few_drawings, monkeypatch):
         calls.append((row, len(samples), learning_rate, epochs, seed))
         return 100 * learning_rate + seed / 10
 
-    def score(accuracy, samples, known, unseen, reader):
+    def score(accuracy, reader, samples, known, unseen):
         assert unseen is None
         return {"accuracy": accuracy, "top_5_accuracy": 0.75}
 
@@ -68,8 +70,8 @@ def untrained(recipe, few_drawings, monkeypatch):
         return {name: {"milliseconds": 1.5, "parameters": 1_200_000} for name in models}
 
     monkeypatch.setattr(recipe, "train", train)
-    monkeypatch.setattr(recipe, "score", score)
-    monkeypatch.setattr(recipe, "inference_costs", inference_costs)
+    monkeypatch.setattr(accuracies, "score_model", score)
+    monkeypatch.setattr(costs, "inference_costs", inference_costs)
     return recipe, calls
 
 
@@ -141,7 +143,7 @@ def test_maps_computed_once_unseen_classes_and_shares_of_the_recipe(
     def not_again(*arguments, **options):
         raise AssertionError
 
-    monkeypatch.setattr(recipe.FrozenPart, "pairs", not_again)
+    monkeypatch.setattr(FrozenPart, "pairs", not_again)
     recipe.main([*options, *rows])
 
 
@@ -164,9 +166,10 @@ def test_trials_alone_choose_the_rates(untrained, tmp_path, capsys):
 
 def test_the_recipe_of_a_row_reaches_its_training(recipe, few_drawings):
     args = recipe.parse_arguments([*TINY, "--rows", "plain, decay", "plain, smoothing"])
-    samples, _, _ = recipe.parts_of(args)
+    samples, _ = splits.training_and_test(None, 48, args.limit)
+    reader = Photographs(lambda *which: recipe.build_model(which[0], args, which[1]), 32, 6)
     for row, decay, smoothing in (("plain, decay", 0.005, 0.0), ("plain, smoothing", 0.0, 0.1)):
-        model = recipe.train(row, samples, args, 0.01, 1, 0, recipe.make_reader(args, samples))
+        model = recipe.train(row, samples, args, 0.01, 1, 0, reader)
         assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
 
 

@@ -67,6 +67,25 @@ def accuracy_of(logits, samples):
     }
 
 
+def score_model(model, reader, test, known, unseen=None):
+    """What a model is worth on the classes it knows, and its embeddings on those it does not.
+
+    Args:
+        model: `CIN` or `NTS`.
+        reader: What gives it images, of `cin_keras.measuring.readers`.
+        test: `Samples` of the classes it was trained on.
+        known: `Samples` it was trained on, whose embeddings whiten the others.
+        unseen: `Samples` of other classes, or `None`. Defaults to `None`.
+
+    Returns:
+        Dict, as `accuracy_of`, and with `unseen` as `recall_on`, too.
+    """
+    found = accuracy_of(model.predict(reader.images(test), verbose=0), test)
+    if unseen is not None:
+        found |= recall_on(model, reader.images(unseen), unseen.labels, reader.images(known))
+    return found
+
+
 def summarize_runs(runs):
     """Means over seeds, and how far the seeds spread.
 

@@ -2,6 +2,13 @@
 
 import time
 
+import keras
+
+from cin_keras.data import SetEpoch
+from cin_keras.losses import SoftmaxCrossentropy
+from cin_keras.measuring.machine import accelerator
+from cin_keras.training import make_optimizer
+
 
 def run_rows(
     results, seeds, samples, rates, identity, train, score, epochs, trial_epochs, trial_seeds=1
@@ -73,6 +80,34 @@ def run_rows(
             once("run", row, rate, samples, seed=seed)
             runs[row] = results.find(kind="run", row=row, learning_rate=rate, **identity[row])
     return runs
+
+
+def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_decay, label_smoothing):
+    """Trains a model as every row of a comparison is trained: all see the same images in one order.
+
+    Args:
+        model: `CIN` or `NTS`, whose optimizer and loss are replaced.
+        pairs: What it is trained on, as a reader of `cin_keras.measuring.readers` gives it.
+        epochs: Int ≥ 1.
+        learning_rate: Float > 0, at the beginning.
+        backbone: Str, by whose name the optimizer is chosen; see `cin_keras.training.make_optimizer`.
+        rates: Dict from roles of layers to factors on the learning rate.
+        weight_decay: Float ≥ 0.
+        label_smoothing: Float in [0, 1).
+
+    Returns:
+        `model`.
+    """
+    optimizer = make_optimizer(
+        learning_rate, epochs, len(pairs), backbone, rates, weight_decay=weight_decay
+    )
+    loss = SoftmaxCrossentropy(label_smoothing=label_smoothing)
+    # On CPUs, XLA takes two to six times as long.
+    jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    callbacks = [SetEpoch(pairs)] if hasattr(pairs, "epochs") else []
+    model.fit(pairs, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=2)
+    return model
 
 
 def freeze_to(network, name):

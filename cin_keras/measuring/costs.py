@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from cin_keras.losses import SoftmaxCrossentropy
+from cin_keras.measuring.memory import peak_megabytes
 from cin_keras.measuring.panels import (
     BLUE,
     GREY,
@@ -14,6 +16,10 @@ from cin_keras.measuring.panels import (
 )
 from cin_keras.measuring.rounds import by_turns, seconds, spread
 from cin_keras.measuring.tables import markdown_table, short, with_quartiles
+from cin_keras.models import CIN, TRAINING_RATES
+from cin_keras.optimizers import LayerwiseSGD
+
+LEARNING_RATE = 1e-7
 
 
 def wake(model, seed):
@@ -35,6 +41,28 @@ def wake(model, seed):
     for layer in model.backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
+    return model
+
+
+def build_awake(num_classes, image_size, seed, jit_compile="auto", **network):
+    """A `CIN` with weights with which a signal reaches its end, compiled.
+
+    Args:
+        num_classes: Int ≥ 2.
+        image_size: Int, pixels of a side.
+        seed: Int, of the weights; it seeds Keras as a whole.
+        jit_compile: As for `keras.Model.compile`. Defaults to `"auto"`.
+        **network: Further arguments of `CIN`.
+
+    Returns:
+        `CIN`. Its steps are too small to move the weights, so that every round of a measurement
+        computes with the same numbers.
+    """
+    keras.utils.set_random_seed(seed)
+    shape = (image_size, image_size, 3)
+    model = wake(CIN(num_classes, weights=None, input_shape=shape, **network), seed)
+    optimizer = LayerwiseSGD(LEARNING_RATE, rates=TRAINING_RATES, momentum=0.9, clipnorm=1.0)
+    model.compile(optimizer, loss=SoftmaxCrossentropy(), jit_compile=jit_compile)
     return model
 
 
@@ -80,6 +108,13 @@ def train_step(model, batches):
     """
     images, labels = batches["paired" if model.contrast_name else "single"]
     return model.train_on_batch(images, labels, return_dict=True)["loss"]
+
+
+def peak_of_training(model, batches):
+    """Float, the most megabytes that this process has held after two steps; as `train_step`."""
+    for _ in range(2):
+        train_step(model, batches)
+    return peak_megabytes()
 
 
 def compare_models(models, batches, rounds, steps, baseline, reference):

@@ -4,7 +4,10 @@ A reader has `model(row, num_classes)`, `pairs(samples, seed)` and `images(sampl
 row, what it is trained on, and what it is judged on, in the form that it takes.
 """
 
+import pathlib
+
 from cin_keras.data import image_dataset, pair_dataset
+from cin_keras.measuring.frozen_part import FrozenPart
 from cin_keras.measuring.rows import build_row
 
 
@@ -57,3 +60,27 @@ class Maps:
 
     def images(self, samples):
         return self.part.images(samples)
+
+
+def make_reader(build, samples, image_size, pairs_per_batch, crops=None, frozen_to=None, folder=None):
+    """`Photographs`, or with `crops` the `Maps` of them, which a folder keeps.
+
+    Args:
+        build: Function of a row and a number of classes that returns a model.
+        samples: `Samples` to train on.
+        image_size: Int ≥ 1, pixels of a side.
+        pairs_per_batch: Int ≥ 1.
+        crops: Int ≥ 1, crops of each image, or `None` for photographs. Defaults to `None`.
+        frozen_to: Str, the last layer of the backbone that is not trained, with `crops`.
+        folder: Str or path of the maps, made where it is not there, with `crops`.
+
+    Returns:
+        `Photographs` or `Maps`.
+    """
+    if not crops:
+        return Photographs(build, image_size, pairs_per_batch)
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = build("plain", samples.num_classes).backbone
+    part = FrozenPart(network, frozen_to, samples, image_size, crops, folder)
+    return Maps(part, pairs_per_batch)

@@ -4,6 +4,10 @@ import contextlib
 import json
 import pathlib
 
+import keras
+
+from cin_keras.data.samples import fingerprint
+
 
 class Results:
     """A file of JSON lines: settings, then a record for everything that is finished.
@@ -78,3 +82,35 @@ class Results:
         if not self.find(**key):
             self.add(**key, **make())
         return self.find(**key)[-1]
+
+
+def settings_of(options, free, later, samples):
+    """What must be equal for runs to stand in one file: all options but the free ones, and the data.
+
+    Args:
+        options: Dict, every option of the command; `weights` counts by the name of its file.
+        free: Names of options in which runs of one file may differ.
+        later: Names of options that came after files had been written: they count where they are
+            set.
+        samples: `Samples` of each split.
+
+    Returns:
+        Dict.
+
+    Example:
+
+    >>> options = {"weights": "a/b.h5", "epochs": 5, "seeds": 3, "crops": None}
+    >>> settings_of(options, ["seeds"], ["crops"], [])["epochs"]
+    5
+    """
+    counted = {
+        name: value
+        for name, value in options.items()
+        if name not in free and (name not in later or value)
+    }
+    return {
+        **counted,
+        "weights": pathlib.Path(options["weights"]).name,
+        "data": [f"{part} {fingerprint(part)}" for part in samples],
+        "backend": keras.backend.backend(),
+    }

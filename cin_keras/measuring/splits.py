@@ -27,3 +27,23 @@ def training_and_test(data_dir, drawn_size, limit=None):
         for split in ("train", "test")
     ]
     return [samples.limit(limit) if limit else samples for samples in splits]
+
+
+def every_second_class(train, test):
+    """Samples of every second class, and all those of the classes between, which are not trained.
+
+    Args:
+        train: `Samples`.
+        test: `Samples` of the same classes.
+
+    Returns:
+        Three `Samples`: to train on, to test on, and both splits of the other classes.
+
+    Example:
+
+    >>> parts = every_second_class(*training_and_test(None, drawn_size=32, limit=24))
+    >>> [part.num_classes for part in parts]
+    [6, 6, 6]
+    """
+    known, others = train.class_names[::2], train.class_names[1::2]
+    return train.filter(known), test.filter(known), train.filter(others).join(test.filter(others))

@@ -8,6 +8,7 @@ from PIL import Image
 from cin_keras.data import drawn_cars
 from cin_keras.evaluation import recall_at_1
 from cin_keras.measuring import accuracies
+from cin_keras.measuring.readers import Photographs
 from cin_keras.models import Whitening
 from tests.models.networks import tiny_cin
 
@@ -78,6 +79,19 @@ def test_recall_is_also_of_whitened_embeddings_and_of_h():
     assert found["recall_at_1_whitened"] == found["recall_at_1"]
     conv.bias.assign([float("nan")] * 4)
     assert set(accuracies.recall_on(model, images, labels, images[:5]).values()) == {0.0}
+
+
+def test_a_model_is_scored_on_classes_it_knows_and_on_others():
+    cars = drawn_cars(num_classes=4, images_per_class=3, image_size=32)
+    known, others = cars.filter(cars.class_names[::2]), cars.filter(cars.class_names[1::2])
+    model = tiny_cin(2, size=32, interaction=None, contrast=None, randomize=False)
+    reader = Photographs(None, image_size=32, pairs_per_batch=4)
+    found = accuracies.score_model(model, reader, known, known)
+    assert found == accuracies.accuracy_on(model, known, 32, 8) and "recall_at_1" not in found
+    embeddings = keras.Model(model.inputs, model.classifier.input).predict(reader.images(others), verbose=0)
+    whole = accuracies.score_model(model, reader, known, known, others)
+    assert whole["recall_at_1"] == recall_at_1(embeddings, others.labels)
+    assert whole.items() > found.items() and "recall_at_1_whitened" in whole
 
 
 def test_what_some_rows_have_is_a_column():

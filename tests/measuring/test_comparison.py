@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 
-from cin_keras.data import drawn_cars
+from cin_keras.data import drawn_cars, pair_dataset
 from cin_keras.measuring import Results
-from cin_keras.measuring.comparison import freeze_to, run_rows
+from cin_keras.measuring.comparison import freeze_to, run_rows, train_model
+from cin_keras.measuring.rows import build_row
+from cin_keras.models.small_backbone import small_backbone
 from tests.models.networks import tiny_backbone
 
 
@@ -57,3 +60,15 @@ def test_layers_are_frozen_up_to_one():
     assert [layer.trainable for layer in network.layers[:3]] == [False, False, True]
     with pytest.raises(ValueError, match="no layer 'slip' in the backbone: "):
         freeze_to(network, "slip")
+
+
+def test_a_model_is_trained_as_it_is_asked_to_be():
+    cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
+    model = build_row("SCI+Cont", 3, backbone=small_backbone(32), input_shape=(32, 32, 3))
+    pairs = pair_dataset(cars, 32, pairs_per_batch=3)
+    before = model.classifier.kernel.numpy()
+    trained = train_model(model, pairs, 2, 0.01, "mobilenet", {"phi": 0.5}, 0.3, label_smoothing=0.2)
+    assert trained is model and np.abs(model.classifier.kernel.numpy() - before).max() > 0
+    assert int(model.optimizer.iterations) == 2 * len(pairs)
+    assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (0.3, 0.2)
+    assert set(model.optimizer.factors) == {0.5, 1.0}

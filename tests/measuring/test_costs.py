@@ -5,7 +5,7 @@ from PIL import Image
 
 import cin_keras
 from cin_keras.measuring import costs
-from tests.models.networks import normalized_backbone, tiny_cin
+from tests.models.networks import normalized_backbone, tiny_backbone, tiny_cin
 
 
 def test_what_one_image_takes_is_a_median():
@@ -34,6 +34,20 @@ def test_a_woken_model_has_something_to_say():
     found = keras.ops.convert_to_numpy(norm.moving_mean)
     # The step has moved the weights a little since.
     np.testing.assert_allclose(found, mean, rtol=0.2, atol=0.02)
+
+
+def test_a_model_that_is_timed_says_something_and_stays_as_it_is():
+    how = {"backbone": tiny_backbone(), "interaction": "sci", "contrast": "cci"}
+    model = costs.build_awake(3, 8, seed=2, jit_compile=False, **how)
+    kernels = [model.interaction.phi.kernel, model.classifier.kernel]
+    before = [keras.ops.convert_to_numpy(kernel) for kernel in kernels]
+    assert np.abs(before[0]).max() > 0
+    assert costs.peak_of_training(model, costs.random_batches(8, 2, 2, 3, seed=0)) > 10
+    assert int(model.optimizer.iterations) == 2
+    for kernel, value in zip(kernels, before):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), value, atol=1e-5)
+    again = costs.build_awake(3, 8, seed=2, **{**how, "backbone": tiny_backbone()})
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again.classifier.kernel), before[1])
 
 
 @pytest.mark.every_backend

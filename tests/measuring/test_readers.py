@@ -2,7 +2,8 @@ import numpy as np
 
 from cin_keras.data import drawn_cars, image_dataset, pair_dataset
 from cin_keras.measuring.frozen_part import FrozenPart
-from cin_keras.measuring.readers import Maps, Photographs
+from cin_keras.measuring.readers import Maps, Photographs, make_reader
+from cin_keras.measuring.rows import build_row
 from cin_keras.models.small_backbone import small_backbone
 
 SAMPLES = drawn_cars("test", image_size=32).limit(12)
@@ -31,3 +32,14 @@ def test_maps_are_what_the_rest_of_the_network_takes(tmp_path):
     scores = model.predict(reader.images(SAMPLES), verbose=0)
     assert scores.shape == (len(SAMPLES), SAMPLES.num_classes)
     model.fit(reader.pairs(SAMPLES, seed=4), verbose=0)
+
+
+def test_crops_make_the_difference(tmp_path):
+    def build(row, num_classes):
+        return build_row(row, num_classes, backbone=small_backbone(32), input_shape=(32, 32, 3))
+
+    assert isinstance(make_reader(build, SAMPLES, 32, 3), Photographs)
+    folder = tmp_path / "maps" / "small"
+    reader = make_reader(build, SAMPLES, 32, 3, crops=2, frozen_to="block_2", folder=folder)
+    assert isinstance(reader, Maps) and folder.is_dir()
+    assert reader.model("plain", 4).num_classes == 4

@@ -1,8 +1,12 @@
 import json
 
+import keras
 import pytest
 
+from cin_keras.data import drawn_cars
+from cin_keras.data.samples import fingerprint
 from cin_keras.measuring import Results
+from cin_keras.measuring.results import settings_of
 
 SETTINGS = {"epochs": 3, "image_size": (32, 32)}
 
@@ -71,3 +75,18 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path.write_text('{"row": "a"}\n')
     with pytest.raises(ValueError, match="no file of results"):
         Results(path, SETTINGS)
+
+
+def test_settings_are_all_options_that_change_numbers():
+    cars = drawn_cars(num_classes=2, images_per_class=1, image_size=32)
+    options = {"epochs": 5, "seeds": 3, "crops": None, "unseen": True, "weights": "folder/b.h5"}
+    found = settings_of(options, ["seeds"], ["crops", "unseen"], [cars])
+    assert found == {
+        "epochs": 5,
+        "unseen": True,
+        "weights": "b.h5",
+        "data": [f"{cars} {fingerprint(cars)}"],
+        "backend": keras.backend.backend(),
+    }
+    other = settings_of({**options, "weights": "elsewhere/b.h5", "seeds": 1}, ["seeds"], ["crops"], [cars])
+    assert other == found
