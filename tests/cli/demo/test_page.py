@@ -126,6 +126,8 @@ def test_the_command_until_it_is_interrupted(place, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that run in the background may have SIGINT ignored, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         line = process.stdout.readline()
         assert line.startswith("http://127.0.0.1:") and "Ctrl-C" in line, process.stderr.read()
