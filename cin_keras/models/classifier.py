@@ -249,7 +249,10 @@ class Classifier(keras.Model):
         with self._traced_anew_after_a_mistake(), lengths_may_be_unknown(x):
             try:
                 return super().predict(x, *args, **kwargs)
-            except UnboundLocalError as error:  # Keras', where there was no batch
+            except UnboundLocalError as error:
+                if "batch_outputs" not in str(error):
+                    raise
+                # Keras' own, where there was no batch
                 raise ValueError(
                     "The images to predict must be one or more. Received: a data set that ended at once"
                 ) from error
