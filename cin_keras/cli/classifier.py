@@ -55,6 +55,7 @@ class Classifier:
             if image_size is not None:
                 self.model.image_size = image_size
                 check_not_too_small(self.model, image_size)
+            self._network = self.model.prediction_network()
             self._predict, count = self._predict_with_keras, self.model.num_classes
             names, size = self.model.class_names, self.model.image_size
             self.settings = self.model.settings
@@ -88,7 +89,7 @@ class Classifier:
         return probabilities
 
     def _predict_with_keras(self, images):
-        scores = np.asarray(self.model.predict_on_batch(images))
+        scores = np.asarray(self._network.predict_on_batch(images))
         are_logits = self.model.classifier_activation is None
         return calibrated(scores, self.model.temperature, are_logits)
 

@@ -17,6 +17,7 @@ from cin_keras.measuring.panels import (
 from cin_keras.measuring.rounds import by_turns, seconds, spread
 from cin_keras.measuring.tables import markdown_table, short, with_quartiles
 from cin_keras.models import CIN, TRAINING_RATES
+from cin_keras.models.classifier import Classifier
 from cin_keras.optimizers import LayerwiseSGD
 
 LEARNING_RATE = 1e-7
@@ -117,6 +118,23 @@ def peak_of_training(model, batches):
     return peak_megabytes()
 
 
+def inference(models, images):
+    """A function that returns a model's scores of a batch as `predict` computes them.
+
+    Args:
+        models: Those it will be asked for. Of a `Classifier`, it runs the `prediction_network()`.
+        images: Floats of shape `(batch, height, width, 3)`.
+
+    Returns:
+        Function of one of `models`.
+    """
+    networks = {
+        id(model): model.prediction_network() if isinstance(model, Classifier) else model
+        for model in models
+    }
+    return lambda model: networks[id(model)].predict_on_batch(images)
+
+
 def compare_models(models, batches, rounds, steps, baseline, reference):
     """Times of inference and training, parameters, and how far the models agree.
 
@@ -136,7 +154,7 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
     """
     # Training first: without its statistics of batch normalisation no signal reaches the output.
     answers = {
-        name: (train_step(model, batches), model.predict_on_batch(batches["inference"]))
+        name: (train_step(model, batches), inference([model], batches["inference"])(model))
         for name, model in models.items()
     }
     results = time_both(models, batches, rounds, steps, baseline)
@@ -163,7 +181,7 @@ def time_both(models, batches, rounds, steps, baseline):
         baseline: Str, the model whose times the others' are set against.
     """
     tasks = {
-        "inference": lambda model: model.predict_on_batch(batches["inference"]),
+        "inference": inference(models.values(), batches["inference"]),
         "training": lambda model: train_step(model, batches),
     }
     images = {"inference": len(batches["inference"]), "training": len(batches["single"][1])}
@@ -247,8 +265,10 @@ def inference_costs(models, images, rounds):
         Dict from names to dicts: `milliseconds`, the median, and `parameters`, of inference alone.
     """
 
+    run = inference(models.values(), images)
+
     def timed(model):
-        return lambda number: seconds(model.predict_on_batch, images)
+        return lambda number: seconds(run, model)
 
     turns = {name: timed(model) for name, model in models.items()}
     times = by_turns(turns, rounds, warm_up=1)

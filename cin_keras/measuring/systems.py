@@ -69,7 +69,7 @@ def time_systems(models, image_size, pairs, num_classes, rounds, steps, seed, tr
     shapes = {count: (image_size, count, pairs, num_classes, seed) for count in (1, 8)}
     batches = {count: costs.random_batches(*shape) for count, shape in shapes.items()}
     tasks = {
-        f"batch of {count}": lambda model, images=batch["inference"]: model.predict_on_batch(images)
+        f"batch of {count}": costs.inference(models.values(), batch["inference"])
         for count, batch in batches.items()
     }
     images = dict(zip(tasks, batches))

@@ -34,6 +34,7 @@ from cin_keras.models.classifier import (
 )
 from cin_keras.models.default_recipe import default_compilation
 from cin_keras.models.embedding import Embedding
+from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.interactions import (
     build_interaction,
     check_contrast,
@@ -345,6 +346,8 @@ class CIN(Classifier):
                 embedding.build((None, math.prod(described)))
         self.dtype_policy = policy
         self.replicas = current_replicas()
+        if type(self) is CIN:  # a class derived from it may compute something else
+            self._folded_prediction = FoldedPrediction()
         self.backbone = backbone_model
         self.second_backbone = second_model
         self.interaction = interaction_layer

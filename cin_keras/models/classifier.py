@@ -25,6 +25,7 @@ from cin_keras.models.checked_data import (
     settle_modes,
 )
 from cin_keras.models.default_recipe import default_schedule
+from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
 from cin_keras.models.logits import labels_mistake, logits_mistake
 from cin_keras.models.pair_batch import check_single_images
@@ -73,6 +74,7 @@ class Classifier(keras.Model):
     train_labels_form = test_labels_form = None
     _evaluates = False
     _whitening = None
+    _folded_prediction = None
 
     # === Layers ===
 
@@ -244,11 +246,18 @@ class Classifier(keras.Model):
             self._evaluates = False
 
     def predict(self, x, *args, **kwargs):
-        """As `keras.Model.predict`, on single images."""
+        """As `keras.Model.predict`, on single images.
+
+        More than one batch runs through `prediction_network()`, which has the same scores but for
+        rounding, unless `callbacks` are given: they see this model's layers.
+        """
         check_prediction(x, self)
+        given = inspect.signature(super().predict).bind(x, *args, **kwargs).arguments
         with self._traced_anew_after_a_mistake(), lengths_may_be_unknown(x):
+            whole = given.get("callbacks") or _is_one_batch(**given)
+            network = self if whole else self.prediction_network()
             try:
-                return super().predict(x, *args, **kwargs)
+                return (super() if network is self else network).predict(**given)
             except UnboundLocalError as error:
                 if "batch_outputs" not in str(error):
                     raise
@@ -256,6 +265,17 @@ class Classifier(keras.Model):
                 raise ValueError(
                     "The images to predict must be one or more. Received: a data set that ended at once"
                 ) from error
+
+    def prediction_network(self):
+        """The graph with φ folded into the classifier, as `export` writes it, where that is smaller.
+
+        Returns:
+            `keras.Model` of the same backbone, with the weights as they are now, or this model:
+            where nothing folds, in a class derived from `CIN`, on several devices, and under
+            `run_eagerly`.
+        """
+        network = self._folded_prediction and self._folded_prediction.network(self)
+        return network or self
 
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""
@@ -286,6 +306,8 @@ class Classifier(keras.Model):
             yield
         except Exception:
             self.train_function = self.test_function = self.predict_function = None
+            if self._folded_prediction is not None:
+                self._folded_prediction = FoldedPrediction()
             raise
 
     # === Steps, in which JAX passes its state before the data ===
@@ -492,6 +514,11 @@ class Classifier(keras.Model):
         layers = {"backbone", "second_backbone", "interaction", "contrast", "dropout"}
         of_keras = {"self", "weights", "input_shape", "name", "dtype"}
         return [a for a in inspect.signature(cls.__init__).parameters if a not in layers | of_keras]
+
+
+def _is_one_batch(x, batch_size=None, steps=None, **_):
+    """Whether `predict` is given so little that to look at all weights of φ would not pay."""
+    return steps == 1 or (hasattr(x, "shape") and len(x) <= (batch_size or 32))
 
 
 def _judges(given):

@@ -37,10 +37,31 @@ def folded_inference(model, embeddings=False):
     >>> head.count_params() < model.interaction.count_params() / 9
     True
     """
+    whitening = model.whitening if embeddings else None
+    if folds(model, embeddings):
+        interaction = model.interaction
+        found = FoldedHeads(interaction, model.classifier, whitening)(interaction.input)
+    else:
+        seen = model.dropout.output
+        seen = seen if whitening is None else _whitened(seen, whitening)
+        found = [model.output, seen]
+    return keras.Model(model.input, found if embeddings else found[0], name=model.name)
+
+
+def folds(model, embeddings=False):
+    """Whether φ can be folded into what follows it, and whether that is smaller.
+
+    Args:
+        model: `CIN` or `NTS`.
+        embeddings: As for `folded_inference`. Defaults to `False`.
+
+    Returns:
+        Bool.
+    """
     interaction, classifier = model.interaction, model.classifier
     whitening = model.whitening if embeddings else None
     outputs = model.num_classes + (0 if whitening is None else whitening.kernel.shape[1])
-    folds = (
+    return (
         isinstance(interaction, ResidualConvolution)
         and interaction.pooling == "avg"
         and outputs < interaction.channels
@@ -50,13 +71,6 @@ def folded_inference(model, embeddings=False):
         and interaction.phi.quantization_mode is None
         and classifier.quantization_mode is None
     )
-    if folds:
-        found = FoldedHeads(interaction, classifier, whitening)(interaction.input)
-    else:
-        seen = model.dropout.output
-        seen = seen if whitening is None else _whitened(seen, whitening)
-        found = [model.output, seen]
-    return keras.Model(model.input, found if embeddings else found[0], name=model.name)
 
 
 def _whitened(vectors, whitening):
@@ -94,26 +108,30 @@ class FoldedHeads(keras.layers.Layer):
         self._values = lambda inputs: interaction.values(inputs, "avg")
         self._mixed = interaction.mixed
         self._centre, self._activation = interaction.centre_tap, classifier.activation
-        heads = [(classifier.kernel, classifier.bias)]
-        if whitening is not None:
-            heads.append(_linear(whitening))
-        kernel, bias = (ops.concatenate(parts, axis=-1) for parts in zip(*heads))
-        self._widths = [part.shape[-1] for part, _ in heads]
-        phi = interaction.phi
-        flat = ops.reshape(phi.kernel, (-1, interaction.channels))
-        self.taps = self._copy("taps", ops.matmul(flat, kernel))
-        self.mean = self._copy("mean", kernel)
-        self.bias = self._copy(
-            "bias", ops.matmul(ops.cast(phi.bias, "float32")[None], kernel)[0] + bias
-        )
+        folded = self._folded(interaction, classifier, whitening)
+        for weight, value in zip(("taps", "mean", "bias"), folded):
+            options = {"initializer": "zeros", "trainable": False, "dtype": "float32"}
+            setattr(self, weight, self.add_weight(shape=value.shape, name=weight, **options))
+        self._widths = [classifier.kernel.shape[1]]
+        self._widths += [] if whitening is None else [whitening.kernel.shape[1]]
         self.built = True
+        self._assign(folded)
 
-    def _copy(self, name, value):
-        weight = self.add_weight(
-            shape=value.shape, initializer="zeros", trainable=False, dtype="float32", name=name
-        )
-        weight.assign(ops.convert_to_numpy(value))  # JAX would share the array, and donate it
-        return weight
+    def fold(self, interaction, classifier, whitening=None):
+        """Folds again, with the weights that the layers have now; arguments as of the layer."""
+        self._assign(self._folded(interaction, classifier, whitening))
+
+    def _folded(self, interaction, classifier, whitening):
+        heads = [(classifier.kernel, classifier.bias)]
+        heads += [] if whitening is None else [_linear(whitening)]
+        kernel, bias = (ops.concatenate(parts, axis=-1) for parts in zip(*heads))
+        flat = ops.reshape(interaction.phi.kernel, (-1, interaction.channels))
+        phi_bias = ops.cast(interaction.phi.bias, "float32")[None]
+        return ops.matmul(flat, kernel), kernel, ops.matmul(phi_bias, kernel)[0] + bias
+
+    def _assign(self, values):
+        for weight, value in zip((self.taps, self.mean, self.bias), values):
+            weight.assign(ops.convert_to_numpy(value))  # JAX would share the array, and donate it
 
     def call(self, inputs):
         values = self._values(inputs)

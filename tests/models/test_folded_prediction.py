@@ -1,0 +1,144 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+import cin_keras
+from cin_keras.serving import folding
+from tests.models.networks import awake, pair_batch, tiny_backbone, tiny_cin
+
+pytestmark = pytest.mark.every_backend
+
+IMAGES = pair_batch()[0][0].astype("float32")
+
+
+@pytest.fixture
+def folded(monkeypatch):
+    """Counts how often φ is folded and how often the folded layer computes."""
+    counts = {"folded": 0, "computed": 0}
+
+    def counting(name, method):
+        @functools.wraps(method)
+        def run(*args, **kwargs):
+            counts[name] += 1
+            return method(*args, **kwargs)
+
+        return run
+
+    for name, method in (("folded", "_folded"), ("computed", "call")):
+        found = counting(name, getattr(folding.FoldedHeads, method))
+        monkeypatch.setattr(folding.FoldedHeads, method, found)
+    return counts
+
+
+def expected(model):
+    """The whole network's scores, which `predict_on_batch` computes."""
+    return model.predict_on_batch(IMAGES)
+
+
+def same(model):
+    np.testing.assert_allclose(
+        model.predict(IMAGES, batch_size=2, verbose=0), expected(model), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_same_scores_from_weights_that_change(folded, tmp_path):
+    model = awake(tiny_cin())
+    same(model)
+    same(model)
+    assert folded["folded"] == 1
+    before = model.predict(IMAGES, batch_size=2, verbose=0)
+    images, labels = pair_batch()
+    model.compile(keras.optimizers.SGD(0.1), loss=cin_keras.losses.SoftmaxCrossentropy())
+    model.train_on_batch(images, labels)
+    same(model)
+    assert folded["folded"] == 2 and folded["computed"] > 0
+    assert not np.allclose(model.predict(IMAGES, batch_size=2, verbose=0), before)
+    # By hand, each weight that is folded: one number of it.
+    for weight in (*model.interaction.phi.weights, *model.classifier.weights):
+        value = keras.ops.convert_to_numpy(weight).copy()
+        value.flat[-1] += 1.0
+        weight.assign(value)
+        same(model)
+    assert folded["folded"] == 6
+    # What lies before φ is shared, and needs no folding.
+    model.backbone.layers[-1].bias.assign([0.5, 1.0, 1.5, 2.0])
+    same(model)
+    assert folded["folded"] == 6
+    model.save(tmp_path / "model.keras")
+    assert len(model.weights) == len(tiny_cin().weights)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(expected(loaded), expected(model), rtol=1e-5)
+    same(loaded)
+
+
+class Doubled(cin_keras.CIN):
+    """A class of a user's own, with a computation of its own."""
+
+    def predict_step(self, *args):
+        found = super().predict_step(*args)
+        return (2 * found[0], *found[1:]) if isinstance(found, tuple) else 2 * found
+
+
+def test_one_batch_is_not_worth_a_look_at_the_weights(folded):
+    model = awake(tiny_cin())
+    for options in ({}, {"batch_size": 4}, {"batch_size": 2, "steps": 1}):
+        model.predict(IMAGES, verbose=0, **options)
+    assert folded["folded"] == 0
+    same(model)
+    assert folded["folded"] == 1
+    assert model.prediction_network() is not model
+
+
+def test_the_whole_network_runs_where_somebody_looks_at_it(folded):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_predict_begin(self, logs=None):
+            seen.append(self.model)
+
+    model = awake(tiny_cin())
+    model.predict(IMAGES, verbose=0, callbacks=[Look()])
+    assert seen == [model]
+    model.run_eagerly = True
+    same(model)
+    model.run_eagerly = False
+    own = awake(Doubled(3, tiny_backbone(), input_shape=(8, 8, 3), embedding_dim=5))
+    own_scores = own.predict(IMAGES, batch_size=2, verbose=0)
+    assert folded["computed"] == 0
+    np.testing.assert_allclose(
+        own_scores, 2 * model.predict(IMAGES, batch_size=2, verbose=0), rtol=1e-4
+    )
+    assert folded["computed"] > 0
+
+
+def test_a_mistake_costs_neither_the_weights_nor_the_next_prediction():
+    """JAX takes a model's variables away for a step, and gives them back after it."""
+    model = awake(tiny_cin())
+    found = model.predict(IMAGES, batch_size=2, verbose=0)
+
+    def batches():
+        yield IMAGES[:2]
+        yield (IMAGES[:2], IMAGES[:2]), np.zeros(2)
+
+    with pytest.raises((ValueError, TypeError)):  # Keras' own, another one on every engine
+        model.predict(batches(), verbose=0)
+    np.testing.assert_allclose(model.predict(IMAGES, batch_size=2, verbose=0), found, rtol=1e-6)
+    same(model)
+
+
+def test_pairs_are_refused():
+    model = awake(tiny_cin())
+    with pytest.raises(ValueError, match="pair"):
+        model.predict((IMAGES, IMAGES), batch_size=2, verbose=0)
+
+
+def test_quantized_weights_are_not_folded(folded):
+    model = awake(tiny_cin())
+    same(model)
+    model.classifier.quantize("int8")
+    count = folded["folded"]
+    model.predict_function = None
+    same(model)
+    assert folded["folded"] == count
