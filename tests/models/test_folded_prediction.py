@@ -113,6 +113,14 @@ def test_the_whole_network_runs_where_somebody_looks_at_it(folded):
     assert folded["computed"] > 0
 
 
+def test_it_is_compiled_as_the_model_is():
+    model = awake(tiny_cin())
+    assert model.prediction_network().steps_per_execution == 1
+    model.compile(loss=model.loss, steps_per_execution=3, jit_compile=False)
+    network = model.prediction_network()
+    assert (network.steps_per_execution, network.jit_compile) == (3, False)
+
+
 def test_a_mistake_costs_neither_the_weights_nor_the_next_prediction():
     """JAX takes a model's variables away for a step, and gives them back after it."""
     model = awake(tiny_cin())
