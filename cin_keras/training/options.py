@@ -10,6 +10,7 @@ LEARNING_RATE, SMALL_LEARNING_RATE = 0.02, 0.002
 # Decoupled, as in Keras: PyTorch's 5e-4 with a momentum of 0.9. The small one's is AdamW's own.
 WEIGHT_DECAY, SMALL_WEIGHT_DECAY = 5e-3, 4e-3
 LABEL_SMOOTHING = 0.1
+ALPHA = 2.0
 RECIPES = {
     "strong": {
         "learning_rate": LEARNING_RATE,
@@ -192,7 +193,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     for name, what in (("--mixup", "blend"), ("--cutmix", "patch")):
         mixing.add_argument(name, help=f"{what} photographs with others", action="store_true")
     switch("--ema", "use the moving average of the weights")
-    add("--alpha", "A", "weight of the pair loss, of --head cin (%(default)s)", type=float, default=2.0)
+    add("--alpha", "A", "weight of the pair loss, of --head cin (%(default)s)", type=float, default=ALPHA)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
     add("--seed", "N", "of weights, order and crops (%(default)s)", type=seed, default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
@@ -241,6 +242,11 @@ def settle(args, settings):
     args.plain = args.head == "plain"
     if args.plain and args.classes_per_batch is not None:
         sys.exit("error: --classes-per-batch is for pairs, and no head learns from single images.")
+    if args.alpha != ALPHA and args.head != "cin":
+        sys.exit(
+            "error: --alpha weighs the pair loss, which --head cin alone has: leave it out or add "
+            f"--head cin. Received: --alpha {args.alpha} with the head {args.head}"
+        )
     recipe = dict(RECIPES[args.recipe])
     if args.head == "covariance" and args.recipe == "strong":
         recipe["learning_rate"] /= 2  # where it measured best
@@ -252,6 +258,12 @@ def settle(args, settings):
     for name, value in {**settings, **recipe}.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
+    mixing = [f"--{name}" for name in ("mixup", "cutmix") if getattr(args, name)]
+    if mixing and args.pairs_per_batch == 1 and not args.plain:
+        sys.exit(
+            f"error: {mixing[0]} mixes the pairs of a batch with each other: give "
+            "--pairs-per-batch 2 or more. Received: --pairs-per-batch 1"
+        )
     if args.weights is None:
         args.weights = "none" if small else "imagenet"
     elif small and args.weights == "imagenet":

@@ -82,6 +82,18 @@ def test_plain_is_a_head():
         parse("--plain", "--head", "sci")
 
 
+def test_options_that_nothing_would_use_are_refused():
+    assert [parse(*given).alpha for given in ([], ["--head", "cin", "--alpha", "0.5"])] == [2.0, 0.5]
+    for head in ("sci", "covariance", "plain"):
+        with pytest.raises(SystemExit, match=f"Received: --alpha 0.5 with the head {head}"):
+            parse("--alpha", "0.5", "--head", head)
+    for mixing in ("--mixup", "--cutmix"):
+        with pytest.raises(SystemExit, match=f"{mixing} mixes the pairs .* --pairs-per-batch 2 or"):
+            parse(mixing, "--pairs-per-batch", "1")
+        parse(mixing, "--pairs-per-batch", "1", "--plain")
+        parse(mixing, "--pairs-per-batch", "2")
+
+
 def test_there_are_no_pretrained_weights_for_small():
     with pytest.raises(SystemExit, match="no ImageNet weights for --backbone small"):
         parse("--backbone", "small", "--weights", "imagenet")
@@ -94,13 +106,15 @@ def test_numbers_must_be_positive(value, capsys):
     assert f"invalid positive int value: '{value}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("head", ["cin", "covariance"])
 @pytest.mark.parametrize("recipe", ["python x.py", "python x.py FOLDER"])
-def test_the_command_repeats_every_setting(recipe):
+def test_the_command_repeats_every_setting(recipe, head):
     parser = recipe_parser(recipe, "birds", SETTINGS, output="runs/x")
     parser.add_argument("data_dir" if "FOLDER" in recipe else "--data-dir")
     parser.add_argument("--download", action="store_true")
     data = ["it's mine"] if "FOLDER" in recipe else ["--data-dir", "it's mine"]
-    given = [*data, "--seed", "0", "--alpha", "0", "--plain", "--resume", "--download"]
+    given = [*data, "--seed", "0", "--head", head, "--resume", "--download"]
+    given += ["--alpha", "0"] if head == "cin" else []
     given += ["--recipe", "paper", "--cutmix", "--ema", "--tensorboard", "--label-smoothing", "0.2"]
     args = settle(parser.parse_args(given), SETTINGS)
     backend, python, script, *words = shlex.split(command_line(vars(args)))
