@@ -63,6 +63,15 @@ def test_parameters_and_time_of_inference():
     assert all(row["milliseconds"] > 0 for row in found.values())
 
 
+def test_inference_is_what_predict_runs(monkeypatch):
+    model, images = tiny_cin(), np.zeros((2, 8, 8, 3), "float32")
+    asked = []
+    monkeypatch.setattr(model, "prediction_network", lambda: asked.append(model) or model)
+    found = costs.inference([model], images)(model)
+    assert asked == [model]
+    np.testing.assert_array_equal(found, model.predict_on_batch(images))
+
+
 def test_a_batch_in_pairs_and_one_by_one_is_the_same_batch():
     batches = costs.random_batches(8, inference=3, pairs=4, classes=5, seed=1)
     (images_a, images_b), (labels_a, labels_b) = batches["paired"]

@@ -3,6 +3,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import cin_keras
 from cin_keras.serving import folding
@@ -99,7 +100,7 @@ def test_the_whole_network_runs_where_somebody_looks_at_it(folded):
             seen.append(self.model)
 
     model = awake(tiny_cin())
-    model.predict(IMAGES, verbose=0, callbacks=[Look()])
+    model.predict(IMAGES, batch_size=2, verbose=0, callbacks=[Look()])
     assert seen == [model]
     model.run_eagerly = True
     same(model)
@@ -123,15 +124,23 @@ def test_it_is_compiled_as_the_model_is():
 
 def test_a_mistake_costs_neither_the_weights_nor_the_next_prediction():
     """JAX takes a model's variables away for a step, and gives them back after it."""
+
+    def pairs():
+        yield (IMAGES[:2],)
+        yield ((IMAGES[:2], IMAGES[:2]),)
+
     model = awake(tiny_cin())
     found = model.predict(IMAGES, batch_size=2, verbose=0)
 
-    def batches():
-        yield IMAGES[:2]
-        yield (IMAGES[:2], IMAGES[:2]), np.zeros(2)
+    def interrupted():
+        yield (IMAGES[:2],)
+        yield (IMAGES[2:],)
+        raise KeyboardInterrupt
 
-    with pytest.raises((ValueError, TypeError)):  # Keras' own, another one on every engine
-        model.predict(batches(), verbose=0)
+    with pytest.raises((KeyboardInterrupt, tf.errors.UnknownError)):
+        model.predict(interrupted(), verbose=0)
+    with pytest.raises((ValueError, TypeError)):  # TensorFlow wants batches of one structure
+        model.predict(pairs(), verbose=0)
     np.testing.assert_allclose(model.predict(IMAGES, batch_size=2, verbose=0), found, rtol=1e-6)
     same(model)
 
