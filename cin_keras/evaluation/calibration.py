@@ -26,14 +26,15 @@ def expected_calibration_error(labels, probabilities, bins=BINS):
 
     Args:
         labels: True classes, integers from 0, shape `(images,)`.
-        probabilities: Floats in [0, 1], shape `(images, classes)`.
+        probabilities: Floats in [0, 1], shape `(images, classes)`; rows sum to 1.
         bins: Int ≥ 1. Defaults to 15.
 
     Returns:
         Float in [0, 1]; 0 is perfect.
 
     Raises:
-        ValueError: If shapes do not fit together, there is no image, or a number is no probability.
+        ValueError: If shapes do not fit together, there is no image, a number is no probability, or
+            a row does not sum to 1.
 
     Example:
 
@@ -84,6 +85,13 @@ def reliability(labels, probabilities, bins=BINS):
         raise ValueError(
             "`probabilities` must lie in [0, 1] (softmax, not logits). Received: values from "
             f"{probabilities.min():.4g} to {probabilities.max():.4g}"
+        )
+    sums = probabilities.sum(axis=1)
+    furthest = np.abs(sums - 1).argmax()
+    if abs(sums[furthest] - 1) > 0.02:
+        raise ValueError(
+            "Every row of `probabilities` must sum to 1 (softmax, not scores of each class by "
+            f"itself). Received: row {furthest}, which sums to {sums[furthest]:.4g}"
         )
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

@@ -151,6 +151,7 @@ def test_a_threshold_answers_fewer_and_better():
     [
         (expected_calibration_error, ([0], [[2.0, -1.0]]), "must lie in"),
         (expected_calibration_error, ([0], [[np.nan, 0.5]]), "must lie in"),
+        (expected_calibration_error, ([0, 0], [[1, 0], [0.5, 0.8]]), "row 1, which sums to 1.3"),
         (expected_calibration_error, ([0, 1], [[0.5, 0.5]]), "one label for each of 1"),
         (expected_calibration_error, ([0], [0.5]), "shape"),
         (expected_calibration_error, ([0], [[0.5, 0.5]], 0), "`bins`"),
