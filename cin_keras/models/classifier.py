@@ -273,6 +273,13 @@ class Classifier(keras.Model):
             `keras.Model` of the same backbone, with the weights as they are now, or this model:
             where nothing folds, in a class derived from `CIN`, on several devices, and under
             `run_eagerly`.
+
+        Example:
+
+        >>> from cin_keras.models.small_backbone import small_backbone
+        >>> model = cin_keras.CIN(3, small_backbone(32), None, (32, 32, 3))
+        >>> model.prediction_network().layers[-1].name
+        'folded_heads'
         """
         network = self._folded_prediction and self._folded_prediction.network(self)
         return network or self

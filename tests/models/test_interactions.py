@@ -1,9 +1,12 @@
 """Every row of the comparison keeps what CIN can do."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import cin_keras
@@ -256,22 +259,40 @@ def test_two_backbones_of_one_name(tmp_path):
         )
 
 
+SERVE = """
+import json, sys
+sys.modules["keras"] = sys.modules["cin_keras"] = None
+import numpy as np, tensorflow as tf
+images = np.load(sys.argv[1])
+served = [tf.saved_model.load(folder) for folder in sys.argv[2:]]
+print(json.dumps([model.serve_uint8(images).numpy().tolist() for model in served]))
+"""
+
+
 @pytest.mark.every_backend
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras writes no SavedModel on PyTorch"
 )
-def test_interactions_are_served_with_the_same_numbers(tmp_path):
-    """By TensorFlow alone: tests/serving/test_export.py."""
+def test_interactions_are_served_by_tensorflow_alone(tmp_path):
     images, _ = pair_batch()
-    # SCI is there; the rest have operations that others have, too.
+    np.save(tmp_path / "images.npy", images[0])
+    expected, folders = [], []
+    # SCI is in tests/serving/test_export.py; the rest have operations that others have, too.
     named = ("covariance", "bilinear", "osme")
     # On JAX each takes a minute to compile, and the way there is the same.
     for interaction in named[:1] if keras.backend.backend() == "jax" else named:
         model = make(interaction=interaction, contrast=None)
-        model.export(tmp_path / interaction, verbose=False)
-        served = tf.saved_model.load(tmp_path / interaction)
-        outputs = served.serve_uint8(images[0]).numpy()
-        reference.assert_close(outputs, model.predict(images[0], verbose=0))
+        folders.append(tmp_path / f"served_{interaction}")
+        model.export(folders[-1], verbose=False)
+        expected.append(model.predict(images[0], verbose=0))
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(tmp_path / "images.npy"), *map(str, folders)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for outputs, of_model in zip(json.loads(done.stdout), expected, strict=True):
+        reference.assert_close(outputs, of_model)
 
 
 @pytest.mark.every_backend
