@@ -6,16 +6,15 @@ python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain 
 
 import pathlib
 
-import keras
 import numpy as np
 
 from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_text
 from cin_keras.measuring import accuracies, comparison, costs, results, splits
+from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import make_reader
-from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, build_row, own_settings
-from cin_keras.models.small_backbone import small_backbone
+from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, own_settings
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
@@ -72,47 +71,17 @@ def is_small(args):
     return args.backbone == "small"
 
 
-def build_model(row, args, num_classes):
-    size = args.image_size
-    model = build_row(
-        row,
-        num_classes,
-        backbone=small_backbone(size) if is_small(args) else args.backbone,
-        weights=None if args.weights == "none" else args.weights,
-        input_shape=(size, size, 3),
-        feature_layer=args.feature_layer,
-    )
-    comparison.freeze_to(model.backbone, args.freeze_to)
-    return model
-
-
-def train(row, samples, args, learning_rate, epochs, seed, reader):
-    """A model of a row, trained on pairs."""
-    keras.utils.set_random_seed(seed)
-    own = own_settings(row, is_small(args))
-    decay_and_smoothing = {
-        "weight_decay": args.weight_decay,
-        "label_smoothing": args.label_smoothing,
-        **own.get("recipe", {}),
-    }
-    return comparison.train_model(
-        reader.model(row, samples.num_classes),
-        reader.pairs(samples, seed),
-        epochs,
-        learning_rate,
-        args.backbone,
-        own["rates"],
-        **decay_and_smoothing,
-    )
-
-
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
     folder, size = pathlib.Path(args.output), args.image_size
 
+    small = is_small(args)
+    network = args.backbone, args.weights, size, args.feature_layer, args.freeze_to
+    budget = args.backbone, args.weight_decay, args.label_smoothing
+
     def build(row, num_classes):
-        return build_model(row, args, num_classes)
+        return build_network(row, num_classes, *network)
 
     try:
         with mistakes_in_one_sentence():
@@ -133,8 +102,8 @@ def main(arguments=None):
                 0 if args.trials_only else args.seeds,
                 samples,
                 {row: args.learning_rates for row in args.rows},
-                {row: own_settings(row, is_small(args)) for row in args.rows},
-                train=lambda row, part, *budget: train(row, part, args, *budget, reader),
+                {row: own_settings(row, small) for row in args.rows},
+                train=lambda *run: comparison.train_row(*run, reader, *budget),
                 score=lambda model, part: accuracies.score_model(
                     model, reader, part, samples[0], unseen
                 ),

@@ -10,7 +10,6 @@ import tempfile
 
 from cin_keras import measuring
 from cin_keras.checks import positive
-from cin_keras.data import Samples
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import feeding, sharded
 from cin_keras.threads import available_cores
@@ -44,35 +43,12 @@ def parse_arguments(arguments=None):
     return args
 
 
-def photographs(args, folder):
-    """Samples of the user's photographs, or of made-up ones."""
-    if args.data_dir:
-        paths = sorted(pathlib.Path(args.data_dir).rglob("*.jpg"))[: args.files]
-    else:
-        size = args.width, args.height
-        paths = feeding.random_photographs(folder, args.files, *size, args.seed)
-    if len(paths) < 2 * args.pairs_per_batch:
-        where = f"--data-dir {args.data_dir} with" if args.data_dir else "--files"
-        raise ValueError(
-            f"A batch takes {2 * args.pairs_per_batch} photographs, as --pairs-per-batch says. "
-            f"Received: {where} {len(paths)} files *.jpg"
-        )
-    return Samples(paths, [i % 2 for i in range(len(paths))], ["even", "odd"])
-
-
-def main_of_shards(args):
+def read_shards(args, output):
+    """What small photographs in a few files take."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory() as folder:
-        output = pathlib.Path(args.output)
         check_writable(output)
-        found = sharded.measure_shards(
-            f"{folder}/shards",
-            args.shards,
-            args.classes,
-            args.image_size,
-            args.pairs_per_batch,
-            args.batches,
-            args.seed,
-        )
+        budget = args.image_size, args.pairs_per_batch, args.batches, args.seed
+        found = sharded.measure_shards(f"{folder}/shards", args.shards, args.classes, *budget)
         print(f"{args.shards} photographs of {args.image_size}×{args.image_size} pixels in shards")
         for name, value in found.items():
             print(f"{name:>20}: {value:.4g}")
@@ -83,44 +59,39 @@ def main_of_shards(args):
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
-    if args.shards:
-        main_of_shards(args)
-        return
     output, machine = pathlib.Path(args.output), measuring.describe_machine()
+    if args.shards:
+        return read_shards(args, output)
     with tempfile.TemporaryDirectory() as folder:
+        pairs, seed = args.pairs_per_batch, args.seed
         with mistakes_in_one_sentence():
             check_writable(output)
-            samplers = feeding.sampler_variants(
-                feeding.usual_labels(args.images, args.classes, args.seed),
-                args.pairs_per_batch,
-                args.classes_per_batch,
-                args.seed,
-            )
-            samples = photographs(args, folder)
+            labels = feeding.usual_labels(args.images, args.classes, seed)
+            samplers = feeding.sampler_variants(labels, pairs, args.classes_per_batch, seed)
+            size = args.width, args.height
+            samples = feeding.photographs(folder, args.data_dir, args.files, size, pairs, seed)
             readers = feeding.reading_variants(
-                samples, args.image_size, args.pairs_per_batch, args.threads, folder, args.seed
+                samples, args.image_size, pairs, args.threads, folder, seed
             )
-        results = {"settings": vars(args), **machine}
-
         print(f"\n{args.images} images in {args.classes} classes, {machine['device']}")
-        found = measuring.by_turns(samplers, args.rounds)
-        results["sampler"] = measuring.summarize(found)
-        print(measuring.summary_table(results["sampler"]))
-        held, _ = measuring.bytes_of_python(lambda: feeding.long_list(args.images))
-        results["bytes_a_path"] = held / args.images
-        print(f"`Samples` with their paths: {results['bytes_a_path']:.0f} bytes an image.")
+        drawn = measuring.summarize(measuring.by_turns(samplers, args.rounds))
+        print(measuring.summary_table(drawn))
+        bytes_a_path = feeding.bytes_a_path(args.images)
+        print(f"`Samples` with their paths: {bytes_a_path:.0f} bytes an image.")
 
-        width, height = samples.read(0).size
         print(
-            f"\n{len(samples)} photographs (the first {width}×{height}), cropped to "
-            f"{args.image_size}×{args.image_size}, {args.threads} threads in the bare loop"
+            f"\n{len(samples)} photographs (the first {'×'.join(map(str, samples.read(0).size))}), "
+            f"cropped to {args.image_size}×{args.image_size}, {args.threads} threads in the bare loop"
         )
         # Twice before: the files come into the system's memory, the images into the cache.
         found = measuring.by_turns(readers, args.rounds, warm_up=2)
-        results["feeding"] = measuring.summarize(feeding.against_the_bare_loop(found))
-        print(measuring.summary_table(results["feeding"]))
+        fed = measuring.summarize(feeding.against_the_bare_loop(found))
+        print(measuring.summary_table(fed))
+    results = {"sampler": drawn, "bytes_a_path": bytes_a_path, "feeding": fed}
     with mistakes_in_one_sentence():
-        file = write_json(output / "benchmark_data.json", results)
+        file = write_json(
+            output / "benchmark_data.json", {"settings": vars(args), **machine, **results}
+        )
     print(f"{file} holds every figure, settings and versions.")
 
 

@@ -12,13 +12,15 @@ import pathlib
 import cars
 
 import cin_keras
-from cin_keras.data import cub_200_2011, differing_parts
+from cin_keras.data import differing_parts
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.measuring.explanations import (
     Targets,
+    check_model,
     draw_figures,
     first_of_each_class,
     read_images,
+    samples_with_parts,
     score_figure,
     score_maps,
     score_table,
@@ -26,7 +28,6 @@ from cin_keras.measuring.explanations import (
 )
 from cin_keras.measuring.looked_at import parts_table, score_parts
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
-from cin_keras.training.data_set import drawn_samples
 from cin_keras.training.streams import tidy_streams
 from cin_keras.versions import versions
 
@@ -63,31 +64,6 @@ def parse_arguments(arguments=None):
     return args
 
 
-def load_samples(args):
-    """Training, validation and test samples, all with parts."""
-    if args.data_dir is None:
-        return drawn_samples(args.image_size)
-    train, validation = cub_200_2011(args.data_dir, "train").split(0.1, seed=args.seed)
-    test = cub_200_2011(args.data_dir, "test")
-    if test.parts is None:
-        raise ValueError(
-            f"The scores need to know where the birds' parts are. Received: {args.data_dir}, "
-            "which has no folder parts/ with parts.txt and part_locs.txt"
-        )
-    return train, validation, test
-
-
-def check(model, train, test, args):
-    """Raises ValueError unless the model can be explained on these images."""
-    if model is not None and model.num_classes != test.num_classes:
-        raise ValueError(
-            f"{args.model} tells {model.num_classes} classes apart, but the images have "
-            f"{test.num_classes}: {args.data_dir or 'drawn cars'}. Give the data that it was "
-            "trained on."
-        )
-    first_of_each_class(train)
-
-
 def explain_parts(model, test, targets, what, folder):
     """Where an NTS looked: its parts of one image, and whether those of all images hit."""
     picture = read_images(test, [0], model.image_size)[0]
@@ -107,13 +83,13 @@ def main(arguments=None):
         model = cin_keras.load_model(args.model) if args.model else None
         if model is not None:
             args.image_size = model.input_shape[1] or args.image_size
-        samples = load_samples(args)
+        samples = samples_with_parts(args.data_dir, args.image_size, args.seed)
         train, _, test = samples
         if args.limit:
             test = test.limit(args.limit, seed=args.seed)
             # Which images a model has seen that is there already, nobody knows.
             train = train if args.model else train.limit(args.limit, seed=args.seed)
-        check(model, train, test, args)
+        check_model(model, train, test, args.model, args.data_dir)
     if model is None:
         cars.main(args, lambda args: samples)
         if args.distribute and os.environ.get("RANK", "0") != "0":

@@ -16,7 +16,7 @@ from cin_keras.data import download, image_dataset, pair_dataset, stanford_cars
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
 from cin_keras.gallery.calibration import auroc, false_alarms_at_recall
-from cin_keras.measuring.comparison import freeze_to
+from cin_keras.measuring.networks import freeze_to
 from cin_keras.training.data_set import data_set_parser, drawn_samples, settle_data_set
 
 PLACES = ["data/stanford_cars", "$STANFORD_CARS_DIR"]

@@ -27,8 +27,8 @@ from cin_keras.measuring.channel_features import (
     eta_of_pairs,
     share_of_phi,
 )
+from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.splits import training_and_test
-from cin_keras.models.small_backbone import small_backbone
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
 
@@ -63,30 +63,12 @@ def parse_arguments(arguments=None):
     given = [f"--{name.replace('_', '-')}" for name in own if getattr(args, name) is not None]
     if args.model and given:
         raise ValueError(f"--model brings its own {', '.join(given)}: leave that out.")
-    return args
-
-
-def load(args):
-    """A model, trained or with a pretrained backbone and the rest new; both splits' samples."""
-    small = args.backbone == "small"
-    if small and args.weights == "imagenet":
+    if args.backbone == "small" and args.weights == "imagenet":
         raise ValueError("There are no ImageNet weights for --backbone small. Leave --weights out.")
-    model = cin_keras.load_model(args.model) if args.model else None
-    size = args.image_size = args.image_size or (model and model.image_size) or 448
-    splits = training_and_test(args.data_dir, round(1.5 * np.max(size)), args.limit)
-    if model is None:
+    if args.model is None:
         args.backbone = args.backbone or "resnet50"
-        args.weights = args.weights or ("none" if small else "imagenet")
-        model = cin_keras.CIN(
-            splits[0].num_classes,
-            small_backbone(size) if small else args.backbone,
-            None if args.weights == "none" else args.weights,
-            (size, size, 3),
-            args.feature_layer,
-            interaction=None,
-            contrast=None,
-        )
-    return model, splits
+        args.weights = args.weights or ("none" if args.backbone == "small" else "imagenet")
+    return args
 
 
 def probe(train, test, labels, classes, seed):
@@ -104,7 +86,12 @@ def main(arguments=None):
         args = parse_arguments(arguments)
         folder = pathlib.Path(args.output)
         check_writable(folder)
-        model, splits = load(args)
+        model = cin_keras.load_model(args.model) if args.model else None
+        size = args.image_size = args.image_size or (model and model.image_size) or 448
+        splits = training_and_test(args.data_dir, round(1.5 * np.max(size)), args.limit)
+        if model is None:
+            network = args.backbone, args.weights, size, args.feature_layer
+            model = build_network("plain", splits[0].num_classes, *network)
         layers = {name: SelfChannelInteraction(**own) for name, own in INTERACTIONS.items()}
         described = []
         for samples in splits:

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from cin_keras.data import drawn_cars
-from cin_keras.measuring import accuracies, costs, splits
+from cin_keras.measuring import accuracies, comparison, costs, splits
 from cin_keras.measuring.frozen_part import FrozenPart
-from cin_keras.measuring.readers import Photographs
 from tests.recipe_runs import load_recipe
 
 # What the rows train on each backend is tested in tests/models/test_interactions.py.
@@ -58,7 +57,7 @@ def untrained(recipe, few_drawings, monkeypatch):
     """The recipe without its training: every call is noted, and scores depend on rate and seed."""
     calls = []
 
-    def train(row, samples, args, learning_rate, epochs, seed, reader):
+    def train(row, samples, learning_rate, epochs, seed, reader, *budget):
         calls.append((row, len(samples), learning_rate, epochs, seed))
         return 100 * learning_rate + seed / 10
 
@@ -69,7 +68,7 @@ def untrained(recipe, few_drawings, monkeypatch):
     def inference_costs(models, images, rounds):
         return {name: {"milliseconds": 1.5, "parameters": 1_200_000} for name in models}
 
-    monkeypatch.setattr(recipe, "train", train)
+    monkeypatch.setattr(comparison, "train_row", train)
     monkeypatch.setattr(accuracies, "score_model", score)
     monkeypatch.setattr(costs, "inference_costs", inference_costs)
     return recipe, calls
@@ -164,32 +163,27 @@ def test_trials_alone_choose_the_rates(untrained, tmp_path, capsys):
     assert "| plain | 0.001 | 15.0% ± 7.1 | 75.0% | 2 |" in capsys.readouterr().out
 
 
-def test_the_recipe_of_a_row_reaches_its_training(recipe, few_drawings):
-    args = recipe.parse_arguments([*TINY, "--rows", "plain, decay", "plain, smoothing"])
-    samples, _ = splits.training_and_test(None, 48, args.limit)
-    reader = Photographs(lambda *which: recipe.build_model(which[0], args, which[1]), 32, 6)
-    for row, decay, smoothing in (("plain, decay", 0.005, 0.0), ("plain, smoothing", 0.0, 0.1)):
-        model = recipe.train(row, samples, args, 0.01, 1, 0, reader)
-        assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
+def test_options_reach_what_is_trained(recipe, few_drawings, monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def train(row, samples, learning_rate, epochs, seed, reader, *budget):
+        raise Seen(budget, reader.pairs_per_batch, reader.model(row, 3))
+
+    monkeypatch.setattr(comparison, "train_row", train)
+    options = ["--freeze-to", "block_2", "--weight-decay", "0.3", "--label-smoothing", "0.2"]
+    with pytest.raises(Seen) as seen:
+        recipe.main([*TINY, *options, "--rows", "SCI"])
+    budget, pairs_per_batch, model = seen.value.args
+    assert (budget, pairs_per_batch) == (("small", 0.3, 0.2), 6)
+    assert model.interaction_name == "sci" and model.input_shape == (None, 32, 32, 3)
+    assert not all(layer.trainable for layer in model.backbone.layers)
 
 
 def test_systems_of_other_papers_are_rows(recipe):
-    args = recipe.parse_arguments([*TINY, "--feature-layer", "block_3"])
-    assert {"CGNL", "MAMC", "NTS", "NTS+CIN"} <= set(args.rows)
-    model = recipe.build_model("NTS+CIN", args, num_classes=3)
-    assert (model.interaction_name, model.contrast_name, model.parts) == ("sci", "cci", 6)
-    assert type(model).__name__ == "NTS"
+    rows = recipe.parse_arguments(TINY).rows
+    assert {"CGNL", "MAMC", "NTS", "NTS+CIN"} <= set(rows)
     assert not {"NTS", "NTS+CIN"} & set(recipe.parse_arguments(["--crops", "2"]).rows)
-
-
-def test_only_what_comes_before_the_named_layer_is_frozen(recipe):
-    args = recipe.parse_arguments([*TINY, "--freeze-to", "block_2"])
-    model = recipe.build_model("plain", args, num_classes=3)
-    frozen = {w.path for w in model.backbone.weights} - {
-        w.path for w in model.backbone.trainable_weights
-    }
-    kernels = [path for path in frozen if path.endswith("kernel")]
-    assert len(kernels) == 2 and len(model.backbone.layers) > 10
 
 
 def test_results_of_before_are_gone_on_with(untrained, tmp_path):

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from cin_keras.measuring import feeding
 from tests.data.small_sets import encode
 from tests.recipe_runs import load_recipe, written
 
@@ -67,12 +68,11 @@ def test_shards_are_measured(recipe, tmp_path, capsys):
     assert all(f"{name}: " in output for name in results)
 
 
-def test_own_photographs_are_read(recipe, tmp_path):
+def test_own_photographs_are_read(tmp_path):
     for i in range(8):
         (tmp_path / "deep").mkdir(exist_ok=True)
         (tmp_path / "deep" / f"{i}.jpg").write_bytes(encode(np.full((9, 12, 3), i), "JPEG"))
-    arguments = ["--data-dir", str(tmp_path), "--pairs-per-batch", "4", "--files", "8"]
-    samples = recipe.photographs(recipe.parse_arguments(arguments), None)
+    samples = feeding.photographs(None, str(tmp_path), 8, None, pairs_per_batch=4)
     assert [pathlib.Path(path).name for path in samples.paths] == [f"{i}.jpg" for i in range(8)]
     assert samples.read(0).size == (12, 9)
 

@@ -7,6 +7,7 @@ import keras
 from cin_keras.data import SetEpoch
 from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.measuring.machine import accelerator
+from cin_keras.measuring.rows import own_settings
 from cin_keras.training import make_optimizer
 
 
@@ -110,26 +111,34 @@ def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_dec
     return model
 
 
-def freeze_to(network, name):
-    """Freezes the layers of a network from the first to the one of a name.
+def train_row(
+    row, samples, learning_rate, epochs, seed, reader, backbone, weight_decay, label_smoothing
+):
+    """Trains a row from a seed, by the budget of all rows and what the row needs of its own.
 
     Args:
-        network: `keras.Model`.
-        name: Str, or `None` for no layer.
+        row: Str, of `cin_keras.measuring.rows.ROWS`.
+        samples: `Samples` to train on.
+        learning_rate: Float > 0, at the beginning.
+        epochs: Int ≥ 1.
+        seed: Int ≥ 0, of weights, order and crops.
+        reader: One of `cin_keras.measuring.readers`, which makes the model and its pairs.
+        backbone: Str, by whose name the optimizer is chosen.
+        weight_decay: Float ≥ 0, of the rows that have none of their own.
+        label_smoothing: Float in [0, 1), likewise.
 
-    Raises:
-        ValueError: If there is no such layer.
-
-    Example:
-
-    >>> from cin_keras.models.small_backbone import small_backbone
-    >>> network = small_backbone(32)
-    >>> freeze_to(network, network.layers[1].name)
-    >>> [layer.trainable for layer in network.layers[:3]]
-    [False, False, True]
+    Returns:
+        `CIN` or `NTS`.
     """
-    names = [layer.name for layer in network.layers]
-    if name is not None and name not in names:
-        raise ValueError(f"no layer {name!r} in the backbone: {', '.join(names)}")
-    for layer in network.layers[: names.index(name) + 1 if name is not None else 0]:
-        layer.trainable = False
+    keras.utils.set_random_seed(seed)
+    own = own_settings(row, small=backbone == "small")
+    settings = {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
+    return train_model(
+        reader.model(row, samples.num_classes),
+        reader.pairs(samples, seed),
+        epochs,
+        learning_rate,
+        backbone,
+        own["rates"],
+        **{**settings, **own.get("recipe", {})},
+    )

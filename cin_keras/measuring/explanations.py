@@ -7,12 +7,14 @@ part that tells the two classes apart, and what deletion and insertion make of t
 import numpy as np
 
 from cin_keras import explain
+from cin_keras.data import cub_200_2011
 from cin_keras.data.cropping import crop, crop_box
 from cin_keras.evaluation import softmax
 from cin_keras.explain import scores
 from cin_keras.measuring.panels import name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table, plus_minus
 from cin_keras.progress import progress_bar
+from cin_keras.training.data_set import drawn_samples
 
 IMAGES_AT_ONCE = 8
 CONTRAST, GRAD_CAM = "class contrast", "Grad-CAM"
@@ -68,6 +70,57 @@ class Targets:
     def _in_image(self, index, shares):
         left, top, right, bottom = crop_box(*self.samples.read(index).size)
         return (left, top) + np.asarray(shares) * (right - left, bottom - top)
+
+
+def samples_with_parts(data_dir, drawn_size, seed):
+    """Training, validation and test samples of which it is known where their parts are.
+
+    Args:
+        data_dir: Str or path of CUB-200-2011, or `None` for drawn cars.
+        drawn_size: Int, pixels of a side of what a network sees of drawn cars.
+        seed: Int, of the division of CUB's training photographs.
+
+    Returns:
+        Three `Samples`.
+
+    Raises:
+        FileNotFoundError, ValueError: If the data set is not there, or has no parts.
+
+    Example:
+
+    >>> train, validation, test = samples_with_parts(None, 32, seed=0)
+    >>> sorted(test.parts[0])[:3]
+    ['front wheel', 'grille', 'lamp']
+    """
+    if data_dir is None:
+        return drawn_samples(drawn_size)
+    train, validation = cub_200_2011(data_dir, "train").split(0.1, seed=seed)
+    test = cub_200_2011(data_dir, "test")
+    if test.parts is None:
+        raise ValueError(
+            f"The scores need to know where the birds' parts are. Received: {data_dir}, "
+            "which has no folder parts/ with parts.txt and part_locs.txt"
+        )
+    return train, validation, test
+
+
+def check_model(model, train, test, file, data_dir):
+    """Raises ValueError unless a model can be explained on these images.
+
+    Args:
+        model: `CIN` or `NTS`, or `None` where one is still to be trained.
+        train: `Samples`, with an image of each class.
+        test: `Samples`.
+        file: Str or path, where the model came from.
+        data_dir: Str or path, where the images came from, or `None` for drawn cars.
+    """
+    if model is not None and model.num_classes != test.num_classes:
+        raise ValueError(
+            f"{file} tells {model.num_classes} classes apart, but the images have "
+            f"{test.num_classes}: {data_dir or 'drawn cars'}. Give the data that it was "
+            "trained on."
+        )
+    first_of_each_class(train)
 
 
 def first_of_each_class(samples):

@@ -76,6 +76,42 @@ def random_photographs(folder, count, width, height, seed=0):
     return paths
 
 
+def photographs(folder, data_dir, count, size, pairs_per_batch, seed=0):
+    """Samples of two classes: photographs of one's own, or made-up ones.
+
+    Args:
+        folder: Str or path, which exists, where made-up ones are written.
+        data_dir: Str or path, photographs `*.jpg` in it and below; `None` to make some up.
+        count: Int ≥ 1, how many, at most.
+        size: `(width, height)` of made-up ones, in pixels.
+        pairs_per_batch: Int ≥ 1, for which there must be enough.
+        seed: Int. Defaults to 0.
+
+    Returns:
+        `Samples`.
+
+    Raises:
+        ValueError: If they are too few for a batch.
+
+    Example:
+
+    >>> import tempfile
+    >>> len(photographs(tempfile.mkdtemp(), None, 6, (40, 30), pairs_per_batch=3))
+    6
+    """
+    if data_dir:
+        paths = sorted(pathlib.Path(data_dir).rglob("*.jpg"))[:count]
+    else:
+        paths = random_photographs(folder, count, *size, seed)
+    if len(paths) < 2 * pairs_per_batch:
+        where = f"--data-dir {data_dir} with" if data_dir else "--files"
+        raise ValueError(
+            f"A batch takes {2 * pairs_per_batch} photographs, as --pairs-per-batch says. "
+            f"Received: {where} {len(paths)} files *.jpg"
+        )
+    return Samples(paths, [i % 2 for i in range(len(paths))], ["even", "odd"])
+
+
 def read_all(batches):
     """Goes through an iterable once, and keeps nothing."""
     for _ in batches:
@@ -218,16 +254,26 @@ def _sampler_round(make, pairs_per_batch, images):
     return lambda number: time_sampler(make, pairs_per_batch, number) | memory
 
 
-def long_list(images):
-    """Samples of so many images (int), with paths as long as ImageNet's.
+def bytes_a_path(images):
+    """Float, the memory that `Samples` of so many images take for each path, as long as ImageNet's.
+
+    Args:
+        images: Int ≥ 1.
+
+    Returns:
+        Float.
 
     Example:
 
-    >>> long_list(3).paths[2]
-    'train/class_00002/image_00000002.jpg'
+    >>> 60 < bytes_a_path(1000) < 200
+    True
     """
-    paths = [f"train/class_{i % 10_000:05}/image_{i:08}.jpg" for i in range(images)]
-    return Samples(paths, np.zeros(images, int), ["any"])
+
+    def make():
+        paths = [f"train/class_{i % 10_000:05}/image_{i:08}.jpg" for i in range(images)]
+        return Samples(paths, np.zeros(images, int), ["any"])
+
+    return bytes_of_python(make)[0] / images
 
 
 def reading_variants(samples, image_size, pairs_per_batch, threads, folder, seed=0):

@@ -23,6 +23,7 @@ ROWS = {
 }
 # What else was tried, of SCI and of the contrast.
 VARIANTS = {
+    "plain+Cont": {"interaction": None, "contrast": "embedding"},
     "SCI, scale 0.03": {"scale": 0.03},
     "SCI, learned scale": {"learnable_scale": True},
     "SCI, cosine": {"similarity": "cosine", "scale": 10.0},

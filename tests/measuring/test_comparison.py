@@ -3,10 +3,13 @@ import pytest
 
 from cin_keras.data import drawn_cars, pair_dataset
 from cin_keras.measuring import Results
-from cin_keras.measuring.comparison import freeze_to, run_rows, train_model
+from cin_keras.measuring.comparison import run_rows, train_model, train_row
+from cin_keras.measuring.networks import build_network
+from cin_keras.measuring.readers import Photographs
 from cin_keras.measuring.rows import build_row
 from cin_keras.models.small_backbone import small_backbone
-from tests.models.networks import tiny_backbone
+
+SMALL = ("small", "none", 32, None)  # backbone, weights, pixels, its last layer
 
 
 @pytest.fixture
@@ -52,16 +55,6 @@ def test_a_row_that_has_changed_is_another(compare):
     assert len(calls) == 1 and [run["scale"] for run in runs["SCI"]] == [2]
 
 
-def test_layers_are_frozen_up_to_one():
-    network = tiny_backbone(size=32)
-    freeze_to(network, None)
-    assert all(layer.trainable for layer in network.layers)
-    freeze_to(network, network.layers[1].name)
-    assert [layer.trainable for layer in network.layers[:3]] == [False, False, True]
-    with pytest.raises(ValueError, match="no layer 'slip' in the backbone: "):
-        freeze_to(network, "slip")
-
-
 def test_a_model_is_trained_as_it_is_asked_to_be():
     cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
     model = build_row("SCI+Cont", 3, backbone=small_backbone(32), input_shape=(32, 32, 3))
@@ -72,3 +65,15 @@ def test_a_model_is_trained_as_it_is_asked_to_be():
     assert int(model.optimizer.iterations) == 2 * len(pairs)
     assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (0.3, 0.2)
     assert set(model.optimizer.factors) == {0.5, 1.0}
+
+
+def test_a_row_is_trained_by_the_recipe_of_all_and_its_own():
+    cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
+    reader = Photographs(lambda row, classes: build_network(row, classes, *SMALL), 32, 3)
+    for row, decay, smoothing in (("plain, decay", 0.3, 0.0), ("plain, smoothing", 0.0, 0.2)):
+        model = train_row(row, cars, 0.01, 1, 0, reader, "small", 0.3, 0.2)
+        assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
+    again, other = (train_row(row, cars, 0.01, 1, seed, reader, "small", 0.0, 0.2) for seed in (0, 1))
+    kernels = [trained.classifier.kernel.numpy() for trained in (model, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.abs(kernels[0] - kernels[2]).max() > 0
