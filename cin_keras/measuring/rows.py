@@ -24,6 +24,8 @@ ROWS = {
 # What else was tried, of SCI and of the contrast.
 VARIANTS = {
     "plain+Cont": {"interaction": None, "contrast": "embedding"},
+    "plain+Cont, hardest": {"interaction": None, "contrast": "embedding", "partner": "hardest"},
+    "plain+Cont, all pairs": {"interaction": None, "contrast": "embedding", "partner": "all"},
     "SCI, scale 0.03": {"scale": 0.03},
     "SCI, learned scale": {"learnable_scale": True},
     "SCI, cosine": {"similarity": "cosine", "scale": 10.0},
