@@ -28,8 +28,9 @@ RECIPES = {
     },
 }
 PAPER_CLASSES_PER_BATCH = 4
-# What stands between backbone and classifier: arguments of CIN.
+# What stands between backbone and classifier, and what is learned from pairs: arguments of CIN.
 HEADS = {
+    "contrast": {"interaction": None, "contrast": "embedding"},
     "cin": {},
     "sci": {"contrast": None},
     "covariance": {"interaction": "covariance", "contrast": None, "projection_dim": 64},
@@ -37,7 +38,7 @@ HEADS = {
     "plain": {"interaction": None, "contrast": None},
 }
 # What measured best at the cost of the backbone (recipes/README.md, "ablation").
-DEFAULT_HEAD = {"strong": "covariance", "paper": "cin"}
+DEFAULT_HEAD = {"strong": "contrast", "paper": "cin"}
 WARMUP_EPOCHS = {"strong": 0.5, "paper": 5}
 
 
@@ -193,7 +194,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     for name, what in (("--mixup", "blend"), ("--cutmix", "patch")):
         mixing.add_argument(name, help=f"{what} photographs with others", action="store_true")
     switch("--ema", "use the moving average of the weights")
-    add("--alpha", "A", "weight of the pair loss, of --head cin (%(default)s)", type=float, default=ALPHA)
+    add("--alpha", "A", "weight of the pair loss, if there is one (%(default)s)", type=float, default=ALPHA)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
     add("--seed", "N", "of weights, order and crops (%(default)s)", type=seed, default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
@@ -210,7 +211,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     add(
         "--head",
         "NAME",
-        "covariance (default; small, paper: cin), cin, sci, mean_and_deviation, or plain: no head",
+        "contrast (default; small, paper: cin), cin, sci, covariance, mean_and_deviation or plain",
         choices=HEADS,
     )
     switch("--plain", "as --head plain")
@@ -242,10 +243,10 @@ def settle(args, settings):
     args.plain = args.head == "plain"
     if args.plain and args.classes_per_batch is not None:
         sys.exit("error: --classes-per-batch is for pairs, and no head learns from single images.")
-    if args.alpha != ALPHA and args.head != "cin":
+    if args.alpha != ALPHA and HEADS[args.head].get("contrast", "cci") is None:
         sys.exit(
-            "error: --alpha weighs the pair loss, which --head cin alone has: leave it out or add "
-            f"--head cin. Received: --alpha {args.alpha} with the head {args.head}"
+            "error: --alpha weighs the pair loss, which --head contrast and cin have: leave it out "
+            f"or take one of these. Received: --alpha {args.alpha} with the head {args.head}"
         )
     recipe = dict(RECIPES[args.recipe])
     if args.head == "covariance" and args.recipe == "strong":

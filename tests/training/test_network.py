@@ -47,6 +47,9 @@ def test_the_command_line_reaches_the_network():
     assert keras.config.dtype_policy().name == "float32"
     covariance = cin_keras.CIN(12, **options("--head", "covariance"))
     assert covariance.interaction.projection_dim == 64 and covariance.contrast is None
+    contrast = cin_keras.CIN(12, **options("--head", "contrast", "--alpha", "0.3"))
+    assert contrast.interaction is None and contrast.embedding is not None
+    assert (contrast.contrast_name, contrast.alpha) == ("embedding", 0.3)
     plain = cin_keras.CIN(12, **options("--plain"))
     assert plain.interaction is None and plain.contrast is None
 

@@ -18,7 +18,7 @@ def parse(*arguments, settings=SETTINGS):
 def test_settings_fill_in_what_is_left_open():
     args = parse()
     assert (args.backbone, args.image_size, args.epochs) == ("resnet50", 448, 10)
-    assert args.weights == "imagenet" and args.learning_rate == 0.01 and args.output == "runs/x"
+    assert args.weights == "imagenet" and args.learning_rate == 0.02 and args.output == "runs/x"
     args = parse("--epochs", "3", settings=DRAWINGS)
     assert (args.backbone, args.epochs, args.pairs_per_batch) == ("small", 3, 8)
     assert args.weights == "none" and args.learning_rate == 0.002
@@ -63,12 +63,13 @@ def test_mixup_and_cutmix_exclude_each_other(capsys):
 
 
 def test_plain_is_a_head():
-    assert (parse().head, parse().plain) == ("covariance", False)
+    assert (parse().head, parse().plain) == ("contrast", False)
     assert parse("--recipe", "paper").head == "cin"
     rates = [
-        parse(*given).learning_rate for given in ([], ["--head", "cin"], ["--learning-rate", "0.3"])
+        parse(*given).learning_rate
+        for given in ([], ["--head", "covariance"], ["--head", "cin"], ["--learning-rate", "0.3"])
     ]
-    assert rates == [0.01, 0.02, 0.3]
+    assert rates == [0.02, 0.01, 0.02, 0.3]
     small = [parse("--backbone", "small", *given) for given in ([], ["--head", "covariance"])]
     assert [args.head for args in small] == ["cin", "covariance"]
     assert small[0].learning_rate == small[1].learning_rate
@@ -83,7 +84,9 @@ def test_plain_is_a_head():
 
 
 def test_options_that_nothing_would_use_are_refused():
-    assert [parse(*given).alpha for given in ([], ["--head", "cin", "--alpha", "0.5"])] == [2.0, 0.5]
+    assert parse().alpha == 2.0
+    for head in ("contrast", "cin"):
+        assert parse("--head", head, "--alpha", "0.5").alpha == 0.5
     for head in ("sci", "covariance", "plain"):
         with pytest.raises(SystemExit, match=f"Received: --alpha 0.5 with the head {head}"):
             parse("--alpha", "0.5", "--head", head)
