@@ -124,7 +124,7 @@ class CIN(Classifier):
             `cin_keras.losses.MultiAttentionMultiClassLoss` over all images of a batch, which has no
             margin (its authors have `alpha=0.5`); `None`: no contrastive loss, and `fit` takes
             single images as well as pairs. Defaults to `"cci"`, which is what makes it a CIN; where it was
-            measured, `None` and `"embedding"` were a point better.
+            measured, `"embedding"` was as good or better.
         similarity: How alike two channels are, for `"sci"` and `"pos_sci"`: `"dot"` (the paper's),
             `"cosine"` or `"correlation"`; see `cin_keras.layers.SelfChannelInteraction`. Defaults
             to `"dot"`, which was clearly better than both at a scale of 10.
