@@ -1,0 +1,169 @@
+"""What `recipes/benchmark.py` can measure: the forms of CIN, what is exported, peers, and systems.
+
+Each is a `Benchmark`: the names of its models, how one is built, and what is done with them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cin_keras.measuring import costs, serving, systems
+from cin_keras.measuring.peers import LongForm, check_peers
+
+BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
+PEER = "CIN, plain PyTorch"
+
+
+class Benchmark(NamedTuple):
+    """One of the things that can be measured.
+
+    Args:
+        key: Str, under which its results are filed.
+        title: Str, of what and on how many images.
+        names: Sequence of str, the models.
+        build: Function of a name that returns the model, compiled.
+        measure: Function of a dict from names to models that returns a dict of what was found, and
+            a Markdown table of it.
+    """
+
+    key: str
+    title: str
+    names: tuple
+    build: Callable
+    measure: Callable
+
+
+def forms(
+    image_size,
+    batch_size,
+    pairs,
+    num_classes,
+    rounds,
+    steps,
+    seed,
+    block_rows=256,
+    phi_kernel_size=3,
+    **network,
+):
+    """A backbone with a linear classifier, CIN as the paper writes it, as shipped, and in blocks.
+
+    Args:
+        image_size: Int, pixels of a side.
+        batch_size: Int ≥ 1, images in inference.
+        pairs: Int ≥ 1, in a batch of training.
+        num_classes: Int ≥ 2.
+        rounds: Int ≥ 1, every model once in each.
+        steps: Int ≥ 1, timed at a time.
+        seed: Int, of weights and images.
+        block_rows: Int ≥ 1, rows of a block in the last form. Defaults to 256.
+        phi_kernel_size: Odd int ≥ 1, of φ in all but the first form. Defaults to 3.
+        **network: Further arguments of `cin_keras.measuring.costs.build_awake`, of all forms:
+            `backbone`, `feature_layer`, `jit_compile`.
+
+    Returns:
+        `Benchmark`.
+
+    Example:
+
+    >>> forms(448, 8, 4, 200, 9, 1, 0, backbone="resnet50").title
+    'resnet50, 448×448, 8 images in inference, 4 pairs in training'
+    """
+    phi = {"phi_kernel_size": phi_kernel_size}
+    of_each = {
+        BACKBONE: {"interaction": None, "contrast": None},
+        LONG: {"pooled": False, **phi},
+        SHIPPED: phi,
+        BLOCKS: {"block_rows": block_rows, **phi},
+    }
+
+    def build(name):
+        return costs.build_awake(num_classes, image_size, seed, **network, **of_each[name])
+
+    def measure(models):
+        batches = costs.random_batches(image_size, batch_size, pairs, num_classes, seed)
+        found = costs.compare_models(models, batches, rounds, steps, BACKBONE, reference=LONG)
+        for name, model in models.items():
+            found[name]["exported_megabytes"] = serving.exported_megabytes(model)
+        words = costs.differences_in_words(found, (SHIPPED, BLOCKS))
+        return found, f"{costs.cost_table(found)}\n{words}"
+
+    size = f"{network['backbone']}, {image_size}×{image_size}"
+    title = f"{size}, {batch_size} images in inference, {pairs} pairs in training"
+    return Benchmark("models", title, tuple(of_each), build, measure)
+
+
+def exported(of_forms, image_size, rounds, seed, backbone):
+    """What each exported form of CIN takes to answer one image.
+
+    Args:
+        of_forms: What `forms` returned, which builds the model.
+        image_size: Int, pixels of a side.
+        rounds: Int ≥ 1.
+        seed: Int, of the image.
+        backbone: Str, for the title.
+
+    Returns:
+        `Benchmark`.
+    """
+
+    def measure(models):
+        found = serving.measure_serving(models[SHIPPED], rounds, seed)
+        return found, serving.serving_table(found)
+
+    title = f"{backbone}, {image_size}×{image_size}, one image"
+    return Benchmark("forms", title, (SHIPPED,), of_forms.build, measure)
+
+
+def peers(of_forms, image_size, batch_size, pairs, num_classes, rounds, steps, seed):
+    """CIN beside the paper's long form in plain PyTorch, as the public toolbox computes it.
+
+    Args:
+        of_forms: What `forms` returned, of the same sizes.
+        image_size, batch_size, pairs, num_classes, rounds, steps, seed: As for `forms`.
+
+    Returns:
+        `Benchmark`.
+
+    Raises:
+        ValueError: On another backend than PyTorch.
+    """
+    check_peers()
+
+    def build(name):
+        if name == PEER:
+            return LongForm(of_forms.build(LONG), costs.LEARNING_RATE)
+        return of_forms.build(name)
+
+    def measure(models):
+        batches = costs.random_batches(image_size, batch_size, pairs, num_classes, seed)
+        found = costs.time_both(models, batches, rounds, steps, BACKBONE)
+        return found, systems.systems_table(found, None, BACKBONE)
+
+    return Benchmark("peers", of_forms.title, (BACKBONE, SHIPPED, PEER), build, measure)
+
+
+def paper_systems(image_size, pairs, num_classes, rounds, steps, seed, train):
+    """The systems of the paper's time table, beside the paper's own figures.
+
+    Args:
+        image_size, pairs, num_classes, rounds, steps, seed: As for `forms`.
+        train: Bool, whether to time training steps, too.
+
+    Returns:
+        `Benchmark`.
+
+    Example:
+
+    >>> paper_systems(448, 4, 200, 9, 1, 0, train=False).names[:2]
+    ('ResNet-50', 'ResNet-101')
+    """
+
+    def build(name):
+        return systems.build_system(name, num_classes, image_size, seed)
+
+    def measure(models):
+        budget = pairs, num_classes, rounds, steps, seed
+        found = systems.time_systems(models, image_size, *budget, train=train)
+        return found, systems.systems_table(found, systems.published(), systems.PLAIN)
+
+    title = f"the paper's systems, {image_size}×{image_size}, batches of 1 and of 8 images"
+    return Benchmark("systems", title, tuple(systems.SYSTEMS), build, measure)
