@@ -6,7 +6,6 @@ python recipes/gallery.py --download    gets the photographs first, 1.9 GB
 
 import pathlib
 import sys
-import time
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from cin_keras import training
 from cin_keras.data import download, image_dataset, pair_dataset, stanford_cars
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
-from cin_keras.gallery.calibration import auroc, false_alarms_at_recall
+from cin_keras.measuring import new_classes, seconds
 from cin_keras.measuring.networks import freeze_to
 from cin_keras.training.data_set import data_set_parser, drawn_samples, settle_data_set
 
@@ -81,61 +80,37 @@ def main(args):
     gallery = cin_keras.Gallery(model, train)
     # Embeddings of the test photographs, which every question below is about.
     known, new = gallery.embed(test), gallery.embed(new_test)
-    known_names = [test.class_names[label] for label in test.labels]
-    new_names = [new_test.class_names[label] for label in new_test.labels]
 
     # None of these, while the new classes are unknown: by the gallery, and by the classifier.
     print(gallery.calibrate(validation))
-    scores = {"class means": [gallery.classify(each).similarities for each in (known, new)]}
-    scores["classifier"] = [
-        calibrated(model.predict(images, verbose=0), model.temperature).max(axis=1)
+    probabilities = (
+        calibrated(model.predict(images, verbose=0), model.temperature)
         for images in (image_dataset(each, args.image_size) for each in (test, new_test))
-    ]
-    lines = ["| none of these, by | AUROC | false alarms at 95 % of the known |", "| - | - | - |"]
-    for name, (of_known, of_new) in scores.items():
-        alarms = false_alarms_at_recall(of_known, of_new)
-        lines.append(f"| {name} | {auroc(of_known, of_new):.3f} | {alarms:.1%} |")
+    )
+    none_of_these = new_classes.none_of_these_table(
+        {
+            "class means": [gallery.classify(each).similarities for each in (known, new)],
+            "classifier": [each.max(axis=1) for each in probabilities],
+        }
+    )
 
     # The new classes, without training.
     gallery.threshold = None
-    lines += [
-        "",
-        "| photographs of each new class | by | all | trained | new |",
-        "| - |" + " - |" * 4,
-    ]
-    for count in (1, 5, None):
-        chosen = new_train
-        if count is not None:
-            chosen = new_train.limit(count * new_train.num_classes, seed=args.seed)
-        begin = time.perf_counter()
-        gallery.add(chosen)
-        seconds = time.perf_counter() - begin
-        for by in ("means", "nearest"):
-            gallery.by = by
-            right = [
-                np.equal(gallery.classify(each).classes, expected)
-                for each, expected in ((known, known_names), (new, new_names))
-            ]
-            each = " | ".join(f"{part.mean():.1%}" for part in (np.concatenate(right), *right))
-            lines.append(f"| {count or 'all'} | {by} | {each} |")
-        speed = f"add: {1000 * seconds / len(chosen):.0f} ms a photograph"
-        for name in new_train.class_names:
-            if name in gallery.class_names and count is not None:
-                gallery.remove(name)
+    names = ([part.class_names[label] for label in part.labels] for part in (test, new_test))
+    questions = list(zip((known, new), names))
+    rows, to_add = new_classes.add_few_to_all(gallery, new_train, questions, seed=args.seed)
+    to_search = seconds(gallery.search, np.concatenate([known, new]), 10) / (len(known) + len(new))
+    speed = f"add: {1000 * to_add:.0f} ms a photograph; search: {1000 * to_search:.2f} ms a question."
 
-    begin = time.perf_counter()
-    gallery.search(np.concatenate([known, new]), k=10)
-    each = (time.perf_counter() - begin) / (len(known) + len(new))
-    lines += ["", f"{gallery!r}; {speed}; search: {1000 * each:.2f} ms a question."]
-    show(lines, args)  # what there is, should the next not be waited for
+    def show(of_all=None):
+        table = new_classes.new_classes_table(rows, of_all)
+        text = f"{none_of_these}\n\n{table}\n\n{gallery!r}; {speed}"
+        print(text, flush=True)
+        write_text(pathlib.Path(args.output) / "gallery.md", f"{text}\n")
+
+    show()  # what there is, should the next not be waited for
     _, metrics = train_on(samples, args, f"{args.output}/all")
-    lines.insert(-2, f"| trained on all classes | | {metrics['accuracy']:.1%} | | |")
-    show(lines, args)
-
-
-def show(lines, args):
-    print("\n".join(lines), flush=True)
-    write_text(pathlib.Path(args.output) / "gallery.md", "\n".join(lines) + "\n")
+    show(metrics["accuracy"])
 
 
 def build_parser(places=PLACES):
