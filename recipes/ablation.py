@@ -2,9 +2,11 @@
 
 python recipes/ablation.py                                            drawn cars, every row
 python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain SCI CIN
+python recipes/ablation.py --data-dir data/stanford_cars --table      what is finished, and its cost
 """
 
 import pathlib
+import sys
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
 from cin_keras.training.streams import stop, tidy_streams
 
 # Options in which the runs of one table may differ, and those that came after results existed.
-FREE = "rows seeds learning_rates output data_dir weights maps trials_only trial_seeds".split()
+FREE = "rows seeds learning_rates output data_dir weights maps trials_only trial_seeds table".split()
 LATER = "weight_decay label_smoothing unseen crops".split()
 
 
@@ -39,6 +41,7 @@ def parse_arguments(arguments=None):
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=number)
     add("--trial-seeds", "N", "of the choice (%(default)s)", type=number, default=1)
     add("--trials-only", action="store_true", help="choose the learning rates, and no runs")
+    add("--table", action="store_true", help="of the runs that there are, and no more of them")
     add("--epochs", "N", "(%(default)s)", type=number, default=5)
     add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
     add("--backbone", "NAME", "in keras.applications, or 'small' (%(default)s)", default="small")
@@ -55,8 +58,8 @@ def parse_arguments(arguments=None):
     add("--limit", "N", "images of each split, for a quick try", type=number)
     args = parser.parse_args(arguments)
     possible = [row for row in OF_THE_PAPER if not (args.crops and row in NTS_ROWS)]
-    args.rows = args.rows or possible
-    if args.crops and (parts := [row for row in args.rows if row in NTS_ROWS]):
+    args.rows = args.rows or (list(ROWS) if args.table else possible)
+    if args.crops and not args.table and (parts := [row for row in args.rows if row in NTS_ROWS]):
         parser.error(
             "--crops keeps maps of photographs, and NTS looks again at the photographs: leave "
             f"--crops or these rows out. Received: --rows {' '.join(parts)}"
@@ -71,20 +74,42 @@ def is_small(args):
     return args.backbone == "small"
 
 
+def train_rows(args, found, samples, unseen, build, identity):
+    """The runs of every row, at its best rate; those among the results are not made again."""
+    with accidents_in_one_sentence():
+        maps = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{args.image_size}")
+        reading = args.image_size, args.pairs_per_batch, args.crops, args.freeze_to, maps
+        reader = make_reader(build, samples[0], *reading)
+        budget = args.backbone, args.weight_decay, args.label_smoothing
+        return comparison.run_rows(
+            found,
+            0 if args.trials_only else args.seeds,
+            samples,
+            {row: args.learning_rates for row in args.rows},
+            identity,
+            train=lambda *run: comparison.train_row(*run, reader, *budget),
+            score=lambda model, part: accuracies.score_model(
+                model, reader, part, samples[0], unseen
+            ),
+            epochs=args.epochs,
+            trial_epochs=args.trial_epochs,
+            trial_seeds=args.trial_seeds,
+        )
+
+
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
     folder, size = pathlib.Path(args.output), args.image_size
-
-    small = is_small(args)
     network = args.backbone, args.weights, size, args.feature_layer, args.freeze_to
-    budget = args.backbone, args.weight_decay, args.label_smoothing
 
     def build(row, num_classes):
         return build_network(row, num_classes, *network)
 
     try:
         with mistakes_in_one_sentence():
+            if args.table and not (folder / "results.jsonl").is_file():
+                raise FileNotFoundError(f"--table is of the runs in {folder}, which has no results.jsonl")
             check_writable(folder)
             samples = splits.training_and_test(args.data_dir, size * 3 // 2, args.limit)
             *samples, unseen = splits.every_second_class(*samples) if args.unseen else (*samples, None)
@@ -92,25 +117,13 @@ def main(arguments=None):
             build(args.rows[0], samples[0].num_classes)
             settings = results.settings_of(vars(args), FREE, LATER, samples)
             found = results.Results(folder / "results.jsonl", settings)
-        with accidents_in_one_sentence():
-            maps = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{size}")
-            reader = make_reader(
-                build, samples[0], size, args.pairs_per_batch, args.crops, args.freeze_to, maps
-            )
-            runs = comparison.run_rows(
-                found,
-                0 if args.trials_only else args.seeds,
-                samples,
-                {row: args.learning_rates for row in args.rows},
-                {row: own_settings(row, small) for row in args.rows},
-                train=lambda *run: comparison.train_row(*run, reader, *budget),
-                score=lambda model, part: accuracies.score_model(
-                    model, reader, part, samples[0], unseen
-                ),
-                epochs=args.epochs,
-                trial_epochs=args.trial_epochs,
-                trial_seeds=args.trial_seeds,
-            )
+        identity = {row: own_settings(row, is_small(args)) for row in args.rows}
+        if args.table:
+            runs = comparison.finished_rows(found, identity)
+            if not (runs or args.trials_only):
+                sys.exit(f"error: {folder} holds no run of these rows. To make them, leave --table out.")
+        else:
+            runs = train_rows(args, found, samples, unseen, build, identity)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     if args.trials_only:
@@ -118,7 +131,7 @@ def main(arguments=None):
         write_text(folder / "trials.md", f"{table}\n")
         print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
         return
-    models = {row: build(row, samples[0].num_classes) for row in args.rows}
+    models = {row: build(row, samples[0].num_classes) for row in runs}
     images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))
     table = accuracies.comparison(runs, costs.inference_costs(models, images, rounds=6))
     with mistakes_in_one_sentence():

@@ -100,6 +100,32 @@ def test_rows_are_trained_once_and_the_table_grows(untrained, tmp_path, capsys):
     assert table in capsys.readouterr().out
 
 
+def test_a_table_of_what_is_finished_trains_nothing(untrained, tmp_path, monkeypatch, capsys):
+    recipe, calls = untrained
+    folder = tmp_path / "runs" / "ablation"
+    with pytest.raises(SystemExit, match="error: --table is of the runs in .* no results.jsonl"):
+        recipe.main([*TINY, "--table"])
+    recipe.main([*TINY, "--learning-rates", "0.001", "--rows", "CIN", "SE", "--seeds", "1"])
+    recipe.main([*TINY, "--learning-rates", "0.003", "--rows", "SE", "--seeds", "2"])
+    calls.clear()
+    before = records(folder)
+    timed = []
+    monkeypatch.setattr(
+        costs, "inference_costs", lambda models, images, rounds: timed.append(list(models)) or dict.fromkeys(
+            models, {"milliseconds": 2.5, "parameters": 1_200_000}
+        )
+    )  # fmt: skip
+    recipe.main([*TINY, "--table"])
+    assert calls == [] and records(folder) == before and timed == [["SE", "CIN"]]
+    assert (folder / "ablation.md").read_text().splitlines()[2:] == [
+        "| SE | 35.0% ± 7.1 | 75.0% | 2 | 0.003 | 2.5 | 1.2 M |",
+        "| CIN | 10.0% | 75.0% | 1 | 0.001 | 2.5 | 1.2 M |",
+    ]
+    with pytest.raises(SystemExit, match="holds no run of these rows"):
+        recipe.main([*TINY, "--table", "--rows", "SCI"])
+    assert "2.5" in capsys.readouterr().out
+
+
 def test_the_best_of_several_rates_is_that_of_the_options(untrained):
     """Trials of other rates may stand in the file, too."""
     recipe, calls = untrained
@@ -137,7 +163,7 @@ def test_maps_computed_once_unseen_classes_and_shares_of_the_recipe(
     (maps,) = (tmp_path / "runs" / "maps").iterdir()
     assert maps.name == "small-block_2-32" and len(list(maps.iterdir())) == 4
     table = capsys.readouterr().out
-    assert "| recall@1, unseen classes | ECE |" in table
+    assert "| recall@1, unseen classes | whitened | ECE |" in table
 
     def not_again(*arguments, **options):
         raise AssertionError

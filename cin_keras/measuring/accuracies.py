@@ -19,7 +19,13 @@ from cin_keras.measuring.tables import markdown_table
 from cin_keras.models.whitening import Whitening
 
 # What is measured beside accuracy and top-5 accuracy, as a table calls it.
-MORE = {"recall_at_1": "recall@1, unseen classes", "ece": "ECE"}
+MORE = {
+    "recall_at_1": "recall@1, unseen classes",
+    "recall_at_1_whitened": "whitened",
+    "ece": "ECE",
+}
+# The columns whose spread between seeds is shown.
+SPREADS = {"recall_at_1": "recall_spread", "recall_at_1_whitened": "whitened_spread"}
 
 
 def accuracy_on(model, samples, image_size, batch_size):
@@ -90,13 +96,14 @@ def summarize_runs(runs):
     """Means over seeds, and how far the seeds spread.
 
     Args:
-        runs: List of dicts with `seed`, `accuracy` and `top_5_accuracy`, and perhaps `ece` and
-            `recall_at_1`, at least one. Of several with one seed, the last counts.
+        runs: List of dicts with `seed`, `accuracy` and `top_5_accuracy`, and perhaps `ece`,
+            `recall_at_1` and `recall_at_1_whitened`, at least one. Of several with one seed, the
+            last counts.
 
     Returns:
         Dict: `seeds`, their number; `accuracy`, `top_5_accuracy` and of what all runs have of the
-        others, the means; `spread`, the standard deviation of the accuracy, and `recall_spread`,
-        that of the recall (NaN of a single run); `accuracies`, of every run.
+        others, the means; `spread`, the standard deviation of the accuracy, `recall_spread` and
+        `whitened_spread`, those of the recalls (NaN of a single run); `accuracies`, of every run.
 
     Example:
 
@@ -117,7 +124,7 @@ def summarize_runs(runs):
         "seeds": len(runs),
         **{name: float(np.mean([run[name] for run in runs])) for name in known},
         "spread": spread("accuracy"),
-        **({"recall_spread": spread("recall_at_1")} if "recall_at_1" in known else {}),
+        **{key: spread(name) for name, key in SPREADS.items() if name in known},
         "accuracies": [run["accuracy"] for run in runs],
     }
 
@@ -194,8 +201,10 @@ def trial_table(trials):
 def _cell(row, name):
     if name not in row:
         return "–"
-    spread = f" ± {100 * row['recall_spread']:.1f}" if row["seeds"] > 1 else ""
-    return f"{row[name]:.3f}" if name == "ece" else f"{row[name]:.1%}{spread}"
+    if name not in SPREADS:
+        return f"{row[name]:.3f}"
+    spread = f" ± {100 * row[SPREADS[name]]:.1f}" if row["seeds"] > 1 else ""
+    return f"{row[name]:.1%}{spread}"
 
 
 def comparison(runs, costs):

@@ -83,6 +83,41 @@ def run_rows(
     return runs
 
 
+def finished_rows(results, identity):
+    """The runs that there are already: of every row those at the learning rate that it was run at.
+
+    Args:
+        results: `Results`.
+        identity: Dict from rows to dicts of what a row is, as for `run_rows`.
+
+    Returns:
+        Dict from rows to lists of records. A row without a run is not in it; of a row that was run
+        at several rates, the one with most runs counts, and of equally many the most accurate.
+
+    Example:
+
+    >>> import tempfile
+    >>> results = cin_keras.measuring.Results(tempfile.mkdtemp() + "/results.jsonl", {})
+    >>> for rate, accuracy in ((0.1, 0.75), (0.2, 0.5)):
+    ...     results.add(kind="run", row="plain", learning_rate=rate, seed=0, accuracy=accuracy)
+    >>> finished_rows(results, {"plain": {}, "CIN": {}})["plain"][0]["learning_rate"]
+    0.1
+    """
+
+    def mean(runs):
+        return sum(run["accuracy"] for run in runs) / len(runs)
+
+    rows = {}
+    for row, own in identity.items():
+        rates = {}
+        for run in results.find(kind="run", row=row, **own):
+            rates.setdefault(run["learning_rate"], {})[run["seed"]] = run
+        if rates:
+            best = max(rates.values(), key=lambda runs: (len(runs), mean(runs.values())))
+            rows[row] = list(best.values())
+    return rows
+
+
 def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_decay, label_smoothing):
     """Trains a model as every row of a comparison is trained: all see the same images in one order.
 

@@ -97,11 +97,13 @@ def test_a_model_is_scored_on_classes_it_knows_and_on_others():
 def test_what_some_rows_have_is_a_column():
     own = {"learning_rate": 0.1, "milliseconds": 1.0, "parameters": 1_000_000}
     more = [{**run(seed, 0.5), "ece": 0.1, "recall_at_1": 0.25 + seed / 2} for seed in (0, 1)]
+    for each in more:
+        each["recall_at_1_whitened"] = each["recall_at_1"] / 2
     table = [{"row": "new", **accuracies.summarize_runs(more), **own}]
     table.append({"row": "old", **accuracies.summarize_runs([run(0, 0.5)]), **own})
     assert accuracies.accuracy_table(table).splitlines()[2:] == [
-        "| new | 50.0% ± 0.0 | 100.0% | 50.0% ± 35.4 | 0.100 | 2 | 0.1 | 1.0 | 1.0 M |",
-        "| old | 50.0% | 100.0% | – | – | 1 | 0.1 | 1.0 | 1.0 M |",
+        "| new | 50.0% ± 0.0 | 100.0% | 50.0% ± 35.4 | 25.0% ± 17.7 | 0.100 | 2 | 0.1 | 1.0 | 1.0 M |",
+        "| old | 50.0% | 100.0% | – | – | – | 1 | 0.1 | 1.0 | 1.0 M |",
     ]
 
 

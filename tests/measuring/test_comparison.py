@@ -3,7 +3,7 @@ import pytest
 
 from cin_keras.data import drawn_cars, pair_dataset
 from cin_keras.measuring import Results
-from cin_keras.measuring.comparison import run_rows, train_model, train_row
+from cin_keras.measuring.comparison import finished_rows, run_rows, train_model, train_row
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import Photographs
 from cin_keras.measuring.rows import build_row
@@ -53,6 +53,22 @@ def test_a_row_that_has_changed_is_another(compare):
     compare(1, {"SCI": {"scale": 1}}, {"SCI": [0.4]})
     runs, calls = compare(1, {"SCI": {"scale": 2}}, {"SCI": [0.4]})
     assert len(calls) == 1 and [run["scale"] for run in runs["SCI"]] == [2]
+
+
+def test_what_is_finished_is_at_the_rate_of_most_runs(tmp_path):
+    results = Results(tmp_path / "results.jsonl", {})
+    for rate, seed, accuracy in ((0.1, 0, 0.9), (0.2, 0, 0.5), (0.2, 1, 0.6), (0.2, 1, 0.7)):
+        results.add(
+            kind="run", row="SCI", scale=2, learning_rate=rate, seed=seed, accuracy=accuracy
+        )
+    results.add(kind="run", row="SCI", scale=1, learning_rate=0.3, seed=2, accuracy=1.0)
+    results.add(kind="trial", row="CIN", learning_rate=0.3, seed=0, accuracy=1.0)
+    for rate, accuracy in ((0.1, 0.2), (0.4, 0.3), (0.2, 0.1)):
+        results.add(kind="run", row="SE", learning_rate=rate, seed=0, accuracy=accuracy)
+    found = finished_rows(results, {"SE": {}, "SCI": {"scale": 2}, "CIN": {}})
+    assert list(found) == ["SE", "SCI"]
+    assert [(run["learning_rate"], run["accuracy"]) for run in found["SE"]] == [(0.4, 0.3)]
+    assert [(run["seed"], run["accuracy"]) for run in found["SCI"]] == [(0, 0.5), (1, 0.7)]
 
 
 def test_a_model_is_trained_as_it_is_asked_to_be():
