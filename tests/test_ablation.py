@@ -116,7 +116,7 @@ def test_a_table_of_what_is_finished_trains_nothing(untrained, tmp_path, monkeyp
         )
     )  # fmt: skip
     recipe.main([*TINY, "--table"])
-    assert calls == [] and records(folder) == before and timed == [["SE", "CIN"]]
+    assert calls == [] and records(folder) == before and timed == [["SE", "CIN"]], "the best first"
     assert (folder / "ablation.md").read_text().splitlines()[2:] == [
         "| SE | 35.0% ± 7.1 | 75.0% | 2 | 0.003 | 2.5 | 1.2 M |",
         "| CIN | 10.0% | 75.0% | 1 | 0.001 | 2.5 | 1.2 M |",

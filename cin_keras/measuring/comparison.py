@@ -91,8 +91,9 @@ def finished_rows(results, identity):
         identity: Dict from rows to dicts of what a row is, as for `run_rows`.
 
     Returns:
-        Dict from rows to lists of records. A row without a run is not in it; of a row that was run
-        at several rates, the one with most runs counts, and of equally many the most accurate.
+        Dict from rows to lists of records, the most accurate row first. A row without a run is not
+        in it; of a row that was run at several rates, the one with most runs counts, and of equally
+        many the most accurate.
 
     Example:
 
@@ -115,7 +116,7 @@ def finished_rows(results, identity):
         if rates:
             best = max(rates.values(), key=lambda runs: (len(runs), mean(runs.values())))
             rows[row] = list(best.values())
-    return rows
+    return dict(sorted(rows.items(), key=lambda item: mean(item[1]), reverse=True))
 
 
 def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_decay, label_smoothing):

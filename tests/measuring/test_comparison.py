@@ -66,7 +66,7 @@ def test_what_is_finished_is_at_the_rate_of_most_runs(tmp_path):
     for rate, accuracy in ((0.1, 0.2), (0.4, 0.3), (0.2, 0.1)):
         results.add(kind="run", row="SE", learning_rate=rate, seed=0, accuracy=accuracy)
     found = finished_rows(results, {"SE": {}, "SCI": {"scale": 2}, "CIN": {}})
-    assert list(found) == ["SE", "SCI"]
+    assert list(found) == ["SCI", "SE"], "the most accurate first"
     assert [(run["learning_rate"], run["accuracy"]) for run in found["SE"]] == [(0.4, 0.3)]
     assert [(run["seed"], run["accuracy"]) for run in found["SCI"]] == [(0, 0.5), (1, 0.7)]
 
