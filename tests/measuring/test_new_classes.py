@@ -14,7 +14,11 @@ def test_scores_are_told_apart():
 class Planes(cin_keras.Gallery):
     """A gallery in which the name of a file is the embedding of its photograph."""
 
-    sizes = []
+    sizes, asked = [], []
+
+    def classify(self, images):
+        self.asked.append(self.by)
+        return super().classify(images)
 
     def add(self, samples, **kwargs):
         vectors = [[float(x) for x in path.split("/")[-1].split("_")] for path in samples.paths]
@@ -25,6 +29,7 @@ class Planes(cin_keras.Gallery):
 def test_new_classes_with_one_and_with_all_photographs():
     gallery = Planes.from_embeddings([[1.0, 0, 0], [1, 0.1, 0]], ["known", "known"])
     Planes.sizes.clear()
+    Planes.asked.clear()
     paths = ["0_1_0", "0_1_0.1", "0_0_1", "0_0.1_1", "0.1_0_1"]
     samples = Samples(paths, [0, 0, 1, 1, 1], ["blue", "red"])
     questions = [
@@ -36,6 +41,7 @@ def test_new_classes_with_one_and_with_all_photographs():
     assert [row[:2] for row in rows] == [
         [1, "means"], [1, "nearest"], ["all", "means"], ["all", "nearest"],
     ]  # fmt: skip
+    assert Planes.asked == ["means", "means", "nearest", "nearest"] * 2, "of each question"
     for _, by, every, known, new in rows:
         assert (known, new) == (0.5, 1.0) and every == pytest.approx(2 / 3), by
     assert 0 < seconds < 60 and gallery.num_classes == 3
