@@ -127,7 +127,8 @@ def main(arguments=None):
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     if args.trials_only:
-        table = accuracies.trial_table(found.find(kind="trial"))
+        trials = comparison.trials(found, {row: own_settings(row, is_small(args)) for row in ROWS})
+        table = accuracies.trial_table(trials)
         write_text(folder / "trials.md", f"{table}\n")
         print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
         return

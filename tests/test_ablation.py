@@ -143,10 +143,10 @@ def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):
     assert [call[0] for call in calls] == ["bilinear", "CIN, slow ψ"]
     bilinear, slow = records(tmp_path / "runs" / "ablation")
     assert bilinear["arguments"] == {"interaction": "bilinear", "contrast": None, "projection_dim": 64}  # fmt: skip
-    assert bilinear["learning_rate"] == 0.02 and bilinear["recipe"] == {"weight_decay": 1e-4}
+    assert bilinear["learning_rate"] == 0.02 and bilinear["recipe"] == {"weight_decay": 1e-5}
     assert "recipe" not in slow
     assert slow["learning_rate"] == 0.02 and slow["rates"] == {"phi": 0.05, "psi": 0.001}
-    assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 20.0}
+    assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 10_000.0}
 
 
 def test_maps_computed_once_unseen_classes_and_shares_of_the_recipe(

@@ -119,6 +119,23 @@ def finished_rows(results, identity):
     return dict(sorted(rows.items(), key=lambda item: mean(item[1]), reverse=True))
 
 
+def trials(results, identity):
+    """The trials of rows as they are now, in the order in which they were made.
+
+    Args:
+        results: `Results`.
+        identity: Dict from rows to dicts of what a row is, as for `run_rows`.
+
+    Returns:
+        List of records.
+    """
+    return [
+        trial
+        for trial in results.find(kind="trial")
+        if trial["row"] in identity and identity[trial["row"]].items() <= trial.items()
+    ]
+
+
 def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_decay, label_smoothing):
     """Trains a model as every row of a comparison is trained: all see the same images in one order.
 

@@ -3,7 +3,7 @@ import pytest
 
 from cin_keras.data import drawn_cars, pair_dataset
 from cin_keras.measuring import Results
-from cin_keras.measuring.comparison import finished_rows, run_rows, train_model, train_row
+from cin_keras.measuring.comparison import finished_rows, run_rows, train_model, train_row, trials
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import Photographs
 from cin_keras.measuring.rows import build_row
@@ -53,6 +53,17 @@ def test_a_row_that_has_changed_is_another(compare):
     compare(1, {"SCI": {"scale": 1}}, {"SCI": [0.4]})
     runs, calls = compare(1, {"SCI": {"scale": 2}}, {"SCI": [0.4]})
     assert len(calls) == 1 and [run["scale"] for run in runs["SCI"]] == [2]
+
+
+def test_trials_are_of_rows_as_they_are_now(tmp_path):
+    results = Results(tmp_path / "results.jsonl", {})
+    for scale in (1, 2):
+        own = {"row": "SCI", "rates": {"phi": scale}, "learning_rate": 0.1}
+        for kind in ("trial", "run"):
+            results.add(kind=kind, **own, accuracy=scale / 4)
+    found = trials(results, {"SCI": {"rates": {"phi": 2}}, "CIN": {}})
+    assert [(trial["kind"], trial["accuracy"]) for trial in found] == [("trial", 0.5)]
+    assert trials(results, {"CIN": {}}) == []
 
 
 def test_what_is_finished_is_at_the_rate_of_most_runs(tmp_path):
