@@ -6,7 +6,6 @@ python recipes/ablation.py --data-dir data/stanford_cars --table      what is fi
 """
 
 import pathlib
-import sys
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from cin_keras.files import check_writable, write_text
 from cin_keras.measuring import accuracies, comparison, costs, results, splits
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import make_reader
-from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, own_settings
+from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, own_rates, own_settings
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
@@ -35,7 +34,7 @@ def parse_arguments(arguments=None):
         epilog=f"Rows: {'; '.join(ROWS)}.",
     )
     number = positive(int)
-    add("--rows", "ROW", "(those of the paper)", nargs="+", choices=ROWS)
+    add("--rows", "ROW", "(those of the paper; with --table, all)", nargs="+", choices=ROWS)
     add("--seeds", "N", "runs of each row (%(default)s)", type=number, default=2)
     add("--learning-rates", "R", "to choose from", type=positive(float), nargs="+")
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=number)
@@ -65,7 +64,8 @@ def parse_arguments(arguments=None):
             f"--crops or these rows out. Received: --rows {' '.join(parts)}"
         )
     args.trial_epochs = args.trial_epochs or args.epochs
-    args.learning_rates = args.learning_rates or ([2e-3] if is_small(args) else [0.02])
+    if not args.table:
+        args.learning_rates = args.learning_rates or ([2e-3] if is_small(args) else [0.02])
     return args
 
 
@@ -85,7 +85,7 @@ def train_rows(args, found, samples, unseen, build, identity):
             found,
             0 if args.trials_only else args.seeds,
             samples,
-            {row: args.learning_rates for row in args.rows},
+            {row: own_rates(row, args.learning_rates, is_small(args)) for row in args.rows},
             identity,
             train=lambda *run: comparison.train_row(*run, reader, *budget),
             score=lambda model, part: accuracies.score_model(
@@ -118,20 +118,19 @@ def main(arguments=None):
             settings = results.settings_of(vars(args), FREE, LATER, samples)
             found = results.Results(folder / "results.jsonl", settings)
         identity = {row: own_settings(row, is_small(args)) for row in args.rows}
-        if args.table:
-            runs = comparison.finished_rows(found, identity)
-            if not (runs or args.trials_only):
-                sys.exit(f"error: {folder} holds no run of these rows. To make them, leave --table out.")
-        else:
+        if not args.table:
             runs = train_rows(args, found, samples, unseen, build, identity)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
-    if args.trials_only:
-        trials = comparison.trials(found, {row: own_settings(row, is_small(args)) for row in ROWS})
-        table = accuracies.trial_table(trials)
-        write_text(folder / "trials.md", f"{table}\n")
-        print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
-        return
+    with mistakes_in_one_sentence():
+        if args.trials_only:
+            every = {row: own_settings(row, is_small(args)) for row in ROWS}
+            table = accuracies.trial_table(comparison.finished(found, "trial", every))
+            write_text(folder / "trials.md", f"{table}\n")
+            return print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
+        if args.table:
+            finished = comparison.finished(found, "run", identity, args.learning_rates)
+            runs = comparison.best_runs(finished)
     models = {row: build(row, samples[0].num_classes) for row in runs}
     images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))
     table = accuracies.comparison(runs, costs.inference_costs(models, images, rounds=6))

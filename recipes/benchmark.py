@@ -47,6 +47,8 @@ def parse_arguments(arguments):
     add("--seed", "N", "of weights and images (%(default)s)", type=int, default=0)
     add("--peak-of", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
+    if args.serving + args.systems + args.peers > 1:
+        parser.error("--serving, --systems and --peers are measured one at a time: give one of them")
     args.batch_size = args.batch_size or 2 * args.pairs_per_batch
     args.dtype = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
     return args
@@ -61,9 +63,9 @@ def what_to_measure(args):
     budget = args.image_size, args.batch_size, args.pairs_per_batch, args.classes, *steps
     forms = benchmarks.forms(
         *budget,
+        args.backbone,
         args.block_rows,
         args.phi_kernel_size,
-        backbone=args.backbone,
         feature_layer=args.feature_layer,
         jit_compile={"on": True, "off": False, None: "auto"}[args.jit_compile],
     )

@@ -121,9 +121,24 @@ def test_a_table_of_what_is_finished_trains_nothing(untrained, tmp_path, monkeyp
         "| SE | 35.0% ± 7.1 | 75.0% | 2 | 0.003 | 2.5 | 1.2 M |",
         "| CIN | 10.0% | 75.0% | 1 | 0.001 | 2.5 | 1.2 M |",
     ]
-    with pytest.raises(SystemExit, match="holds no run of these rows"):
-        recipe.main([*TINY, "--table", "--rows", "SCI"])
-    assert "2.5" in capsys.readouterr().out
+    for other in (["--rows", "SCI"], ["--learning-rates", "0.5"]):
+        with pytest.raises(SystemExit, match="error: .*holds no run of these rows"):
+            recipe.main([*TINY, "--table", *other])
+    with pytest.raises(SystemExit, match="holds no trial"):
+        recipe.main([*TINY, "--table", "--trials-only"])
+    assert not (folder / "trials.md").exists()
+    recipe.main([*TINY, "--table", "--learning-rates", "0.001"])
+    assert "| SE | 10.0% | 75.0% | 1 | 0.001 |" in (folder / "ablation.md").read_text()
+
+
+def test_a_table_says_what_it_leaves_out(untrained, tmp_path, capsys):
+    recipe, _ = untrained
+    recipe.main([*TINY, "--rows", "CIN", "SE", "--seeds", "1"])
+    file = tmp_path / "runs" / "ablation" / "results.jsonl"
+    file.write_text(file.read_text().replace('"contrast": "cci"', '"contrast": "another"'))
+    recipe.main([*TINY, "--table"])
+    assert "Left out, from before the row became what it is: CIN (1)" in capsys.readouterr().out
+    assert "CIN" not in file.with_name("ablation.md").read_text()
 
 
 def test_the_best_of_several_rates_is_that_of_the_options(untrained):
@@ -143,7 +158,8 @@ def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):
     assert [call[0] for call in calls] == ["bilinear", "CIN, slow ψ"]
     bilinear, slow = records(tmp_path / "runs" / "ablation")
     assert bilinear["arguments"] == {"interaction": "bilinear", "contrast": None, "projection_dim": 64}  # fmt: skip
-    assert bilinear["learning_rate"] == 0.02 and bilinear["recipe"] == {"weight_decay": 1e-5}
+    assert (bilinear["learning_rate"], slow["learning_rate"]) == (0.001, 0.02)
+    assert bilinear["recipe"] == {"weight_decay": 1e-5}
     assert "recipe" not in slow
     assert slow["learning_rate"] == 0.02 and slow["rates"] == {"phi": 0.05, "psi": 0.001}
     assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 10_000.0}

@@ -113,6 +113,7 @@ def test_the_table_of_systems(recipe, tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--backbone", "resnet51"], "error: .*Unknown backbone.*resnet51"),
+        (["--peers", "--systems"], "--serving, --systems and --peers are measured one at a time"),
         (["--rounds", "0"], "--rounds: invalid positive int value: '0'"),
         ([*TINY, "--output", "file/below"], "error: .*(Not a directory|File exists)"),
     ],

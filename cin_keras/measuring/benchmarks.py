@@ -22,7 +22,7 @@ class Benchmark(NamedTuple):
         names: Sequence of str, the models.
         build: Function of a name that returns the model, compiled.
         measure: Function of a dict from names to models that returns a dict of what was found, and
-            a Markdown table of it.
+            what is printed of it: a Markdown table, and perhaps sentences.
     """
 
     key: str
@@ -40,6 +40,7 @@ def forms(
     rounds,
     steps,
     seed,
+    backbone,
     block_rows=256,
     phi_kernel_size=3,
     **network,
@@ -54,17 +55,18 @@ def forms(
         rounds: Int ≥ 1, every model once in each.
         steps: Int ≥ 1, timed at a time.
         seed: Int, of weights and images.
+        backbone: As for `CIN`.
         block_rows: Int ≥ 1, rows of a block in the last form. Defaults to 256.
         phi_kernel_size: Odd int ≥ 1, of φ in all but the first form. Defaults to 3.
-        **network: Further arguments of `cin_keras.measuring.costs.build_awake`, of all forms:
-            `backbone`, `feature_layer`, `jit_compile`.
+        **network: Further arguments of `cin_keras.measuring.costs.build_awake`, of all forms, such
+            as `feature_layer` and `jit_compile`.
 
     Returns:
         `Benchmark`.
 
     Example:
 
-    >>> forms(448, 8, 4, 200, 9, 1, 0, backbone="resnet50").title
+    >>> forms(448, 8, 4, 200, 9, 1, 0, "resnet50").title
     'resnet50, 448×448, 8 images in inference, 4 pairs in training'
     """
     phi = {"phi_kernel_size": phi_kernel_size}
@@ -76,7 +78,8 @@ def forms(
     }
 
     def build(name):
-        return costs.build_awake(num_classes, image_size, seed, **network, **of_each[name])
+        own = {"backbone": backbone, **network, **of_each[name]}
+        return costs.build_awake(num_classes, image_size, seed, **own)
 
     def measure(models):
         batches = costs.random_batches(image_size, batch_size, pairs, num_classes, seed)
@@ -86,7 +89,7 @@ def forms(
         words = costs.differences_in_words(found, (SHIPPED, BLOCKS))
         return found, f"{costs.cost_table(found)}\n{words}"
 
-    size = f"{network['backbone']}, {image_size}×{image_size}"
+    size = f"{backbone}, {image_size}×{image_size}"
     title = f"{size}, {batch_size} images in inference, {pairs} pairs in training"
     return Benchmark("models", title, tuple(of_each), build, measure)
 

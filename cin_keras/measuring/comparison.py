@@ -83,57 +83,80 @@ def run_rows(
     return runs
 
 
-def finished_rows(results, identity):
-    """The runs that there are already: of every row those at the learning rate that it was run at.
+def finished(results, kind, identity, rates=None):
+    """The runs or the trials that there are already. Prints how many are of rows that have changed.
 
     Args:
         results: `Results`.
+        kind: `"run"` or `"trial"`.
         identity: Dict from rows to dicts of what a row is, as for `run_rows`.
+        rates: Sequence of learning rates that count, or `None` for all. Defaults to `None`.
 
     Returns:
-        Dict from rows to lists of records, the most accurate row first. A row without a run is not
-        in it; of a row that was run at several rates, the one with most runs counts, and of equally
-        many the most accurate.
+        List of the records of these rows as they are now, in the order in which they were made.
+
+    Raises:
+        ValueError: If there is none.
 
     Example:
 
     >>> import tempfile
     >>> results = cin_keras.measuring.Results(tempfile.mkdtemp() + "/results.jsonl", {})
-    >>> for rate, accuracy in ((0.1, 0.75), (0.2, 0.5)):
-    ...     results.add(kind="run", row="plain", learning_rate=rate, seed=0, accuracy=accuracy)
-    >>> finished_rows(results, {"plain": {}, "CIN": {}})["plain"][0]["learning_rate"]
+    >>> for scale in (1.0, 0.1):
+    ...     results.add(kind="run", row="SCI", scale=scale, learning_rate=0.02, accuracy=0.5)
+    >>> len(finished(results, "run", {"SCI": {"scale": 0.1}}))
+    Left out, from before the row became what it is: SCI (1)
+    1
+    """
+    records, changed = [], {}
+    for record in results.find(kind=kind):
+        row, rate = record["row"], record["learning_rate"]
+        if row not in identity or (rates is not None and rate not in rates):
+            continue
+        if identity[row].items() <= record.items():
+            records.append(record)
+        else:
+            changed[row] = changed.get(row, 0) + 1
+    if changed:
+        left = ", ".join(f"{row} ({count})" for row, count in changed.items())
+        print(f"Left out, from before the row became what it is: {left}")
+    if not records:
+        raise ValueError(
+            f"{results.path} holds no {kind} of these rows as they are now, at these rates. "
+            f"Received: {', '.join(identity)}; rates {'any' if rates is None else list(rates)}"
+        )
+    return records
+
+
+def best_runs(runs):
+    """Of every row the runs at the learning rate with most of them, of equally many the best.
+
+    Args:
+        runs: List of records, as `finished` returns them.
+
+    Returns:
+        Dict from rows to lists of records, of each seed the last; the most accurate row first.
+
+    Example:
+
+    >>> runs = [{"row": "plain", "learning_rate": r, "seed": 0, "accuracy": 1 - r} for r in (0.1, 0.2)]
+    >>> best_runs(runs)["plain"][0]["learning_rate"]
     0.1
     """
 
-    def mean(runs):
-        return sum(run["accuracy"] for run in runs) / len(runs)
+    def mean(of_seeds):
+        return sum(run["accuracy"] for run in of_seeds.values()) / len(of_seeds)
 
     rows = {}
-    for row, own in identity.items():
-        rates = {}
-        for run in results.find(kind="run", row=row, **own):
-            rates.setdefault(run["learning_rate"], {})[run["seed"]] = run
-        if rates:
-            best = max(rates.values(), key=lambda runs: (len(runs), mean(runs.values())))
-            rows[row] = list(best.values())
-    return dict(sorted(rows.items(), key=lambda item: mean(item[1]), reverse=True))
-
-
-def trials(results, identity):
-    """The trials of rows as they are now, in the order in which they were made.
-
-    Args:
-        results: `Results`.
-        identity: Dict from rows to dicts of what a row is, as for `run_rows`.
-
-    Returns:
-        List of records.
-    """
-    return [
-        trial
-        for trial in results.find(kind="trial")
-        if trial["row"] in identity and identity[trial["row"]].items() <= trial.items()
-    ]
+    for run in runs:
+        rates = rows.setdefault(run["row"], {})
+        rates.setdefault(run["learning_rate"], {})[run["seed"]] = run
+    best = {
+        row: max(rates.values(), key=lambda of_seeds: (len(of_seeds), mean(of_seeds)))
+        for row, rates in rows.items()
+    }
+    order = sorted(best, key=lambda row: mean(best[row]), reverse=True)
+    return {row: list(best[row].values()) for row in order}
 
 
 def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_decay, label_smoothing):

@@ -41,8 +41,8 @@ def add_few_to_all(gallery, samples, questions, counts=(1, 5, None), seed=0):
         samples: `Samples` of the new classes.
         questions: Pairs of embeddings `(images, width)`, as `Gallery.embed` returns them, and of
             the names of their classes: first of the known classes, then of the new.
-        counts: Sequence of ints ≥ 1, photographs a class, or `None` for all. Defaults to
-            `(1, 5, None)`.
+        counts: Sequence, not empty, of ints ≥ 1, photographs a class, or `None` for all. Defaults
+            to `(1, 5, None)`.
         seed: Int ≥ 0, of which photographs are taken. Defaults to 0.
 
     Returns:
@@ -51,7 +51,7 @@ def add_few_to_all(gallery, samples, questions, counts=(1, 5, None), seed=0):
         the float seconds that a photograph took to be added, of the last of `counts`.
     """
     rows = []
-    for count in counts:
+    for i, count in enumerate(counts):
         chosen = samples if count is None else samples.limit(count * samples.num_classes, seed=seed)
         begin = time.perf_counter()
         gallery.add(chosen)
@@ -64,8 +64,8 @@ def add_few_to_all(gallery, samples, questions, counts=(1, 5, None), seed=0):
             ]
             shares = [part.mean() for part in (np.concatenate(right), *right)]
             rows.append([count or "all", by, *map(float, shares)])
-        if count != counts[-1]:
-            for name in {chosen.class_names[label] for label in chosen.labels}:
+        if i < len(counts) - 1:
+            for name in set(chosen.class_names).intersection(gallery.class_names):
                 gallery.remove(name)
     return rows, seconds
 

@@ -53,9 +53,11 @@ SHARES = {
 }
 ROWS |= {row: ROWS["plain"] for row in SHARES}
 # For descent: bilinear features have length 1, far less than a spatial mean has, so their classifier
-# needs a rate near 10 and long weights, through which the backbone then bears 0.001 and no more.
+# needs a rate near 10 and long weights, through which the backbone then bears 0.001 and no more: a
+# twentieth of the others' rate.
 # ψ at a tenth of its usual rate stays nearer to zero, where CCI is SCI+Cont.
 RATES = {"bilinear": {"classifier": 10_000.0}, "CIN, slow ψ": {"psi": 0.001}}
+DIVISORS = {"bilinear": 20}
 RECIPES = {"bilinear": {"weight_decay": 1e-5}}
 # Those that are trained where none is named.
 OF_THE_PAPER = [row for row in ROWS if row not in {*VARIANTS, *SHARES}]
@@ -79,6 +81,25 @@ def build_row(row, num_classes, **network):
     2.0
     """
     return (NTS if row in NTS_ROWS else CIN)(num_classes, **network, **ROWS[row])
+
+
+def own_rates(row, rates, small):
+    """The learning rates to choose from for a row, given those of all rows.
+
+    Args:
+        row: Str, of `ROWS`.
+        rates: Sequence of floats > 0.
+        small: Bool, whether the network is the small one, which has the same for all.
+
+    Returns:
+        List of floats.
+
+    Example:
+
+    >>> own_rates("bilinear", [0.02, 0.1], small=False)
+    [0.001, 0.005]
+    """
+    return [rate / (1 if small else DIVISORS.get(row, 1)) for rate in rates]
 
 
 def own_settings(row, small):

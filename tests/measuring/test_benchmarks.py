@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from cin_keras.measuring import benchmarks, serving, systems
+from cin_keras.measuring import benchmarks, costs, serving, systems
 from tests.models.networks import tiny_backbone
 
 SIZES = 8, 2, 1, 3, 2, 1, 4  # pixels, images, pairs, classes, rounds, steps, seed
 
 
 def forms(**kwargs):
-    return benchmarks.forms(*SIZES, **kwargs, backbone=tiny_backbone())
+    return benchmarks.forms(*SIZES, tiny_backbone(), **kwargs)
 
 
 def test_forms_are_one_network_with_the_same_weights():
@@ -36,6 +36,21 @@ def test_what_is_measured_is_of_every_model(monkeypatch):
     assert found["CIN"]["training"]["rounds"] == 2 and found["CIN"]["exported_megabytes"] == 12
     assert found["backbone"]["inference"]["ratio"] == 1
     assert "| CIN, blocks of rows |" in table and "CIN against the long form" in table
+
+
+def test_every_size_goes_where_it_belongs(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(costs, "random_batches", lambda *how: asked.update(batches=how))
+    monkeypatch.setattr(costs, "time_both", lambda *how: asked.update(time=how[2:]) or {"a": {}})
+    monkeypatch.setattr(systems, "systems_table", lambda *how: how[1:])
+    monkeypatch.setattr(benchmarks, "check_peers", lambda: None)
+    of_forms = benchmarks.forms(64, 8, 4, 5, 9, 3, 7, "resnet50", feature_layer="conv1_relu")
+    assert of_forms.title == "resnet50, 64×64, 8 images in inference, 4 pairs in training"
+    benchmarks.peers(of_forms, 64, 8, 4, 5, 9, 3, 7).measure({})
+    assert asked == {"batches": (64, 8, 4, 5, 7), "time": (9, 3, "backbone")}
+    monkeypatch.setattr(systems, "time_systems", lambda *how, train: (*how, train))
+    found, table = benchmarks.paper_systems(64, 4, 5, 9, 3, 7, train=True).measure({})
+    assert found == ({}, 64, 4, 5, 9, 3, 7, True) and table == (systems.published(), "ResNet-50")
 
 
 def test_what_is_served_is_the_form_as_shipped():

@@ -3,7 +3,7 @@ import pytest
 
 from cin_keras.data import drawn_cars, pair_dataset
 from cin_keras.measuring import Results
-from cin_keras.measuring.comparison import finished_rows, run_rows, train_model, train_row, trials
+from cin_keras.measuring.comparison import best_runs, finished, run_rows, train_model, train_row
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import Photographs
 from cin_keras.measuring.rows import build_row
@@ -55,31 +55,33 @@ def test_a_row_that_has_changed_is_another(compare):
     assert len(calls) == 1 and [run["scale"] for run in runs["SCI"]] == [2]
 
 
-def test_trials_are_of_rows_as_they_are_now(tmp_path):
+def test_what_is_finished_is_of_rows_as_they_are_now(tmp_path, capsys):
     results = Results(tmp_path / "results.jsonl", {})
-    for scale in (1, 2):
+    for scale in (1, 2, 1):
         own = {"row": "SCI", "rates": {"phi": scale}, "learning_rate": 0.1}
         for kind in ("trial", "run"):
             results.add(kind=kind, **own, accuracy=scale / 4)
-    found = trials(results, {"SCI": {"rates": {"phi": 2}}, "CIN": {}})
-    assert [(trial["kind"], trial["accuracy"]) for trial in found] == [("trial", 0.5)]
-    assert trials(results, {"CIN": {}}) == []
+    (record,) = finished(results, "trial", {"SCI": {"rates": {"phi": 2}}, "CIN": {}})
+    assert (record["kind"], record["accuracy"]) == ("trial", 0.5)
+    assert capsys.readouterr().out.endswith("became what it is: SCI (2)\n")
+    assert len(finished(results, "run", {"SCI": {}}, rates=[0.1])) == 3
+    for identity, rates in (({"CIN": {}}, None), ({"SCI": {}}, [0.2])):
+        with pytest.raises(ValueError, match="holds no run of these rows as they are now"):
+            finished(results, "run", identity, rates)
+    assert capsys.readouterr().out == ""
 
 
-def test_what_is_finished_is_at_the_rate_of_most_runs(tmp_path):
-    results = Results(tmp_path / "results.jsonl", {})
-    for rate, seed, accuracy in ((0.1, 0, 0.9), (0.2, 0, 0.5), (0.2, 1, 0.6), (0.2, 1, 0.7)):
-        results.add(
-            kind="run", row="SCI", scale=2, learning_rate=rate, seed=seed, accuracy=accuracy
-        )
-    results.add(kind="run", row="SCI", scale=1, learning_rate=0.3, seed=2, accuracy=1.0)
-    results.add(kind="trial", row="CIN", learning_rate=0.3, seed=0, accuracy=1.0)
-    for rate, accuracy in ((0.1, 0.2), (0.4, 0.3), (0.2, 0.1)):
-        results.add(kind="run", row="SE", learning_rate=rate, seed=0, accuracy=accuracy)
-    found = finished_rows(results, {"SE": {}, "SCI": {"scale": 2}, "CIN": {}})
+def test_the_best_runs_are_at_the_rate_of_most():
+    def run(row, rate, seed, accuracy):
+        return {"row": row, "learning_rate": rate, "seed": seed, "accuracy": accuracy}
+
+    runs = [run("SE", 0.1, 0, 0.2), run("SE", 0.4, 0, 0.3), run("SE", 0.2, 0, 0.1)]
+    runs += [run("SCI", 0.1, 0, 0.9), run("SCI", 0.2, 0, 0.5)]
+    runs += [run("SCI", 0.2, 1, 0.6), run("SCI", 0.2, 1, 0.7)]
+    found = best_runs(runs)
     assert list(found) == ["SCI", "SE"], "the most accurate first"
-    assert [(run["learning_rate"], run["accuracy"]) for run in found["SE"]] == [(0.4, 0.3)]
-    assert [(run["seed"], run["accuracy"]) for run in found["SCI"]] == [(0, 0.5), (1, 0.7)]
+    assert found["SE"] == [runs[1]]
+    assert found["SCI"] == [runs[4], runs[6]], "of a seed the last"
 
 
 def test_a_model_is_trained_as_it_is_asked_to_be():
