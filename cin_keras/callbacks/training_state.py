@@ -183,8 +183,6 @@ class SaveTrainingState(keras.callbacks.Callback):
             )
         try:
             with zipfile.ZipFile(self.filepath) as file:
-                if file.testzip() is not None:
-                    raise zipfile.BadZipFile
                 if DESCRIPTION not in file.namelist():
                     raise ValueError
                 description = json.loads(file.read(DESCRIPTION))
