@@ -55,8 +55,13 @@ ROWS |= {row: ROWS["plain"] for row in SHARES}
 # For descent: bilinear features have length 1, far less than a spatial mean has, so their classifier
 # needs a rate near 10 and long weights, through which the backbone then bears 0.001 and no more: a
 # twentieth of the others' rate.
+# What Pos-SCI mixes is large everywhere: at the usual rate of φ it breaks down.
 # ψ at a tenth of its usual rate stays nearer to zero, where CCI is SCI+Cont.
-RATES = {"bilinear": {"classifier": 10_000.0}, "CIN, slow ψ": {"psi": 0.001}}
+RATES = {
+    "bilinear": {"classifier": 10_000.0},
+    "Pos-SCI": {"phi": 0.002},
+    "CIN, slow ψ": {"psi": 0.001},
+}
 DIVISORS = {"bilinear": 20}
 RECIPES = {"bilinear": {"weight_decay": 1e-5}}
 # Those that are trained where none is named.
