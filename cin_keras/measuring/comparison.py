@@ -4,6 +4,7 @@ import time
 
 import keras
 
+from cin_keras.checks import short
 from cin_keras.data import SetEpoch
 from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.measuring.machine import accelerator
@@ -123,7 +124,7 @@ def finished(results, kind, identity, rates=None):
     if not records:
         raise ValueError(
             f"{results.path} holds no {kind} of these rows as they are now, at these rates. "
-            f"Received: {', '.join(identity)}; rates {'any' if rates is None else list(rates)}"
+            f"Received: rows {short(list(identity))}, rates {'any' if rates is None else list(rates)}"
         )
     return records
 
