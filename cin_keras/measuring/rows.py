@@ -26,6 +26,7 @@ VARIANTS = {
     "plain+Cont": {"interaction": None, "contrast": "embedding"},
     "plain+Cont, hardest": {"interaction": None, "contrast": "embedding", "partner": "hardest"},
     "plain+Cont, all pairs": {"interaction": None, "contrast": "embedding", "partner": "all"},
+    "covariance+Cont": {"interaction": "covariance", "contrast": "embedding", "projection_dim": 64},
     "SCI, scale 0.03": {"scale": 0.03},
     "SCI, learned scale": {"learnable_scale": True},
     "SCI, cosine": {"similarity": "cosine", "scale": 10.0},
