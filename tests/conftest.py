@@ -1,7 +1,8 @@
 """Keras is imported by the functions that need it: the process that hands out the tests needs none."""
 
-import collections
+import functools
 import gc
+import importlib
 
 import pytest
 
@@ -49,29 +50,33 @@ def graphs_as_they_are_traced():
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-CASES_ON_JAX = 2
+@pytest.fixture(scope="session", autouse=True)
+def every_drawing_once():
+    """Many tests look at the same thousands of drawn cars, of which each takes a millisecond or two."""
+    module = importlib.import_module("cin_keras.data.loaders.drawn_cars")
+    module._drawing = functools.cache(module._drawing)
 
 
 def pytest_collection_modifyitems(config, items):
     """On TensorFlow every test runs, on the other backends those whose code reaches Keras'.
 
-    JAX compiles every shape of a test's cases anew: it gets the first two of them, unless the
-    marker says `all_cases=True`, as where each case is a thing of its own.
+    JAX compiles every shape of a test's cases anew: it gets the first of them, unless the marker says
+    `all_cases=True`, as where each case is a thing of its own.
     """
     import keras
 
     if is_on_tensorflow():
         return
-    on_jax, cases = keras.backend.backend() == "jax", collections.Counter()
+    on_jax, tests = keras.backend.backend() == "jax", set()
 
     def is_wanted(item):
         marker = item.get_closest_marker("every_backend")
         if marker is None:
             return False
         test = item.nodeid.partition("[")[0]
-        cases[test] += 1
-        few = on_jax and not marker.kwargs.get("all_cases")
-        return not few or cases[test] <= CASES_ON_JAX
+        is_another_case = test in tests
+        tests.add(test)
+        return not (on_jax and is_another_case) or marker.kwargs.get("all_cases")
 
     wanted = [is_wanted(item) for item in items]
     config.hook.pytest_deselected(items=[i for i, kept in zip(items, wanted) if not kept])

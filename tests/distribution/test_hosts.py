@@ -47,7 +47,7 @@ def run_and_kill(folder, killed):
 
 
 @on_jax
-@pytest.mark.every_backend
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_process_ends_where_another_is_gone(tmp_path, killed):
     output, errors, status = run_and_kill(tmp_path, killed)

@@ -125,20 +125,22 @@ def drawn_cars(split="train", num_classes=12, images_per_class=None, image_size=
     check_int("image_size", image_size, 32)
     check_int("seed", seed, 0)
 
-    paths, labels, boxes, encoded, parts = [], [], [], [], []
-    for label in range(num_classes):
-        for index in range(images_per_class):
-            scene = _random_scene(_stream(seed, split, label, index))
-            image, box, part_boxes = _draw(scene, _CARS[label], image_size)
-            file = io.BytesIO()
-            image.save(file, "PNG", compress_level=1)
-            paths.append(f"drawn/{split}/{label:02d}/{index:04d}.png")
-            labels.append(label)
-            boxes.append(box)
-            encoded.append(file.getvalue())
-            parts.append(part_boxes)
+    places = [(label, i) for label in range(num_classes) for i in range(images_per_class)]
+    drawings = [_drawing(seed, split, label, i, image_size) for label, i in places]
+    encoded, boxes, parts = zip(*drawings)
+    paths = [f"drawn/{split}/{label:02d}/{i:04d}.png" for label, i in places]
     names = [_class_name(label) for label in range(num_classes)]
-    return Samples(paths, labels, names, boxes=boxes, encoded=tuple(encoded), parts=tuple(parts))
+    labels = [label for label, _ in places]
+    return Samples(paths, labels, names, boxes=list(boxes), encoded=encoded, parts=parts)
+
+
+def _drawing(seed, split, label, index, image_size):
+    """A PNG file, the car's box and those of its parts."""
+    scene = _random_scene(_stream(seed, split, label, index))
+    image, box, parts = _draw(scene, _CARS[label], image_size)
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue(), box, parts
 
 
 def class_parts(label):
