@@ -89,22 +89,6 @@ def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
         assert name in output.split("test images right")[1]
 
 
-def test_a_second_run_keeps_the_first(tmp_path):
-    folder = tmp_path / "out"
-    folder.mkdir()
-    (folder / "metrics.json").write_text("first")
-    (folder / "notes.txt").write_text("mine")
-    # With nothing to go on with, --resume starts anew, and must not write over it either.
-    arguments = ["--epochs", "1", "--plain", "--output", "out", "--resume"]
-    code, output = cars(*photographs(tmp_path), *arguments, folder=tmp_path)
-    assert code == 0, output[-3000:]
-    assert "No run to go on with in out" in output
-    (kept,) = folder.glob("earlier-*/metrics.json")
-    assert kept.read_text() == "first" and (folder / "notes.txt").read_text() == "mine"
-    assert json.loads((folder / "metrics.json").read_text())["settings"]["plain"] is True
-    assert "contrastive_loss" not in (folder / "history.csv").read_text()
-
-
 def test_an_interruption_keeps_the_best_model(tmp_path):
     arguments = [*photographs(tmp_path), "--mixup", "--classes-per-batch", "2"]
     process = start(*arguments, "--epochs", "1000", folder=tmp_path)
@@ -153,9 +137,20 @@ def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["--image-size", "32", "--pairs-per-batch", "2", "--plain"]
     write_cub_200_2011(tmp_path / "birds", classes=(1, 2, 3) * 8, in_train=(1, 1, 1, 0) * 6)
-    run_here("birds.py", "--data-dir", "birds", *small, monkeypatch=monkeypatch)
-    metrics = json.loads((tmp_path / "runs" / "birds" / "metrics.json").read_text())
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "metrics.json").write_text("first")
+    (folder / "notes.txt").write_text("mine")
+    # With nothing to go on with, --resume starts anew, and must not write over it either.
+    resume = ["--output", "out", "--resume"]
+    run_here("birds.py", "--data-dir", "birds", *resume, *small, monkeypatch=monkeypatch)
+    assert "No run to go on with in out" in capsys.readouterr().out
+    (kept,) = folder.glob("earlier-*/metrics.json")
+    assert kept.read_text() == "first" and (folder / "notes.txt").read_text() == "mine"
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["images"] == 6 and metrics["data"] == "birds"
+    assert metrics["settings"]["plain"] is True
+    assert "contrastive_loss" not in (folder / "history.csv").read_text()
 
     write_fgvc_aircraft(tmp_path / "aircraft")
     level = ["--data-dir", "aircraft", "--level", "manufacturer", "--limit", "3"]

@@ -417,6 +417,8 @@ def cars(server, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
     place = server.url.rpartition("/")[0]
     monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, place)
+    # kagglehub looks through the stack for notebooks, which takes half a second from within pytest.
+    monkeypatch.setattr("kagglehub.clients.get_user_agent", lambda: "kagglehub")
     small = KaggleCopy("somebody/cars", {"train": 6, "test": 4})
     monkeypatch.setitem(KAGGLE_COPIES, "stanford_cars", small)
     return tmp_path / "data" / "cars"
