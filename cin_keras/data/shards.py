@@ -139,8 +139,8 @@ def from_shards(folder, split="train"):
 
     Raises:
         FileNotFoundError: If there is no such folder, or a shard is missing.
-        ValueError: If the folder was not finished, has no such split, or a shard has another size
-            than it had.
+        ValueError: If the folder was not finished, has no such split, `shards.json` is damaged, or a
+            shard has another size than it had.
 
     Example:
 
@@ -151,6 +151,10 @@ def from_shards(folder, split="train"):
     folder = _address(folder)
     about = _about(folder)
     if about is None:
+        if _size(f"{folder}/{INDEX}") is not None:
+            raise ValueError(
+                f"{folder}/{INDEX} is damaged, or another program's. Write the shards anew."
+            )
         raise FileNotFoundError(f"No shards. Received: folder={folder!r}")
     if about["shards"] is None:
         raise ValueError(
@@ -383,8 +387,8 @@ def _about(folder):
         if is_remote(folder):
             raise
         return None
-    known = isinstance(about, dict) and about.get("format") == FORMAT and "shards" in about
-    return about if known else None
+    known = isinstance(about, dict) and about.get("format") == FORMAT
+    return about if known and isinstance(about.get("shards", ""), dict | None) else None
 
 
 def _whole(path):

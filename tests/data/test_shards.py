@@ -272,6 +272,18 @@ def test_a_damaged_shard_is_named(folder):
         from_shards(folder)
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"format": "cin_ker', '{"format": "%s"}', '{"format": "%s", "shards": ["x"]}'],
+)
+def test_a_damaged_list_of_shards_is_named(folder, content):
+    pathlib.Path(folder, "shards.json").write_text(content.replace("%s", shards.FORMAT))
+    with pytest.raises(ValueError, match=r"shards.json is damaged.*Write the shards anew"):
+        from_shards(folder)
+    with pytest.raises(ValueError, match="must be new or empty. Received: .*shards.json"):
+        write_shards(coloured_samples(LABELS), folder, images_per_shard=7)
+
+
 def test_a_damaged_photograph_is_named_or_left_out(tmp_path):
     samples = coloured_samples(LABELS)
     broken = list(samples.encoded)
