@@ -105,8 +105,13 @@ def whole_folder(path):
         os.rename(partial, place)
 
 
-def remove_partial(path):
-    """Removes what a killed process has left of `path`; nobody else may be writing it.
+def remove_partial(path, untouched_for=None):
+    """Removes what a killed process has left of `path`.
+
+    Args:
+        path: Str or path of the file or folder.
+        untouched_for: Seconds; what another process may still be writing, as it has changed since, is
+            left alone. Or `None`, where nobody else writes it. Defaults to `None`.
 
     Example:
 
@@ -121,7 +126,9 @@ def remove_partial(path):
     begin, end = _begin(place), f".partial{place.suffix}"
     for entry in place.parent.iterdir() if place.parent.is_dir() else ():
         if entry.name.startswith(begin) and entry.name.endswith(end):
-            _remove(entry)
+            with contextlib.suppress(FileNotFoundError):  # its process has just ended
+                if untouched_for is None or time.time() - entry.stat().st_mtime > untouched_for:
+                    _remove(entry)
 
 
 def write_text(path, text):

@@ -23,11 +23,12 @@ from cin_keras.checks import check_size
 from cin_keras.data.cropping import resize, resized_size, size_that_will_do
 from cin_keras.data.records import Records, file_state, is_remote
 from cin_keras.data.samples import check_samples
-from cin_keras.files import whole_file
+from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
 
 FORMAT = 2  # of the file and of the rules by which images are decoded and resized
 IMAGES_AT_A_TIME = 64  # decoded and not yet written
+AN_HOUR = 3600  # seconds in which whoever writes a cache will have written some of it
 # What a sample is called and whose class it is says nothing about its pixels.
 NOT_PIXELS = ("paths", "encoded", "labels", "class_names", "parts", "max_pixels")
 
@@ -44,7 +45,7 @@ def with_cache(samples, cache, image_size=448, max_pixels=None):
             is written now if it is not there yet, with a progress bar, whole or not at all, and
             anew if an image file has another size or time of change than when the cache was
             written. Other samples have another file, so data sets can share a folder. Nobody
-            deletes the files but you.
+            deletes the files but you; what a killed process has left of one goes after an hour.
         image_size: Int or `(height, width)`, in pixels, what the network sees. Defaults to 448.
         max_pixels: As for `cin_keras.data.image_dataset`. Defaults to `None`.
 
@@ -200,6 +201,7 @@ class DiskCache(_Cache):
         folder, needed = self.path.parent, int(np.prod(self._shape, dtype=np.int64))
         self._say_what_it_takes(self.path)
         try:
+            remove_partial(self.path, untouched_for=AN_HOUR)
             there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
             free = shutil.disk_usage(there).free
             if needed > free:

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 import weakref
 
 import numpy as np
@@ -249,6 +250,19 @@ def test_a_file_is_written_whole_or_not_at_all(samples, tmp_path, monkeypatch, s
             with_cache(samples, folder, 14)
     assert list(folder.iterdir()) == []
     assert_same(cached_pixels(samples, folder), pixels(samples))
+
+
+def test_what_a_killed_process_has_left_goes_after_an_hour(samples, tmp_path):
+    folder = tmp_path / "cache"
+    with_cache(samples, folder, 14)
+    (file,) = folder.iterdir()
+    file.unlink()
+    old, new = (file.with_name(f"{file.stem}.{name}.partial.images") for name in ("0a", "0b"))
+    for partial in old, new:
+        partial.write_bytes(b"a part of it")
+    os.utime(old, (time.time() - 3700,) * 2)
+    with_cache(samples, folder, 14)
+    assert sorted(folder.iterdir()) == sorted([file, new])
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(samples, tmp_path, monkeypatch):
