@@ -153,7 +153,8 @@ def from_shards(folder, split="train"):
     if about is None:
         if _size(f"{folder}/{INDEX}") is not None:
             raise ValueError(
-                f"{folder}/{INDEX} is damaged, or another program's. Write the shards anew."
+                f"{folder}/{INDEX} is damaged, or another program's. Write the shards anew, into "
+                "another folder."
             )
         raise FileNotFoundError(f"No shards. Received: folder={folder!r}")
     if about["shards"] is None:

@@ -278,7 +278,7 @@ def test_a_damaged_shard_is_named(folder):
 )
 def test_a_damaged_list_of_shards_is_named(folder, content):
     pathlib.Path(folder, "shards.json").write_text(content.replace("%s", shards.FORMAT))
-    with pytest.raises(ValueError, match=r"shards.json is damaged.*Write the shards anew"):
+    with pytest.raises(ValueError, match=r"shards.json is damaged.*anew, into another folder"):
         from_shards(folder)
     with pytest.raises(ValueError, match="must be new or empty. Received: .*shards.json"):
         write_shards(coloured_samples(LABELS), folder, images_per_shard=7)
