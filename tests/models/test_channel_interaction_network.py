@@ -127,7 +127,7 @@ def test_unknown_image_size():
 @pytest.mark.every_backend
 def test_wrong_batches_are_refused_and_cost_nothing():
     images, labels = x, y = pair_batch()
-    model = uncompiled(tiny_cin())
+    model = tiny_cin()
     model.fit(images, labels, batch_size=4, verbose=0)
     before = predictions(model, images[0])
     refused = {
