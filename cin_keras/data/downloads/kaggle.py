@@ -78,6 +78,13 @@ def _try_once(handle, folder, verbose, found):
         return f"{type(error).__name__}: {first_cause(error)}"
     except DataCorruptionError:  # kagglehub has removed the archive
         return "its MD5 sum is not the one that the server gives"
+    except TypeError as error:
+        if hasattr(tarfile, "data_filter"):
+            raise
+        raise DownloadError(
+            f"{handle} comes from Kaggle as a tar archive, which kagglehub unpacks with the `tarfile` of "
+            "Python 3.11.4 and newer only. Use a newer Python"
+        ) from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
         shutil.rmtree(folder)
         raise DownloadError(

@@ -8,6 +8,9 @@ import zlib
 
 from tqdm import tqdm
 
+if not hasattr(tarfile, "data_filter"):  # before Python 3.11.4, as in Debian 12
+    from backports import tarfile
+
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import tarfile
 import threading
 import time
 
@@ -470,6 +471,21 @@ def test_what_kaggle_has_is_checked(server, cars, monkeypatch):
         with pytest.raises(DownloadError, match=match):
             quick_cars(cars)
     assert os.listdir(cars.parent) == []
+
+
+def test_a_tar_archive_of_kaggle_takes_filters(server, cars, tmp_path, monkeypatch):
+    with open(write_archive(tmp_path / "a.tar.gz", "a/1.jpg"), "rb") as file:
+        server.content = file.read()
+
+    def extract_all(self, path, members=None, *, numeric_owner=False):
+        raise AssertionError
+
+    monkeypatch.setattr("tarfile.TarFile.extractall", extract_all)
+    with pytest.raises(TypeError if hasattr(tarfile, "data_filter") else DownloadError):
+        quick_cars(cars)
+    monkeypatch.delattr("tarfile.data_filter", raising=False)
+    with pytest.raises(DownloadError, match="tar archive, .* of Python 3.11.4 and newer only. Use a"):
+        quick_cars(cars)
 
 
 @pytest.mark.parametrize(

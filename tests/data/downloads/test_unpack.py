@@ -5,6 +5,7 @@ import tarfile
 
 import pytest
 
+from cin_keras.data.downloads import unpack as module
 from cin_keras.data.downloads.unpack import unpack
 
 
@@ -174,14 +175,14 @@ def test_without_the_folder_wanted(tmp_path):
 
 def test_an_interrupted_run_leaves_nothing_and_a_killed_one_no_trap(tmp_path, monkeypatch):
     archive = write_archive(tmp_path / "a.tar", "a/1.jpg", "a/2.jpg")
-    extract = tarfile.TarFile.extract
+    extract = module.tarfile.TarFile.extract  # of the backport, where Python's has no filters
 
     def interrupted(self, member, *args, **kwargs):
         if member.name == "a/2.jpg":
             raise KeyboardInterrupt
         return extract(self, member, *args, **kwargs)
 
-    monkeypatch.setattr(tarfile.TarFile, "extract", interrupted)
+    monkeypatch.setattr(module.tarfile.TarFile, "extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         unpack(archive, tmp_path / "data", verbose=0)
     assert os.listdir(tmp_path) == ["a.tar"]
