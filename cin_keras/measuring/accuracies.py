@@ -6,7 +6,6 @@ import csv
 import keras
 import numpy as np
 
-from cin_keras.data import image_dataset
 from cin_keras.evaluation import (
     evaluate_predictions,
     expected_calibration_error,
@@ -26,22 +25,6 @@ MORE = {
 }
 # The columns whose spread between seeds is shown.
 SPREADS = {"recall_at_1": "recall_spread", "recall_at_1_whitened": "whitened_spread"}
-
-
-def accuracy_on(model, samples, image_size, batch_size):
-    """Accuracy on images that were not trained on.
-
-    Args:
-        model: `CIN`.
-        samples: `Samples`.
-        image_size: Int, in pixels.
-        batch_size: Int ≥ 1.
-
-    Returns:
-        Dict, as `accuracy_of`.
-    """
-    scores = model.predict(image_dataset(samples, image_size, batch_size), verbose=0)
-    return accuracy_of(scores, samples)
 
 
 def accuracy_of(logits, samples):
