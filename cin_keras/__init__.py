@@ -6,7 +6,9 @@ import sys
 
 from cin_keras.versions import __version__
 
-_PACKAGES = "callbacks data explain gallery layers losses metrics models optimizers".split()
+_PACKAGES = """
+callbacks data distribution evaluation explain gallery layers losses metrics models optimizers
+""".split()
 
 
 def _is_command():

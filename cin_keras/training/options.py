@@ -211,7 +211,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     add(
         "--head",
         "NAME",
-        "contrast (default; small, paper: cin), cin, sci, covariance, mean_and_deviation or plain",
+        "contrast (default; small, paper, explain: cin), cin, sci, covariance, mean_and_deviation or plain",
         choices=HEADS,
     )
     switch("--plain", "as --head plain")
