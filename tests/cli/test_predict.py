@@ -27,7 +27,6 @@ def expected(colour):
 
 
 @pytest.mark.every_backend
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of NumPy, which nobody sees
 def test_a_folder_of_photographs_with_bad_ones_among_them(models, tmp_path, capfd):
     rng = np.random.default_rng(0)
     colours = {}

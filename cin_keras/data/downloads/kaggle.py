@@ -79,11 +79,12 @@ def _try_once(handle, folder, verbose, found):
     except DataCorruptionError:  # kagglehub has removed the archive
         return "its MD5 sum is not the one that the server gives"
     except TypeError as error:
-        if hasattr(tarfile, "data_filter"):
+        if hasattr(tarfile, "data_filter") or "'filter'" not in str(error):
             raise
+        shutil.rmtree(folder)
         raise DownloadError(
-            f"{handle} comes from Kaggle as a tar archive, which kagglehub unpacks with the `tarfile` of "
-            "Python 3.11.4 and newer only. Use a newer Python"
+            f"{handle} comes from Kaggle as a tar archive, which kagglehub unpacks from Python 3.11.4 on; "
+            "it was removed. Use a newer Python"
         ) from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
         shutil.rmtree(folder)

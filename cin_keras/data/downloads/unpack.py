@@ -11,7 +11,7 @@ from tqdm import tqdm
 if not hasattr(tarfile, "data_filter"):  # before Python 3.11.4, as in Debian 12
     from backports import tarfile
 
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError)
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError, OverflowError, ValueError)
 
 
 def unpack(archive, folder, top=None, verbose=1):
@@ -79,8 +79,8 @@ def _extract(archive, folder, verbose):
                     continue
                 unpacked += member.size
                 if unpacked > room:
-                    raise ValueError(
-                        f"{archive} does not fit on the disk, which has {room:,} bytes free. "
+                    raise _Refused(
+                        f"it does not fit on the disk, which has {room:,} bytes free. "
                         f"Received: {unpacked:,} bytes up to its member {member.name!r}"
                     )
                 tar.extract(member, folder, filter="data")
@@ -114,6 +114,8 @@ def _check(member, folder):
     name, path = member.name, folder / member.name
     if name.startswith("/") or "\\" in name or name[1:2] == ":" or ".." in name.split("/"):
         raise _Refused(f"its member {name!r} leads out of the folder")
+    if member.size < 0:
+        raise _Refused(f"its member {name!r} has a size of {member.size:,} bytes")
     parents = [folder / parent for parent in pathlib.PurePosixPath(name).parents]
     if any(parent.is_symlink() or parent.exists() and not parent.is_dir() for parent in parents):
         raise _Refused(f"its member {name!r} lies in what is no folder")
@@ -127,7 +129,7 @@ def _check_link(link, folder):
     start = folder if link.islnk() else (folder / link.name).parent
     target = start / link.linkname
     there = os.path.isfile(target) if link.islnk() else os.path.exists(target)
-    if not there or any(os.path.islink(part) for part in (target, *target.parents)):
+    if not (link.linkname and there) or any(os.path.islink(part) for part in (target, *target.parents)):
         raise _Refused(
             f"its member {link.name!r} is a link to {link.linkname!r}, which is no file or folder "
             "of the archive"

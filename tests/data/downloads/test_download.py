@@ -484,7 +484,11 @@ def test_a_tar_archive_of_kaggle_takes_filters(server, cars, tmp_path, monkeypat
     with pytest.raises(TypeError if hasattr(tarfile, "data_filter") else DownloadError):
         quick_cars(cars)
     monkeypatch.delattr("tarfile.data_filter", raising=False)
-    with pytest.raises(DownloadError, match="tar archive, .* of Python 3.11.4 and newer only. Use a"):
+    with pytest.raises(DownloadError, match="tar archive, .* 3.11.4 on; it was removed. Use a newer"):
+        quick_cars(cars)
+    assert os.listdir(cars.parent) == []
+    monkeypatch.setattr("kagglehub.dataset_download", lambda handle: None + 1)
+    with pytest.raises(TypeError, match="unsupported operand"):
         quick_cars(cars)
 
 

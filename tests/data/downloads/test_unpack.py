@@ -70,6 +70,7 @@ LINK, HARD, FOLDER = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
         ([("l", HARD, "../outside")], "is a link to '../outside', which is no file or folder"),
         ([("l", HARD, "/etc/passwd")], "is a link to an absolute path"),
         (["a/1", ("l", HARD, "a")], "which is no file or folder of the archive"),
+        ([("l", LINK, "")], "is a link to '', which is no file or folder of the archive"),
         ([("l", LINK, "gone")], "which is no file or folder of the archive"),
         ([("l", LINK, "l")], "which is no file or folder of the archive"),
         (["a/1", ("k", LINK, "a"), ("l", LINK, "k")], "'l' is a link to 'k', which is no file"),
@@ -109,6 +110,24 @@ def test_modes_that_grant_too_much_are_dropped(tmp_path):
     status = os.stat(tmp_path / "data" / "program")
     assert status.st_mode & 0o6022 == 0
     assert (status.st_uid, status.st_gid) == (os.getuid(), os.getgid())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mtime", "inf", "cannot be unpacked, it is damaged or no archive .OverflowError"),
+        ("mtime", "nan", "cannot be unpacked, it is damaged or no archive .ValueError"),
+        ("size", "-1024", "Refused to unpack .*: its member '1.jpg' has a size of -1,024 bytes"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path, name, value, message):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("1.jpg")
+        info.pax_headers = {name: value}
+        tar.addfile(info)
+    with pytest.raises(ValueError, match=message):
+        unpack(tmp_path / "a.tar", tmp_path / "data", verbose=0)
+    assert os.listdir(tmp_path) == ["a.tar"]
 
 
 @pytest.mark.parametrize("keep", [0, 5, 0.3, 0.9])
