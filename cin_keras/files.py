@@ -45,7 +45,7 @@ def whole_file(path):
     >>> [path.name for path in folder.iterdir()]
     ['numbers.txt']
     """
-    try:
+    with named_if_not_written(path, is_whole=True):
         place = pathlib.Path(path)
         if _takes_a_stream(place):
             yield place
@@ -59,23 +59,53 @@ def whole_file(path):
                 shutil.copymode(place, partial)
             os.replace(partial, place)
             _sync_folder(place.parent)
+
+
+@contextlib.contextmanager
+def named_if_not_written(path, is_folder=False, is_whole=False):
+    """Says in one sentence, in place of the system's words, that a file cannot be written.
+
+    Args:
+        path: Str or path of what is written in the `with` block.
+        is_folder: Bool, whether it is to be a folder. Defaults to `False`.
+        is_whole: Bool, whether a file that is there is replaced at the end alone. Defaults to
+            `False`.
+
+    Raises:
+        OSError: With that sentence, if the block raises one.
+
+    Example:
+
+    >>> try:
+    ...     with named_if_not_written("/dev/full"), open("/dev/full", "w") as file:
+    ...         _ = file.write("1 2 3")
+    ... except OSError as error:
+    ...     print(error)
+    '/dev/full' cannot be written (No space left on device). Make room, or make the folder writable.
+    """
+    try:
+        yield
     except OSError as error:
-        there = os.path.isfile(path)
+        cause = error.__cause__ if isinstance(error, _NotWritten) else error
         folder = os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(folder):
             raise FileNotFoundError(
                 f"{str(path)!r} cannot be written: there is no folder {folder!r}. Make it, or give "
                 "another."
             ) from error
-        if os.path.isdir(path):
+        if os.path.isdir(path) and not is_folder:
             raise IsADirectoryError(
                 f"{str(path)!r} cannot be written: it is a folder. Give the name of a file."
             ) from error
-        raise OSError(
-            f"{str(path)!r} cannot be written ({error.strerror or error})"
-            f"{'; the file of before is there, whole' if there else ''}. Make room, or make the "
-            "folder writable."
-        ) from error
+        there = "; the file of before is there, whole" if is_whole and os.path.isfile(path) else ""
+        raise _NotWritten(
+            f"{str(path)!r} cannot be written ({cause.strerror or cause}){there}. Make room, or make "
+            "the folder writable."
+        ) from cause
+
+
+class _NotWritten(OSError):
+    """Of a file that is part of another, which is named in its place."""
 
 
 @contextlib.contextmanager
@@ -89,6 +119,9 @@ def whole_folder(path):
         A path beside it, where the caller makes the folder. When the `with` block ends it is moved
         to `path`; if the block raises, it is deleted, and what was at `path` stays.
 
+    Raises:
+        OSError: If it cannot be written, in one sentence.
+
     Example:
 
     >>> import pathlib, tempfile
@@ -99,7 +132,7 @@ def whole_folder(path):
     ['model']
     """
     place = pathlib.Path(os.path.realpath(path))
-    with _partial(place) as partial:
+    with named_if_not_written(path, is_folder=True), _partial(place) as partial:
         yield partial
         shutil.rmtree(place, ignore_errors=True)
         os.rename(partial, place)

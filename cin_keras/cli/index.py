@@ -46,6 +46,11 @@ def run(args):
         if args.add:
             gallery = Gallery.load(args.output, model, args.batch_size)
             if args.by is not None and args.by != gallery.by:
+                if gallery.threshold is not None and validation is None:
+                    say(
+                        f"The threshold of none of these was for --by {gallery.by} and is given up: "
+                        "--calibrate finds another."
+                    )
                 gallery.by = args.by
         else:
             by = args.by or "means"

@@ -21,7 +21,7 @@ import PIL
 
 from cin_keras.checks import check_size
 from cin_keras.data.cropping import resize, resized_size, size_that_will_do
-from cin_keras.data.records import Records, file_state, is_remote
+from cin_keras.data.records import Records, add_states, is_remote
 from cin_keras.data.samples import check_samples
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
@@ -247,25 +247,16 @@ def _identify(samples, folder, shape, limit):
             which.update(pickle.dumps((field.name, getattr(samples, field.name))))
     if isinstance(samples.encoded, Records):
         which.update(pickle.dumps(samples.encoded))  # their places
-        _update(state, samples.encoded.files)
+        add_states(state, samples.encoded.files)
     elif samples.encoded is not None:
         for encoded in samples.encoded:
             which.update(hashlib.blake2b(encoded).digest())
     else:
         for path in samples.paths:
             which.update(os.path.abspath(path).encode("utf-8", "surrogateescape") + b"\0")
-        _update(state, samples.paths)
+        add_states(state, samples.paths)
     title = f"cin_keras.data.cache {which.hexdigest()} {state.hexdigest()}\n".encode()
     return pathlib.Path(folder) / f"{which.hexdigest()}.images", title
-
-
-def _update(state, files):
-    """Adds to a hash how large files are and when they have changed."""
-    for path in files:
-        try:
-            state.update("{} {}\n".format(*file_state(path)).encode())
-        except OSError:
-            state.update(b"missing\n")
 
 
 CONTROL_GROUP = pathlib.Path("/sys/fs/cgroup")  # of a container, or of a job of Slurm's

@@ -103,6 +103,15 @@ def file_state(path):
     return status.length, status.mtime_nsec
 
 
+def add_states(digest, files):
+    """Adds to a hash how large files are and when they have changed."""
+    for path in files:
+        try:
+            digest.update("{} {}\n".format(*file_state(path)).encode())
+        except OSError:
+            digest.update(b"missing\n")
+
+
 class StoreError(OSError):
     """A store that cannot be reached, whatever its photographs are like."""
 

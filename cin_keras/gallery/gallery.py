@@ -25,7 +25,7 @@ from cin_keras.data import Samples
 from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.predicting import predict_each
-from cin_keras.data.samples import check_samples, fingerprint
+from cin_keras.data.samples import check_samples, fingerprint, state_of
 from cin_keras.evaluation.calibration import fit_temperature
 from cin_keras.evaluation.text import plural
 from cin_keras.explain import embedding_contrast_map
@@ -746,8 +746,8 @@ class Gallery:
             text = f"Left out {plural(len(again), 'photograph')} that the gallery has already"
             if other:
                 text += (
-                    f", {len(other)} of them under another class, such as {other[0]!r} (remove it "
-                    "first to change its class)"
+                    f", {len(other)} of them under another class, such as {other[0]!r} (in Python, "
+                    "gallery.remove(path) first changes its class)"
                 )
             warnings.warn(f"{text}: {first_few([repr(path) for path in again])}", stacklevel=3)
         return new
@@ -759,7 +759,7 @@ class Gallery:
         part, done = None, 0
         if resume_file is not None:
             about = {"model": embedder.fingerprint, "photographs": fingerprint(samples)}
-            about["image_size"] = embedder.image_size
+            about |= {"image_size": embedder.image_size, "state": state_of(samples)}
             part = PartFile(resume_file, about, embedder.width)
             made = part.read()[:size]
             done = len(made)

@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 
+from cin_keras.files import named_if_not_written
+
 
 class PartFile:
     """A file of rows of float32 behind a line that says what they are.
@@ -38,11 +40,11 @@ class PartFile:
             with open(self.path, "rb") as file:
                 if file.read(len(head)) != head:
                     raise ValueError(
-                        f"{self.path!r} holds embeddings of other photographs, or of another "
-                        "model: delete it, or name another file."
+                        f"{self.path!r} holds embeddings of other photographs, of some that have "
+                        "changed since, or of another model: delete it, or name another file."
                     )
         else:
-            with open(self.path, "wb") as file:
+            with named_if_not_written(self.path), open(self.path, "wb") as file:
                 file.write(head)
 
     def read(self):
@@ -54,7 +56,7 @@ class PartFile:
 
     def append(self, rows):
         """Adds rows, an array `(rows, width)`."""
-        with open(self.path, "rb+") as file:
+        with named_if_not_written(self.path), open(self.path, "rb+") as file:
             file.seek(self._begin + 4 * self.width * self._rows())
             file.write(np.ascontiguousarray(rows, "<f4").tobytes())
             file.truncate()

@@ -107,8 +107,7 @@ def read_gallery(path):
 
 def _folder_of(paths, file):
     """The current folder, as seen from that of the gallery's file, or `None` for mere names."""
-    relative = _first_relative(paths)
-    if relative is None or not os.path.exists(relative):
+    if not _any_lies_in(".", paths):
         return None
     here, there = os.path.realpath("."), os.path.dirname(os.path.realpath(file))
     same_drive = os.path.splitdrive(here)[0] == os.path.splitdrive(there)[0]
@@ -117,17 +116,21 @@ def _folder_of(paths, file):
 
 def _paths_from(folder, file, paths):
     """Paths that hold from the current folder; as they are where the noted folder has none."""
-    relative = _first_relative(paths)
-    if not isinstance(folder, str) or relative is None:
+    if not isinstance(folder, str):
         return paths
     there = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(file)), folder))
-    if there == os.path.realpath(".") or not os.path.exists(os.path.join(there, relative)):
+    if there == os.path.realpath(".") or not _any_lies_in(there, paths):
         return paths
     return [os.path.join(there, path) for path in paths]
 
 
-def _first_relative(paths):
-    return next((path for path in paths if not os.path.isabs(path)), None)
+def _any_lies_in(folder, paths):
+    """Whether one of the relative paths is there, seen from a folder: a photograph or a shard."""
+    for path in paths:
+        shard, end, _ = path.partition(".tfrecord/")
+        if not os.path.isabs(path) and os.path.exists(os.path.join(folder, shard + end.rstrip("/"))):
+            return True
+    return False
 
 
 def _check(embeddings, labels, class_names, paths):

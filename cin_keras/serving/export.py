@@ -69,7 +69,7 @@ def _convert(inference, filepath, format, **kwargs):
     """Has Keras write a file, and says in one sentence why it could not."""
     try:
         inference.export(str(filepath), format=format, verbose=False, **kwargs)
-    except MemoryError:
+    except (MemoryError, OSError):
         raise
     except Exception as error:  # the converters raise many kinds
         raise RuntimeError(
@@ -157,7 +157,13 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         endpoint = tf.function(function, input_signature=signature, autograph=False)
         endpoint.get_concrete_function()
         archive.add_endpoint(name, endpoint)
-    archive.write_out(filepath, verbose=verbose is True)
+    try:
+        archive.write_out(filepath, verbose=verbose is True)
+    except tf.errors.OpError as error:
+        is_full = isinstance(error, tf.errors.ResourceExhaustedError)
+        own = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        words = "No space left on device" if is_full else own
+        raise OSError(words) from error
     if verbose is None:
         print(f"Saved artifact at '{filepath}'. Endpoints: {', '.join(endpoints)}.")
     extra = pathlib.Path(filepath) / "assets.extra"

@@ -6,6 +6,7 @@ import pytest
 
 import cin_keras
 from cin_keras.cli import main
+from tests.callbacks.no_room import no_room_beyond
 from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
 
 ON_TORCH = keras.backend.backend() == "torch"
@@ -55,6 +56,20 @@ def test_a_folder_may_have_an_ending_if_the_format_is_given(models, tmp_path):
     options = ["--format", "savedmodel", "--max-pixels", "1000"]
     assert main(["export", str(models / "c.keras"), str(path), *options]) == 0
     assert (path / "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize("name", ["m", "m.tflite"])
+@pytest.mark.skipif(ON_TORCH, reason="Keras can write neither on PyTorch")
+def test_a_full_disk_is_said_to_be_full(models, tmp_path, monkeypatch, name):
+    path, said, model = tmp_path / name, [], cin_keras.load_model(models / "c.keras")
+    monkeypatch.setattr("cin_keras.cli.export.load_model", lambda *_, **options: model)
+    # It would end the process.
+    monkeypatch.setattr("cin_keras.cli.stop", lambda *arguments: said.append(arguments))
+    with no_room_beyond(100):
+        main(["export", str(models / "c.keras"), str(path)])
+    reason = "(File too large). Make room, or make the folder writable."
+    assert said == [(f"error: '{path}' cannot be written {reason}", 1)]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mistakes(models, tmp_path, capsys):

@@ -99,6 +99,9 @@ def test_none_of_these_of_a_gallery(place, capsys):
     assert "Of 1 photograph of other classes, 0.0% are still taken for one." in out
     paths = [str(place / "val" / "grau" / "1.png"), str(place / "val" / "rot" / "2.png")]
     command = ["predict", "model.keras", *paths, "--gallery", "gallery.npz"]
+    (place / "by_nearest.npz").write_bytes((place / "gallery.npz").read_bytes())
+    main(["index", "--add", "model.keras", "photos", "--output", "by_nearest.npz", "--by", "nearest"])
+    assert "threshold of none of these was for --by means and is given up" in capsys.readouterr().err
     assert main(command) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{paths[0]}: none of these (")

@@ -8,6 +8,7 @@ import cin_keras
 from cin_keras import Gallery
 from cin_keras.data import Samples
 from cin_keras.gallery import index, storage
+from tests.callbacks.no_room import no_room_beyond
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
 
 
@@ -204,6 +205,20 @@ def test_relative_paths_hold_from_anywhere(tmp_path, monkeypatch):
     assert Gallery.load("known.npz").paths == found.paths
 
 
+@pytest.mark.parametrize("there", ["photos/b.jpg", "shards/train.tfrecord"])
+def test_relative_paths_hold_where_some_are_gone(tmp_path, monkeypatch, there):
+    """A photograph that was there, or the shard that holds one, says which folder is meant."""
+    (tmp_path / there).parent.mkdir(parents=True)
+    (tmp_path / there).touch()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    paths = ["gone.jpg", there + "/cat/1.jpg" * there.endswith("d")]
+    Gallery.from_embeddings(np.eye(2), ["cat", "dog"], paths).save("known.npz")
+    monkeypatch.chdir("other")
+    found = Gallery.load("../known.npz").paths
+    assert found == tuple(os.path.join(os.path.realpath(tmp_path), path) for path in paths)
+
+
 def test_embeddings_of_any_length_are_compared():
     gallery = Gallery.from_embeddings([[3e38, 3e38], [1e-30, 0]], ["both", "first"])
     np.testing.assert_allclose(gallery.embeddings, [[0.5**0.5] * 2, [1, 0]], rtol=1e-6)
@@ -349,6 +364,14 @@ def test_who_is_broken_off_goes_on(model, samples, tmp_path, monkeypatch):
     np.testing.assert_array_equal(third.embeddings, again.embeddings)
     with pytest.raises(ValueError, match="other photographs"):
         Gallery(model).add(samples.subset([0, 1]), resume_file=part)
+    os.utime(samples.paths[0], (1, 1))
+    with pytest.raises(ValueError, match="of some that have changed since"):
+        Gallery(model).add(samples, resume_file=part)
+
+
+def test_a_part_that_cannot_be_written_is_named(model, samples, tmp_path):
+    with no_room_beyond(10), pytest.raises(OSError, match="part' cannot be written .File too large.*room"):
+        Gallery(model).add(samples, resume_file=tmp_path / "part")
 
 
 def test_a_bad_photograph_stays_one_when_going_on(model, samples, tmp_path):

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -105,6 +106,17 @@ def test_the_command(folder):
     assert done.returncode == 1, done.stderr
     assert "10 images checked: 7 problems" in done.stdout
     assert "10/10" in done.stderr and "RuntimeWarning" not in done.stderr
+
+
+def test_who_reads_may_go_on_to_something_else(folder):
+    """As `| head`."""
+    spoil(folder)
+    command = [sys.executable, "-m", "cin_keras.data.verify", folder]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, "Error" in done.stderr) == (128 + signal.SIGPIPE, False), done.stderr
 
 
 @pytest.mark.parametrize(
