@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import keras
 import numpy as np
@@ -58,17 +60,24 @@ def test_a_folder_may_have_an_ending_if_the_format_is_given(models, tmp_path):
     assert (path / "saved_model.pb").is_file()
 
 
-@pytest.mark.parametrize("name", ["m", "m.tflite"])
 @pytest.mark.skipif(ON_TORCH, reason="Keras can write neither on PyTorch")
-def test_a_full_disk_is_said_to_be_full(models, tmp_path, monkeypatch, name):
-    path, said, model = tmp_path / name, [], cin_keras.load_model(models / "c.keras")
-    monkeypatch.setattr("cin_keras.cli.export.load_model", lambda *_, **options: model)
+def test_a_full_disk_is_said_to_be_full(models, tmp_path, monkeypatch):
+    model, said, full = cin_keras.load_model(models / "c.keras"), [], "(No space left on device)"
+
+    def no_space(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     # It would end the process.
     monkeypatch.setattr("cin_keras.cli.stop", lambda *arguments: said.append(arguments))
-    with no_room_beyond(100):
-        main(["export", str(models / "c.keras"), str(path)])
-    reason = "(File too large). Make room, or make the folder writable."
-    assert said == [(f"error: '{path}' cannot be written {reason}", 1)]
+    monkeypatch.setattr("cin_keras.cli.export.load_model", lambda *_, **options: model)
+    with no_room_beyond(1000):
+        main(["export", "c.keras", str(tmp_path / "m")])
+    monkeypatch.setattr("keras.Model.export", no_space)
+    main(["export", "c.keras", str(tmp_path / "m.tflite")])
+    assert said == [
+        (f"error: '{tmp_path / name}' cannot be written {why}. Make room, or make the folder writable.", 1)
+        for name, why in [("m", "(File too large)"), ("m.tflite", full)]
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
