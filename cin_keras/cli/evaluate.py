@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import json
+import os
 import pathlib
 
 import numpy as np
@@ -146,10 +148,31 @@ def split_of_the_run(model, data_dir, settings, options):
             "split.json lies beside it that says which. Give it with --split-file."
         ]
     if split_file.is_file() and data_name(trained_on) == data_name(data_dir):
+        if lists_most_of(split_file, data_dir):
+            return split_file, []
         with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
             find_splits(data_dir, split_file=split_file, **options)
             return split_file, []
     return None, []
+
+
+def lists_most_of(split_file, data_dir):
+    """Whether most photographs of a split lie in a folder: then it is meant, though some are gone.
+
+    Args:
+        split_file: `pathlib.Path`, as `save_split` writes it.
+        data_dir: Str, the folder.
+
+    Returns:
+        Bool.
+    """
+    try:
+        content = json.loads(split_file.read_text("utf-8"))
+        listed = [path for name in ("train", "val", "test") for path in content.get(name, ())]
+        there = sum(os.path.exists(os.path.join(data_dir, path)) for path in listed)
+    except (OSError, ValueError, AttributeError, TypeError):  # damaged: said by who reads it
+        return False
+    return 2 * there > len(listed)
 
 
 def is_data_of_the_run(trained_on, data_dir, folder):

@@ -255,13 +255,13 @@ def load_split(path, samples, data_dir):
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of the {len(listed)} photographs that {path} lists are not in "
-            f"{data_dir}: {first_few(missing)}. Put them back, or delete {path} for a new split."
+            f"{data_dir}: {first_few(missing)}. Put them back, or train anew by a new split, without {path}."
         )
     new = sorted(set(where) - set(listed))
     if new:
         warn(
             f"{len(new)} images of {data_dir} are not in the split that {path} wrote down, and are "
-            f"left out: {first_few(new)}. Delete it for a new split with them."
+            f"left out: {first_few(new)}. To have them, train anew by a new split, without it."
         )
     for photograph in listed:
         name = samples.class_names[samples.labels[where[photograph]]]
