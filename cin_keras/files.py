@@ -105,7 +105,7 @@ def named_if_not_written(path, is_folder=False, is_whole=False):
 
 
 class _NotWritten(OSError):
-    """Of a file that is part of another, which is named in its place."""
+    """What `named_if_not_written` raises: a `with` block of it around another names its own file."""
 
 
 @contextlib.contextmanager

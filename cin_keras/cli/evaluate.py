@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -14,7 +13,7 @@ from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.loaders.find import official_splits
 from cin_keras.data.loaders.listings import first_few
-from cin_keras.data.splits import SPLIT_NAMES, check_parts
+from cin_keras.data.splits import SPLIT_NAMES, check_parts, listed_photographs
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.progress import progress_bar
@@ -165,13 +164,12 @@ def lists_most_of(split_file, data_dir):
 
     Returns:
         Bool.
+
+    Raises:
+        ValueError: If the file is no such file.
     """
-    try:
-        content = json.loads(split_file.read_text("utf-8"))
-        listed = [path for name in ("train", "val", "test") for path in content.get(name, ())]
-        there = sum(os.path.exists(os.path.join(data_dir, path)) for path in listed)
-    except (OSError, ValueError, AttributeError, TypeError):  # damaged: said by who reads it
-        return False
+    listed = listed_photographs(split_file)
+    there = sum(os.path.exists(os.path.join(data_dir, path)) for path in listed)
     return 2 * there > len(listed)
 
 

@@ -12,6 +12,8 @@ from cin_keras.checks import check_number
 from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.files import write_text
 
+# Not "delete it": a run that began with it goes on with no other.
+ANEW = "For another split, train anew without this file."
 # What people call the parts of a data set, and what this package does.
 SPLIT_NAMES = {
     "train": "train",
@@ -244,43 +246,58 @@ def load_split(path, samples, data_dir):
     content = _read(path)
     class_names = content.pop("class_names")
     where = {_relative(photograph, data_dir): i for i, photograph in enumerate(samples.paths)}
-    listed = [photograph for photographs in content.values() for photograph in photographs]
+    listed = listed_photographs(path)
     twice = [photograph for photograph, n in collections.Counter(listed).items() if n > 1]
     if twice:
         raise ValueError(
-            f"{path} lists {len(twice)} photographs more than once: {first_few(twice)}. Delete it for "
-            "a new split."
+            f"{path} lists {len(twice)} photographs more than once: {first_few(twice)}. {ANEW}"
         )
     missing = [photograph for photograph in listed if photograph not in where]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of the {len(listed)} photographs that {path} lists are not in "
-            f"{data_dir}: {first_few(missing)}. Put them back, or train anew by a new split, without {path}."
+            f"{data_dir}: {first_few(missing)}. Put them back. {ANEW}"
         )
     new = sorted(set(where) - set(listed))
     if new:
         warn(
             f"{len(new)} images of {data_dir} are not in the split that {path} wrote down, and are "
-            f"left out: {first_few(new)}. To have them, train anew by a new split, without it."
+            f"left out: {first_few(new)}. {ANEW}"
         )
     for photograph in listed:
         name = samples.class_names[samples.labels[where[photograph]]]
         if name not in class_names:
             raise ValueError(
-                f"{path} lists {photograph!r}, but not its class, {name!r}. Delete it for a new "
-                "split."
+                f"{path} lists {photograph!r}, but not its class, {name!r}. {ANEW}"
             )
     unknown = [name for name in class_names if name not in samples.class_names]
     if unknown:
         raise ValueError(
             f"{path} has {len(unknown)} classes that {data_dir} has not: {first_few(unknown)}. "
-            "Delete it for a new split."
+            f"{ANEW}"
         )
     return {
         name: samples.subset([where[each] for each in content[name]]).filter(class_names)
         for name in ("train", "val", "test")  # in whatever order the file has them
         if name in content
     }
+
+
+def listed_photographs(path):
+    """The photographs of all parts of a split that `save_split` wrote down.
+
+    Args:
+        path: Path of the JSON file.
+
+    Returns:
+        List of str, paths within the folder that holds the photographs.
+
+    Raises:
+        ValueError: If the file is no such file.
+    """
+    content = _read(path)
+    del content["class_names"]
+    return [photograph for photographs in content.values() for photograph in photographs]
 
 
 def _read(path):
@@ -295,7 +312,7 @@ def _read(path):
         pass
     raise ValueError(
         f"{path} is no split as `save_split` writes it: a JSON file of class names and of lists of "
-        "photographs. Delete it for a new split."
+        f"photographs. {ANEW}"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cin_keras.checks import check_int
 from cin_keras.data.decoding import MAX_PIXELS
-from cin_keras.files import whole_file
+from cin_keras.files import named_if_not_written, whole_file
 from cin_keras.serving.cropping import crop_in_graph
 from cin_keras.serving.decoding import decode_in_graph, turn_upright
 from cin_keras.serving.folding import folded_inference
@@ -157,13 +157,13 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         endpoint = tf.function(function, input_signature=signature, autograph=False)
         endpoint.get_concrete_function()
         archive.add_endpoint(name, endpoint)
-    try:
-        archive.write_out(filepath, verbose=verbose is True)
-    except tf.errors.OpError as error:
-        is_full = isinstance(error, tf.errors.ResourceExhaustedError)
-        own = error.message.rpartition("; ")[2].partition(" [Op:")[0]
-        words = "No space left on device" if is_full else own
-        raise OSError(words) from error
+    with named_if_not_written(filepath, is_folder=True):
+        try:
+            archive.write_out(filepath, verbose=verbose is True)
+        except tf.errors.OpError as error:
+            is_full = isinstance(error, tf.errors.ResourceExhaustedError)
+            own = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+            raise OSError("No space left on device" if is_full else own) from error
     if verbose is None:
         print(f"Saved artifact at '{filepath}'. Endpoints: {', '.join(endpoints)}.")
     extra = pathlib.Path(filepath) / "assets.extra"

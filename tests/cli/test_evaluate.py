@@ -164,7 +164,7 @@ def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
     shutil.copytree(here / "a" / "pets", here / "copy" / "pets")
     assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
     (here / "copy" / "pets" / "a" / "0.png").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of the 30 photographs .* Put them back, or train"):
+    with pytest.raises(FileNotFoundError, match="1 of the 30 photographs .* Put them back. For another split"):
         parts(f"../{model}", "../copy/pets", settings=trained)
     write_files(here / "other" / "pets", *[f"{name}/x{i}.png" for name in "abc" for i in range(9)])
     assert parts(f"../{model}", "../other/pets", settings=trained) == ("all photographs", 27)

@@ -127,7 +127,7 @@ def test_missing_photographs_and_changed_classes(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"1 of the 20 photographs .*: class 0/0.jpg. Put"):
         load_split(path, samples.subset(range(1, 20)), "data")
     moved = Samples(samples.paths, samples.labels, ["class 0", "renamed"])
-    with pytest.raises(ValueError, match="but not its class, 'renamed'. Delete"):
+    with pytest.raises(ValueError, match="but not its class, 'renamed'. For another"):
         load_split(path, moved, "data")
 
 
