@@ -1,7 +1,7 @@
 """Optimizers for large new layers on a pretrained network: rates of their own for some layers.
 
 Weight decay is for what multiplies (kernels), not for what is added or scales a channel: biases,
-batch normalisation. It goes with the rate of its layer, as an L2 penalty would.
+normalisation, a PReLU's slopes. It goes with the rate of its layer, as an L2 penalty would.
 
 The pooled φ sees nine nearly equal inputs for each one that the classifier sees, so a step that
 suits the classifier is far too large for φ. `cin_keras.models.TRAINING_RATES` holds what was found
@@ -45,7 +45,7 @@ class _Layerwise(OwnDecayAndClipping):
             for variable in variables
         ]
         self.decays = [
-            len(variable.shape) > 1 and uses_weight_decay(self, variable) for variable in variables
+            _multiplies(variable) and uses_weight_decay(self, variable) for variable in variables
         ]
         for name in self.rates:
             _warn_unless_used(name, variables)
@@ -72,6 +72,11 @@ class _Layerwise(OwnDecayAndClipping):
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
+
+
+def _multiplies(variable):
+    """Whether it is a kernel; biases of attention and scales of several axes are none, either."""
+    return len(variable.shape) > 1 and variable.name not in ("bias", "beta", "gamma", "alpha")
 
 
 def _names_of(variable):
@@ -130,8 +135,8 @@ class LayerwiseSGD(_Layerwise, _SGD):
 
     Everything else (momentum, schedules, clipping, accumulation, averaging) is Keras' SGD. Weight
     decay is decoupled, as in Keras: at each step a variable loses `learning_rate * weight_decay`
-    of itself, with the learning rate of its layer. Only variables of two axes or more decay:
-    kernels, but no biases and no scales and offsets of batch normalisation. What
+    of itself, with the learning rate of its layer. Only kernels decay: variables of two axes or
+    more that Keras does not name `bias`, `beta`, `gamma` or `alpha`. What
     `exclude_from_weight_decay` names does not, either. (PyTorch's `weight_decay` goes through the
     momentum: with a momentum of 0.9, ten times its value here takes as much away.)
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from cin_keras.keras_internals import variable_index
 from cin_keras.layers import SelfChannelInteraction
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
 from tests.models.networks import uncompiled
@@ -110,19 +111,19 @@ def test_kernels_decay_with_the_rate_of_their_layer(optimizer):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-def test_scales_and_offsets_of_a_normalisation_do_not_decay():
+def test_only_kernels_decay():
+    """Scales, offsets, slopes and biases do not, those of several axes neither."""
+    x = inputs = keras.Input((2, 2, 4))
+    x = keras.layers.LayerNormalization(axis=(1, 2, 3))(keras.layers.BatchNormalization()(x))
+    x = keras.layers.MultiHeadAttention(2, 2)(*[keras.layers.Reshape((4, 4))(x)] * 2)
+    x = keras.layers.PReLU()(keras.layers.Reshape((2, 2, 4))(x))
+    model = keras.Model(inputs, SelfChannelInteraction(learnable_scale=True)(x))
     optimizer = LayerwiseSGD(0.1, weight_decay=0.2)
-    interaction = SelfChannelInteraction(learnable_scale=True)
-    model = keras.Sequential(
-        [keras.Input((2, 2, 4)), keras.layers.BatchNormalization(), interaction]
-    )
     optimizer.build(model.trainable_variables)
-    decaying = [
-        w.path.rsplit("/", 1)[1]
-        for w, decays in zip(model.trainable_variables, optimizer.decays, strict=True)
-        if decays
-    ]
-    assert decaying == ["kernel"] and len(model.trainable_variables) == 5
+    decaying = [w for w in model.trainable_variables if optimizer.decays[variable_index(optimizer, w)]]
+    assert [w.name for w in decaying] == ["kernel"] * 5  # of four projections, and φ's
+    others = {w.name for w in model.trainable_variables} - {"kernel"}
+    assert others == {"gamma", "beta", "bias", "alpha", "log_scale"}
 
 
 def test_only_whole_parts_of_a_path_match_and_factors_multiply():

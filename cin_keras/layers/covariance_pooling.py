@@ -55,7 +55,7 @@ class CovariancePooling(keras.layers.Layer):
     Output shape:
         `(batch, d * (d + 1) / 2)` in the compute dtype, `d` the projected channels (32,896 numbers
         for 256): row by row the entries `(i, j)` with `i ≤ j`. Zero for an image whose positions
-        are all alike.
+        are all alike, or differ by less than 1e-12.
 
     Raises:
         ValueError: For arguments out of range, an input that is not 4-D, or an unknown number of
@@ -139,8 +139,9 @@ def _covariance(x):
     variances = ops.mean(ops.square(centred), axis=1)
     trace = ops.sum(variances, axis=-1)[:, None, None]
     # What rounding leaves of positions that are alike is no variation; and the root has no finite
-    # gradient at zero, which where() alone would pass on.
-    differs = trace > 1e-10 * ops.mean(ops.sum(ops.square(x), axis=-1), axis=1)[:, None, None]
+    # gradient at zero, which where() alone would pass on, nor rsqrt() below 1e-25.
+    squares = ops.mean(ops.sum(ops.square(x), axis=-1), axis=1)[:, None, None]
+    differs = trace > ops.maximum(1e-10 * squares, 1e-24)
     safe = ops.where(differs, trace, 1.0)
     # Divided before the product, so that no square of large features overflows.
     scaled = centred * ops.rsqrt(safe * positions)

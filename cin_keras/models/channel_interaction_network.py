@@ -129,7 +129,8 @@ class CIN(Classifier):
             `"cosine"` or `"correlation"`; see `cin_keras.layers.SelfChannelInteraction`. Defaults
             to `"dot"`, which was clearly better than both at a scale of 10.
         learnable_scale: Bool, whether `scale` is where a trained number starts. Defaults to `False`.
-        phi_initializer: Initializer of φ's kernel. `"zeros"` starts from the plain network;
+        phi_initializer: Initializer of φ's kernel, for `"sci"`, `"pos_sci"` and `"phi"`, as are
+            `pooled` and `phi_kernel_size`. `"zeros"` starts from the plain network;
             `"glorot_uniform"` is Keras' default, for the paper, which names none. Defaults to
             `"zeros"`.
         phi_kernel_size: Int or two ints, height and width of φ's kernel, for `"sci"`, `"pos_sci"`
@@ -280,6 +281,8 @@ class CIN(Classifier):
             weights,
             phi_kernel_size,
             scale,
+            phi_initializer,
+            pooled,
         )
         cci = {
             "normalize_rows": check_bool("normalize_rows", normalize_rows),

@@ -140,10 +140,14 @@ def check_interaction(
     weights,
     phi_kernel_size=3,
     scale=1.0,
+    phi_initializer="zeros",
+    pooled=True,
 ):
     """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
     check_choice("interaction", interaction, INTERACTIONS)
+    with_phi = (*SELF_CHANNEL, "phi")
     usual_kernel = check_size("phi_kernel_size", phi_kernel_size) == (3, 3)
+    usual_start = isinstance(keras.initializers.get(phi_initializer), keras.initializers.Zeros)
     users = {
         "block_rows": (block_rows, SELF_CHANNEL),
         "projection_dim": (projection_dim, PROJECTING),
@@ -151,7 +155,9 @@ def check_interaction(
         "scale": (None if scale == 1 else scale, SELF_CHANNEL),
         "similarity": (None if similarity == "dot" else similarity, SELF_CHANNEL),
         "learnable_scale": (None if learnable_scale is False else learnable_scale, SELF_CHANNEL),
-        "phi_kernel_size": (None if usual_kernel else phi_kernel_size, (*SELF_CHANNEL, "phi")),
+        "phi_kernel_size": (None if usual_kernel else phi_kernel_size, with_phi),
+        "phi_initializer": (None if usual_start else phi_initializer, with_phi),
+        "pooled": (None if pooled else pooled, with_phi),
     }
     for name, (value, interactions) in users.items():
         if value is not None and interaction not in interactions:

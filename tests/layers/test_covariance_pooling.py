@@ -101,7 +101,7 @@ def test_positions_that_are_alike_give_zero_and_finite_gradients(projection_dim)
     np.testing.assert_array_equal(numpy(layer(x))[0], 0.0)
     zero = np.zeros_like(x)
     np.testing.assert_array_equal(numpy(layer(zero)), 0.0)
-    for given in (x, zero):
+    for given in (x, zero, 1e-15 * feature_map()):
         for gradient in gradients(lambda x: ops.sum(layer(x)), [given], layer, compiled=False):
             assert np.isfinite(gradient).all()
 

@@ -317,6 +317,11 @@ def test_half_precision(interaction):
         ({"projection_dim": 4}, "projection_dim=4"),
         ({"phi_kernel_size": 0}, "phi_kernel_size=0"),
         ({"phi_kernel_size": 1, "interaction": None, "contrast": None}, "phi_kernel_size=1"),
+        ({"pooled": False, "interaction": "cgnl", "contrast": None}, "pooled=False"),
+        (
+            {"phi_initializer": "ones", "interaction": None, "contrast": None},
+            "phi_initializer='ones'",
+        ),
         ({"second_backbone": "mobilenet"}, "second_backbone='mobilenet'"),
         ({"similarity": "euclid"}, "similarity='euclid'"),
         ({"learnable_scale": "no"}, "learnable_scale='no'"),
