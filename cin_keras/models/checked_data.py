@@ -9,6 +9,7 @@ import copy
 import itertools
 import sys
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -108,6 +109,8 @@ def check_prediction(x, model):
         batch = batch[0]
     if is_array and not is_pair(batch):
         check_images(batch, model.input_shape, "The images to predict")
+        if model.backbone_name and batch is x:
+            _warn_of_divided(batch)
 
 
 def _check_not_empty(dataset, what):
@@ -180,6 +183,7 @@ class CheckedData:
     def __init__(self, model, what, class_weight=None):
         self.num_classes = classes = model.num_classes
         self.input_shape, self.what = model.input_shape, what
+        self.brings_preprocessing = model.backbone_name is not None
         self.labels_mistakes = tuple(model.labels_mistakes)
         softmax = SoftmaxCrossentropy, keras.losses.CategoricalCrossentropy
         self.takes_shares = isinstance(getattr(model, "loss", None), softmax)
@@ -217,6 +221,8 @@ class CheckedData:
             raise
         for part in keras.tree.flatten(y):
             self._check(part)
+        if self.brings_preprocessing:
+            _warn_of_divided(x)
         if self.weights is None or not is_pair(y):
             return y, sample_weight
         weights = tuple(self._weigh(part) for part in y)
@@ -280,7 +286,16 @@ class CheckedData:
                 tf.numpy_function(self._weigh, [labels], tf.float32), labels.shape[:1]
             )
 
+        def look_at_first(images):
+            if not images.dtype.is_floating:
+                return images
+            seen = tf.numpy_function(_warn_of_highest, [tf.reduce_max(images[:1])], images.dtype)
+            with tf.control_dependencies([seen]):
+                return tf.identity(images)
+
         def change(x, y, weights=None):
+            if self.brings_preprocessing:
+                x = tf.nest.map_structure(look_at_first, x)
             y = tf.nest.map_structure(check, y)
             if self.weights is not None and is_pair(y):
                 by_class = tuple(weigh(part) for part in y)
@@ -382,6 +397,23 @@ def _is_from(package, x, attribute):
 
 def _array(x):
     return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
+
+
+def _warn_of_divided(x):
+    """Warns of images from 0 to 1, which a network that brings its preprocessing takes for black."""
+    for images in keras.tree.flatten(x):
+        if "float" in keras.backend.standardize_dtype(images.dtype):
+            _warn_of_highest(_array(images[:1]).max(initial=0))
+
+
+def _warn_of_highest(highest):
+    if 0 < highest <= 1:
+        warnings.warn(
+            "Images must have values from 0 to 255: multiply yours by 255 if they were divided by it, "
+            f"or the network sees them all but black. Received: one whose highest value is {highest:.3g}",
+            stacklevel=2,
+        )
+    return highest
 
 
 def _check_labels(labels, num_classes, takes_shares):

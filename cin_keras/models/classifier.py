@@ -217,6 +217,8 @@ class Classifier(keras.Model):
         weighs every image by its class, and the contrastive loss of a pair by the mean of its two.
         Callbacks with `mode="auto"` know that losses are to fall and accuracies to rise. The rate
         of the optimizer that the model was made with falls by half a cosine over the epochs.
+        A backbone that was given by name brings its preprocessing: images from 0 to 1 give a
+        warning.
 
         Raises:
             ValueError: For data that the model cannot be trained or validated on.

@@ -60,7 +60,7 @@ def filled(text):
     'pets'
     """
     if not text.strip():
-        raise argparse.ArgumentTypeError(f"must not be empty ('.' is the current folder): {text!r}")
+        raise argparse.ArgumentTypeError(f"must not be empty; '.' is the current folder, if you mean it: {text!r}")
     return text
 
 

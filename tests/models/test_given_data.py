@@ -309,6 +309,26 @@ def test_what_cannot_be_predicted_is_named():
         np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["arrays", "tf.data"])
+def test_images_divided_by_255_are_told_of(form, recwarn):
+    """Where the network brings its preprocessing; a network that was supplied may want just these."""
+    images, labels = pair_batch()
+    divided = tuple(part / np.float32(255) for part in images)
+    model = tiny_cin()
+    call(model.evaluate, FORMS[form]([(divided[0], labels[0])]))
+    model.backbone_name = "resnet50"
+    for right in (images[0], 0 * images[0], divided[0].astype("uint8")):
+        call(model.evaluate, FORMS[form]([(right, labels[0])]))
+    assert not [w for w in recwarn if "from 0 to 255" in str(w.message)]
+    told = r"from 0 to 255: multiply yours by 255.*highest value is (0\.\d+|1)$"
+    with pytest.warns(UserWarning, match=told):
+        call(model.fit, FORMS[form]([(divided, labels)]))
+    with pytest.warns(UserWarning, match=told):
+        call(model.evaluate, FORMS[form]([(divided[0], labels[0])]))
+    with pytest.warns(UserWarning, match=told):
+        model.predict(divided[0], verbose=0)
+
+
 def test_labels_of_one_kind_after_another():
     """TensorFlow traces anew, and pandas' tables are labels, too."""
     images, labels = pair_batch()
