@@ -1,4 +1,4 @@
-"""Times a backbone with a linear classifier, CIN as the paper writes it, and CIN as shipped.
+"""Times a backbone with a linear classifier, with a contrast, CIN as the paper writes it, and CIN as shipped.
 
 python recipes/benchmark.py                                     ResNet-50, 448x448, 4 pairs
 python recipes/benchmark.py --backbone mobilenet --image-size 224 --mixed-precision bfloat16
@@ -17,6 +17,7 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import benchmarks, costs
+from cin_keras.measuring.rounds import many_models_are_traced
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
 
@@ -78,6 +79,7 @@ def what_to_measure(args):
 
 
 @tidy_streams()
+@many_models_are_traced()
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parse_arguments(arguments)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from cin_keras.measuring import costs, serving, systems
 from cin_keras.measuring.peers import LongForm, check_peers
 
-BACKBONE, LONG, SHIPPED, BLOCKS = "backbone", "CIN, long form", "CIN", "CIN, blocks of rows"
+BACKBONE, CONTRAST = "backbone", "contrast"
+LONG, SHIPPED, BLOCKS = "CIN, long form", "CIN", "CIN, blocks of rows"
 PEER = "CIN, plain PyTorch"
 
 
@@ -45,7 +46,10 @@ def forms(
     phi_kernel_size=3,
     **network,
 ):
-    """A backbone with a linear classifier, CIN as the paper writes it, as shipped, and in blocks.
+    """A backbone with a linear classifier, with a contrast, and CIN in three forms.
+
+    These are the long form, which the paper writes, the one as shipped, and that in blocks of rows.
+    `contrast` is the network of `--head contrast`, which the commands train by default.
 
     Args:
         image_size: Int, pixels of a side.
@@ -57,7 +61,7 @@ def forms(
         seed: Int, of weights and images.
         backbone: As for `CIN`.
         block_rows: Int ≥ 1, rows of a block in the last form. Defaults to 256.
-        phi_kernel_size: Odd int ≥ 1, of φ in all but the first form. Defaults to 3.
+        phi_kernel_size: Odd int ≥ 1, of φ in the forms of CIN. Defaults to 3.
         **network: Further arguments of `cin_keras.measuring.costs.build_awake`, of all forms, such
             as `feature_layer` and `jit_compile`.
 
@@ -72,6 +76,7 @@ def forms(
     phi = {"phi_kernel_size": phi_kernel_size}
     of_each = {
         BACKBONE: {"interaction": None, "contrast": None},
+        CONTRAST: {"interaction": None, "contrast": "embedding"},
         LONG: {"pooled": False, **phi},
         SHIPPED: phi,
         BLOCKS: {"block_rows": block_rows, **phi},

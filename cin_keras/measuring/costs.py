@@ -7,6 +7,7 @@ from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.measuring.memory import peak_megabytes
 from cin_keras.measuring.panels import (
     BLUE,
+    GREEN,
     GREY,
     LIGHT_BLUE,
     ORANGE,
@@ -144,13 +145,13 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
         rounds: Int ≥ 1.
         steps: Int ≥ 1, timed at a time.
         baseline: Str, the model whose times the others' are set against.
-        reference: Str, the model whose numbers the others, but for the baseline, should have.
+        reference: Str, the model whose numbers the others with an interaction should have.
 
     Returns:
         Dict from names to dicts: `inference` and `training`, as `per_image` returns them;
         `parameters`, of inference alone, and `parameters_in_training`;
-        `difference_from_the_long_form` of `outputs` and `loss`, relative to the largest, `None` of
-        the baseline.
+        `difference_from_the_long_form` of `outputs` and `loss`, relative to the largest, `None`
+        without an interaction.
     """
     # Training first: without its statistics of batch normalisation no signal reaches the output.
     answers = {
@@ -164,7 +165,7 @@ def compare_models(models, batches, rounds, steps, baseline, reference):
             "parameters": keras.Model(model.input, model.output).count_params(),
             "parameters_in_training": model.count_params(),
             "difference_from_the_long_form": None
-            if name == baseline
+            if model.interaction_name is None
             else dict(zip(("loss", "outputs"), differences)),
         }
     return results
@@ -335,7 +336,7 @@ def cost_figure(models, memory, title, path):
     """Milliseconds per image as bars, quartiles as lines, and the memory against the pairs.
 
     Args:
-        models: Dict from names, at most four, to dicts of `inference` and `training`, each what
+        models: Dict from names, at most five, to dicts of `inference` and `training`, each what
             `per_image` returned.
         memory: Dict from names to dicts from numbers of pairs to megabytes, or to `None` where
             nothing could be measured; empty for no such panel.
@@ -345,7 +346,7 @@ def cost_figure(models, memory, title, path):
     Returns:
         The `pathlib.Path` of the file.
     """
-    colors = dict(zip(models, (GREY, ORANGE, BLUE, LIGHT_BLUE)))
+    colors = dict(zip(models, (GREY, GREEN, ORANGE, BLUE, LIGHT_BLUE)))
     count = 3 if memory else 2
     figure, axes = panels(4.3 * count, 3.2, count)
     for axis, task in zip(axes, ("inference", "training")):

@@ -2,7 +2,8 @@
 
 from cin_keras.files import save_figure
 
-GREY, ORANGE, BLUE, LIGHT_BLUE = "#8a8f98", "#d0925a", "#2f6f9f", "#74a9c9"
+GREY, ORANGE, GREEN = "#8a8f98", "#d0925a", "#5a9a6e"
+BLUE, LIGHT_BLUE = "#2f6f9f", "#74a9c9"
 
 
 def panels(width, height, count, **kwargs):

@@ -1,5 +1,7 @@
 """Times of several variants that take turns, so that what disturbs the machine disturbs all."""
 
+import contextlib
+import logging
 import time
 
 import numpy as np
@@ -50,6 +52,33 @@ def by_turns(variants, rounds, warm_up=0):
         print(f"\nInterrupted: the figures are those of {finished} rounds.")
         found = {name: values[:finished] for name, values in found.items()}
     return found
+
+
+@contextlib.contextmanager
+def many_models_are_traced():
+    """For a `with` block or a function, in which TensorFlow does not warn that it traces often.
+
+    It counts the calls of a line of code, and so takes one step of each of five models for five
+    traces of the same.
+
+    Example:
+
+    ```python
+    with many_models_are_traced():
+        for model in models:
+            model.train_on_batch(x, y)
+    ```
+    """
+
+    def wanted(record):
+        return "triggered tf.function retracing" not in str(record.msg)
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def seconds(run, *args, times=1):

@@ -17,7 +17,8 @@ def forms(**kwargs):
 def test_forms_are_one_network_with_the_same_weights():
     benchmark = forms(block_rows=2, phi_kernel_size=1)
     models = {name: benchmark.build(name) for name in benchmark.names}
-    backbone, long, shipped, blocks = models.values()
+    backbone, contrast, long, shipped, blocks = models.values()
+    assert (contrast.interaction_name, contrast.contrast_name) == (None, "embedding")
     assert backbone.interaction_name is None and backbone.contrast_name is None
     for model in (long, shipped, blocks):
         assert (model.interaction_name, model.contrast_name) == ("sci", "cci")
@@ -32,7 +33,7 @@ def test_what_is_measured_is_of_every_model(monkeypatch):
     monkeypatch.setattr(serving, "exported_megabytes", lambda model: 12.0)
     benchmark = forms()
     found, table = benchmark.measure({name: benchmark.build(name) for name in benchmark.names})
-    assert list(found) == ["backbone", "CIN, long form", "CIN", "CIN, blocks of rows"]
+    assert list(found) == ["backbone", "contrast", "CIN, long form", "CIN", "CIN, blocks of rows"]
     assert found["CIN"]["training"]["rounds"] == 2 and found["CIN"]["exported_megabytes"] == 12
     assert found["backbone"]["inference"]["ratio"] == 1
     assert "| CIN, blocks of rows |" in table and "CIN against the long form" in table

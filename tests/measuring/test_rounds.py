@@ -1,6 +1,10 @@
+import logging
+
 import pytest
+import tensorflow as tf
 
 from cin_keras.measuring import by_turns, seconds, spread, summarize
+from cin_keras.measuring.rounds import many_models_are_traced
 
 
 def test_every_variant_has_its_turn_in_every_round(capsys):
@@ -48,3 +52,26 @@ def test_medians_and_quartiles():
             "work": {"median": 6, "quartiles": [5.5, 6.5], "rounds": 2},
         }
     }
+
+
+def test_five_models_are_no_five_traces_of_one():
+    """TensorFlow's warning comes for as many functions made by one line, and is back afterwards."""
+    heard = []
+    handler = logging.Handler()
+    handler.emit = heard.append
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+
+    def trace_many(add):
+        for _ in range(8):
+            tf.function(add)(tf.constant(1))
+
+    try:
+        with many_models_are_traced():
+            trace_many(lambda x: x + 1)
+            logger.warning("something else")
+        assert [record.msg for record in heard] == ["something else"]
+        trace_many(lambda x: x + 2)
+        assert "retracing" in heard[-1].msg
+    finally:
+        logger.removeHandler(handler)
