@@ -179,7 +179,7 @@ def check_names(name, value):
         )
     for item in items:
         is_text = isinstance(item, str) and item.strip() and "\0" not in item
-        if not is_text and not (_is_int(item) and not isinstance(item, str)):
+        if not is_text and not _is_int(item):
             raise ValueError(
                 f"`{name}` must be names, str and none of them empty. "
                 f"Received: {short(item)} among {len(items)}"
@@ -252,6 +252,30 @@ def positive(number):
 
 def _is_int(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def agree(shape_a, shape_b):
+    """Whether two shapes, of which `None` is not known yet, can be the same.
+
+    Example:
+
+    >>> agree((None, 5), (4, 5)), agree((4,), (5,))
+    (True, False)
+    """
+    return len(shape_a) == len(shape_b) and all(
+        a == b or None in (a, b) for a, b in zip(shape_a, shape_b)
+    )
+
+
+def first_line(error):
+    """What an error says first, or the name of its class if it says nothing.
+
+    Example:
+
+    >>> first_line(ValueError("Too long.\\nAnd so on."))
+    'Too long.'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def short(value):

@@ -7,13 +7,8 @@ section 3.3: the total loss is `L_soft + α L_cont`.
 import keras
 from keras import ops
 
-from cin_keras.checks import check_bool, check_number
+from cin_keras.checks import agree, check_bool, check_number
 from cin_keras.layers.numerics import unit_length
-
-
-def _as_many(y_true, y_pred):
-    """Whether two arrays can have as many rows, which TensorFlow may not know yet."""
-    return None in (y_true.shape[0], y_pred.shape[0]) or y_true.shape[0] == y_pred.shape[0]
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -61,11 +56,10 @@ class ContrastiveLoss(keras.losses.Loss):
                 "`y_pred` must hold the two embeddings of every pair, shape (pairs, 2, embedding)."
                 f" Received: y_pred.shape={tuple(y_pred.shape)}"
             )
-        pairs = y_pred.shape[0]
         shape = tuple(y_true.shape)
         if len(shape) == 2 and shape[1] == 1:
             y_true = ops.squeeze(y_true, axis=1)
-        if len(y_true.shape) != 1 or None not in (pairs, shape[0]) and shape[0] != pairs:
+        if len(y_true.shape) != 1 or not agree(shape[:1], y_pred.shape[:1]):
             raise ValueError(
                 "`y_true` must hold one label a pair, 1 for the same class and 0 otherwise, shape "
                 f"(pairs,). Received: y_true.shape={shape}, y_pred.shape={tuple(y_pred.shape)}"
@@ -131,7 +125,7 @@ class MultiAttentionMultiClassLoss(keras.losses.Loss):
                 "`y_pred` must hold the features of every attention of an image, shape (batch, "
                 f"attentions, features). Received: y_pred.shape={tuple(y_pred.shape)}"
             )
-        if len(y_true.shape) not in (1, 2) or not _as_many(y_true, y_pred):
+        if len(y_true.shape) not in (1, 2) or not agree(y_true.shape[:1], y_pred.shape[:1]):
             raise ValueError(
                 "`y_true` must hold one label an image, shape (batch,), or one-hot, (batch, "
                 f"classes). Received: y_true.shape={tuple(y_true.shape)}, "
@@ -207,7 +201,7 @@ class PartRankingLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         parts_differ = tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:])
-        if len(y_pred.shape) != 2 or parts_differ or not _as_many(y_true, y_pred):
+        if len(y_pred.shape) != 2 or parts_differ or not agree(y_true.shape[:1], y_pred.shape[:1]):
             raise ValueError(
                 "`y_true` and `y_pred` must hold a loss and a score for every part, shape (batch, "
                 f"parts). Received: y_true.shape={tuple(y_true.shape)}, "
@@ -286,6 +280,13 @@ class SoftmaxCrossentropy(keras.losses.Loss):
             "from_logits": self.from_logits,
             "label_smoothing": self.label_smoothing,
         }
+
+
+def class_numbers(labels, num_classes):
+    """Labels of either form, class numbers or one-hot, as class numbers, `(batch,)`, int32."""
+    if is_sparse(labels, num_classes):
+        return ops.cast(ops.reshape(labels, (-1,)), "int32")
+    return ops.cast(ops.argmax(labels, axis=-1), "int32")
 
 
 def is_sparse(labels, num_classes):

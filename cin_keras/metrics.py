@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from cin_keras.losses import is_sparse
+from cin_keras.losses import class_numbers
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -29,12 +29,7 @@ def accuracy(y_true, y_pred):
     >>> [float(hit) for hit in cin_keras.metrics.accuracy(np.array([0, 1]), scores)]
     [1.0, 0.0]
     """
-    classes = y_pred.shape[-1]
-    y_true = ops.convert_to_tensor(y_true)
-    if is_sparse(y_true, classes):
-        numbers = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-    else:
-        numbers = ops.cast(ops.argmax(y_true, axis=-1), "int32")
+    numbers = class_numbers(ops.convert_to_tensor(y_true), y_pred.shape[-1])
     predicted = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
     return ops.cast(ops.equal(numbers, predicted), "float32")
 

@@ -6,7 +6,6 @@ python recipes/explain.py --model nts.keras                an NTS of drawn cars:
 python recipes/explain.py --data-dir data/CUB_200_2011 --model runs/birds/model.keras
 """
 
-import os
 import pathlib
 
 import cars
@@ -14,20 +13,10 @@ import cars
 import cin_keras
 from cin_keras.data import differing_parts
 from cin_keras.files import check_writable, write_json, write_text
-from cin_keras.measuring.explanations import (
-    Targets,
-    check_model,
-    draw_figures,
-    first_of_each_class,
-    read_images,
-    samples_with_parts,
-    score_figure,
-    score_maps,
-    score_table,
-    summarize_scores,
-)
-from cin_keras.measuring.looked_at import parts_table, score_parts
+from cin_keras.measuring import explanations, looked_at
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
+from cin_keras.training.data_set import is_first_process
+from cin_keras.training.options import refuse_beside_model
 from cin_keras.training.streams import tidy_streams
 from cin_keras.versions import versions
 
@@ -52,12 +41,7 @@ def parse_arguments(arguments=None):
     args = parser.parse_args(arguments)
     args.head = args.head or (None if args.plain else "cin")  # whose channels and pairs are drawn
     training = ("backbone", "feature_layer", "weights", "image_size", "epochs", "learning_rate")
-    given = [f"--{name.replace('_', '-')}" for name in training if getattr(args, name) is not None]
-    if args.model and given:
-        raise ValueError(
-            f"--model is a model that has been trained; leave {', '.join(given)} out, or leave "
-            "--model out to train one."
-        )
+    refuse_beside_model(args, training)
     settle(args, PHOTOGRAPHS if args.data_dir else DRAWINGS)
     if args.backbone == "small" and args.feature_layer is None:
         args.feature_layer = DRAWINGS_FEATURE_LAYER
@@ -66,10 +50,10 @@ def parse_arguments(arguments=None):
 
 def explain_parts(model, test, targets, what, folder):
     """Where an NTS looked: its parts of one image, and whether those of all images hit."""
-    picture = read_images(test, [0], model.image_size)[0]
+    picture = explanations.read_images(test, [0], model.image_size)[0]
     cin_keras.explain.parts_figure(model, picture, folder / "parts.png")
     print(f"Scoring {test}")
-    table = parts_table(score_parts(model, test, targets), *what)
+    table = looked_at.parts_table(looked_at.score_parts(model, test, targets), *what)
     write_text(folder / "scores.md", table)
     print(f"\n{table}\n{folder}/\n  scores.md, parts.png")
 
@@ -83,34 +67,34 @@ def main(arguments=None):
         model = cin_keras.load_model(args.model) if args.model else None
         if model is not None:
             args.image_size = model.input_shape[1] or args.image_size
-        samples = samples_with_parts(args.data_dir, args.image_size, args.seed)
+        samples = explanations.samples_with_parts(args.data_dir, args.image_size, args.seed)
         train, _, test = samples
         if args.limit:
             test = test.limit(args.limit, seed=args.seed)
             # Which images a model has seen that is there already, nobody knows.
             train = train if args.model else train.limit(args.limit, seed=args.seed)
-        check_model(model, train, test, args.model, args.data_dir)
+        explanations.check_model(model, train, test, args.model, args.data_dir)
     if model is None:
         cars.main(args, lambda args: samples)
-        if args.distribute and os.environ.get("RANK", "0") != "0":
-            return  # of several processes, the first explains
+        if args.distribute and not is_first_process():
+            return
         model = cin_keras.load_model(folder / "model.keras")
     with mistakes_in_one_sentence():
         size = [side or args.image_size for side in model.input_shape[1:3]]
-        references = read_images(train, first_of_each_class(train), size)
+        references = explanations.read_images(train, explanations.first_of_each_class(train), size)
         what = ("a differing part", "car") if drawn else ("an annotated part", "bird")
-        targets = Targets(test, PART_RADIUS, differing_parts if drawn else None)
+        targets = explanations.Targets(test, PART_RADIUS, differing_parts if drawn else None)
         if isinstance(model, cin_keras.NTS):
             return explain_parts(model, test, targets, what, folder)
-        written = draw_figures(model, test, references, folder)
+        written = explanations.draw_figures(model, test, references, folder)
         print(f"Scoring {test}")
-        arrays, chance = score_maps(model, test, targets, references, STEPS, args.seed)
-        summary = summarize_scores(arrays, chance)
-        table = score_table(summary, *what)
+        arrays, chance = explanations.score_maps(model, test, targets, references, STEPS, args.seed)
+        summary = explanations.summarize_scores(arrays, chance)
+        table = explanations.score_table(summary, *what)
         settings = {"settings": vars(args), "versions": versions()}
         write_json(folder / "scores.json", {**summary, **settings})
         write_text(folder / "scores.md", table)
-        written.append(score_figure(arrays, summary, folder / "scores.png"))
+        written.append(explanations.score_figure(arrays, summary, folder / "scores.png"))
     names = ", ".join(path.name for path in written)
     print(f"\n{table}\n{folder}/\n  scores.json, scores.md\n  {names}")
 

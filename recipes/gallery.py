@@ -8,28 +8,18 @@ import pathlib
 import sys
 
 import numpy as np
+from cars import DRAWINGS, PHOTOGRAPHS, PLACES, load_samples
 
 import cin_keras
 from cin_keras import training
-from cin_keras.data import download, image_dataset, pair_dataset, stanford_cars
+from cin_keras.data import image_dataset, pair_dataset
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
 from cin_keras.measuring import new_classes, seconds
 from cin_keras.measuring.networks import freeze_to
-from cin_keras.training.data_set import data_set_parser, drawn_samples, settle_data_set
-
-PLACES = ["data/stanford_cars", "$STANFORD_CARS_DIR"]
-PHOTOGRAPHS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
-DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 20, "pairs_per_batch": 8}
-
-
-def load_samples(args):
-    if args.download:
-        download("stanford_cars", args.data_dir)
-    if args.data_dir is None:
-        return drawn_samples(args.image_size)
-    train, validation = stanford_cars(args.data_dir, "train").split(0.1, seed=args.seed)
-    return train, validation, stanford_cars(args.data_dir, "test")
+from cin_keras.training.data_set import data_set_parser, settle_data_set
+from cin_keras.training.failures import accidents_in_one_sentence
+from cin_keras.training.streams import tidy_streams
 
 
 def train_on(samples, args, output):
@@ -67,16 +57,25 @@ def train_on(samples, args, output):
         return model, run.evaluate(model, image_dataset(test, size, 2 * batch, **reading))
 
 
+@tidy_streams()
 def main(args):
-    samples = load_samples(args)
-    if args.limit:  # of all classes together, before they are halved
-        samples = [part.limit(args.limit, seed=args.seed) for part in samples]
-        args.limit = None
-    names = samples[0].class_names
-    train, validation, test = (part.filter(names[::2]) for part in samples)
-    new_train, _, new_test = (part.filter(names[1::2]) for part in samples)
-    model, _ = train_on([train, validation, test], args, f"{args.output}/half")
+    with training.mistakes_in_one_sentence():
+        samples = load_samples(args)
+        if args.limit:  # of all classes together, before they are halved
+            samples = [part.limit(args.limit, seed=args.seed) for part in samples]
+            args.limit = None
+        names = samples[0].class_names
+        half, others = ([p.filter(names[i::2]) for p in samples] for i in (0, 1))
+    model, _ = train_on(half, args, f"{args.output}/half")
+    with accidents_in_one_sentence():
+        show = ask_gallery(model, half, others, args)
+    _, metrics = train_on(samples, args, f"{args.output}/all")
+    show(metrics["accuracy"])
 
+
+def ask_gallery(model, half, others, args):
+    """What a gallery knows of new classes, shown, and shown again by the function returned."""
+    (train, validation, test), (new_train, _, new_test) = half, others
     gallery = cin_keras.Gallery(model, train)
     # Embeddings of the test photographs, which every question below is about.
     known, new = gallery.embed(test), gallery.embed(new_test)
@@ -109,8 +108,7 @@ def main(args):
         write_text(pathlib.Path(args.output) / "gallery.md", f"{text}\n")
 
     show()  # what there is, should the next not be waited for
-    _, metrics = train_on(samples, args, f"{args.output}/all")
-    show(metrics["accuracy"])
+    return show
 
 
 def build_parser(places=PLACES):

@@ -17,19 +17,12 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.layers import SelfChannelInteraction
+from cin_keras.measuring import channel_features as features
 from cin_keras.measuring import ridge
-from cin_keras.measuring.channel_features import (
-    DEVIATION,
-    MEAN,
-    MIXED,
-    PHI,
-    channel_features,
-    eta_of_pairs,
-    share_of_phi,
-)
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.options import choose_weights, refuse_beside_model
 from cin_keras.training.streams import tidy_streams
 
 # Every form of W is one line: the arguments of SelfChannelInteraction.
@@ -60,21 +53,17 @@ def parse_arguments(arguments=None):
     add("--seed", "N", "of the random features and halves (%(default)s)", type=int, default=0)
     args = parser.parse_args(arguments)
     own = ("backbone", "feature_layer", "weights", "image_size")
-    given = [f"--{name.replace('_', '-')}" for name in own if getattr(args, name) is not None]
-    if args.model and given:
-        raise ValueError(f"--model brings its own {', '.join(given)}: leave that out.")
-    if args.backbone == "small" and args.weights == "imagenet":
-        raise ValueError("There are no ImageNet weights for --backbone small. Leave --weights out.")
+    refuse_beside_model(args, own)
     if args.model is None:
         args.backbone = args.backbone or "resnet50"
-        args.weights = args.weights or ("none" if args.backbone == "small" else "imagenet")
+        args.weights = choose_weights(args.backbone, args.weights)
     return args
 
 
 def probe(train, test, labels, classes, seed):
     """One dict a row: what a classifier knows with more than the mean, and by controls."""
-    pairs = {name: (train[name], test[name]) for name in (MEAN, DEVIATION)}
-    means = ridge.standardize(*pairs[MEAN])
+    pairs = {name: (train[name], test[name]) for name in (features.MEAN, features.DEVIATION)}
+    means = ridge.standardize(*pairs[features.MEAN])
     pairs["random features"] = tuple(ridge.random_features(part, seed) for part in means)
     pairs |= {name: (train[name], test[name]) for name in INTERACTIONS}
     return ridge.added_knowledge(pairs, labels, classes, seed)
@@ -97,13 +86,15 @@ def main(arguments=None):
         for samples in splits:
             print(samples)
             described.append(
-                channel_features(model, samples, layers, args.image_size, args.batch_size)
+                features.channel_features(model, samples, layers, args.image_size, args.batch_size)
             )
         train, test = described
         labels = [samples.labels for samples in splits]
         table = probe(train, test, labels, splits[0].num_classes, args.seed)
-        phi = share_of_phi(test) if PHI in test else None
-        eta = eta_of_pairs(model, test[MIXED], labels[1], args.seed) if MIXED in test else None
+        phi = features.share_of_phi(test) if features.PHI in test else None
+        mixed, eta = test.get(features.MIXED), None
+        if mixed is not None:
+            eta = features.eta_of_pairs(model, mixed, labels[1], args.seed)
         text = ridge.knowledge_table(table, phi, eta, len(splits[1]))
         found = {"table": table, "phi": phi, "eta": eta, "settings": vars(args)}
         write_json(folder / "probe.json", found)

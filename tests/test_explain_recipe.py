@@ -133,3 +133,14 @@ def test_a_class_without_a_training_image_is_named_before_training(recipe, tmp_p
     with pytest.raises(SystemExit, match="error: There is no training image of"):
         recipe.main(["--data-dir", str(folder), "--output", str(tmp_path / "run"), *arguments])
     assert not written(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "KERAS_DISTRIBUTION_PROCESS_ID"])
+def test_of_several_processes_the_first_explains(tmp_path, monkeypatch, name):
+    recipe = load_recipe("explain")
+    monkeypatch.setattr(recipe.cars, "main", lambda *args: None)
+    monkeypatch.setenv(name, "1")
+    assert recipe.main(["--distribute", "--output", str(tmp_path / "out")]) is None
+    monkeypatch.setenv(name, "0")
+    with pytest.raises(FileNotFoundError, match="model.keras"):
+        recipe.main(["--distribute", "--output", str(tmp_path / "out")])

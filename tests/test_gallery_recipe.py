@@ -1,5 +1,6 @@
 import pathlib
 import re
+import sys
 import types
 
 import numpy as np
@@ -54,6 +55,26 @@ class Watched(cin_keras.Gallery):
         added = super().add(*args, **kwargs)
         self.sizes.append(len(self))
         return added
+
+
+def test_mistakes_and_accidents_end_in_one_sentence(tmp_path, monkeypatch):
+    recipe = load_recipe("gallery")
+
+    def run(*arguments):
+        args = recipe.build_parser().parse_args([*arguments, "--output", str(tmp_path / "out")])
+        recipe.main(recipe.settle_data_set(args, recipe.PHOTOGRAPHS, recipe.DRAWINGS))
+
+    with pytest.raises(SystemExit, match="^error: No .*nowhere"):
+        run("--data-dir", str(tmp_path / "nowhere"))
+
+    def gone(*args):
+        raise OSError("'a.jpg' cannot be decoded: it is gone")
+
+    monkeypatch.setattr(recipe, "train_on", lambda *args: (None, {}))
+    monkeypatch.setattr(recipe, "ask_gallery", gone)
+    monkeypatch.setattr("cin_keras.training.failures.stop", lambda *said: sys.exit(said[0]))
+    with pytest.raises(SystemExit, match="^\nerror: 'a.jpg' cannot be decoded: it is gone$"):
+        run("--image-size", "32", "--limit", "96")
 
 
 def test_one_device(tmp_path):

@@ -59,7 +59,7 @@ def test_a_trained_model_tells_of_its_phi_and_psi(recipe, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model", "model.keras", "--image-size", "64"], "leave that out"),
+        (["--model", "model.keras", "--image-size", "64"], "leave --image-size out"),
         (["--model", "model.keras"], "no file 'model.keras'"),
         (["--data-dir", "nowhere"], "nowhere"),
         (["--backbone", "small", "--weights", "imagenet"], "no ImageNet weights"),

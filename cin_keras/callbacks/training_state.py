@@ -273,16 +273,7 @@ def _member(i):
 
 def _array(content, shape, dtype):
     raw = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return raw.view(_numpy_dtype(dtype)).reshape(shape)
-
-
-def _numpy_dtype(name):
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes  # which Keras needs itself
-
-        return np.dtype(getattr(ml_dtypes, name))
+    return raw.view(np.dtype(dtype)).reshape(shape)  # bfloat16, too, once Keras is imported
 
 
 def _text(settings, name):

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 
+from cin_keras.checks import first_line
 from cin_keras.cli.files import check_output
 from cin_keras.evaluation.card import write_card
 from cin_keras.models import load_model
@@ -74,8 +75,7 @@ def push(model, card, address):
             repo_id=address.removeprefix("hf://"),
         )
     except Exception as error:  # the library raises many kinds, and of requests
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConnectionError(f"{address!r} cannot be written: {first_line}") from error
+        raise ConnectionError(f"{address!r} cannot be written: {first_line(error)}") from error
 
 
 def read_metrics(path, beside):

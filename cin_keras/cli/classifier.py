@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from cin_keras.checks import first_line
 from cin_keras.data.predicting import predict_each
 from cin_keras.evaluation import calibrated
 from cin_keras.models import load_model
@@ -89,7 +90,7 @@ class Classifier:
         return probabilities
 
     def _predict_with_keras(self, images):
-        scores = np.asarray(self._network.predict_on_batch(images))
+        scores = np.asarray(self._network.predict_on_batch(self.model.in_own_format(images)))
         are_logits = self.model.classifier_activation is None
         return calibrated(scores, self.model.temperature, are_logits)
 
@@ -165,7 +166,7 @@ def check_takes(predict, image_size):
     except Exception as error:  # TensorFlow raises many kinds
         raise ValueError(
             "`image_size` must be larger for this network. "
-            f"Received: image_size={image_size} ({_first_line(error)})"
+            f"Received: image_size={image_size} ({first_line(error)})"
         ) from error
 
 
@@ -192,7 +193,7 @@ def open_saved_model(path):
     try:
         served = tf.saved_model.load(path)
     except Exception as error:  # TensorFlow raises many kinds for a damaged folder
-        raise ValueError(f"{path!r} cannot be loaded: {_first_line(error)}") from error
+        raise ValueError(f"{path!r} cannot be loaded: {first_line(error)}") from error
     card = json.loads(served.model_card().numpy()) if hasattr(served, "model_card") else None
     if not isinstance(card, dict) or not {"class_names", "image_size", "settings"} <= card.keys():
         raise ValueError(
@@ -207,7 +208,3 @@ def open_saved_model(path):
         return describe(images=images)["probabilities"].numpy()
 
     return card, predict, describe.structured_outputs["probabilities"].shape[1]
-
-
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -66,8 +66,8 @@ def run(args):
         names, images, stems = zip(*drawn)
         file = pair_contrast_figure(
             classifier.model,
-            images[0],
-            np.stack(images[1:]),
+            classifier.model.in_own_format(images[0][None])[0],
+            classifier.model.in_own_format(np.stack(images[1:])),
             folder / f"{stems[0]}-contrast.png",
             [one_line(os.path.basename(name)) for name in names],
         )
@@ -154,6 +154,7 @@ def draw(classifier, image, kinds, channel, stem):
         List of `pathlib.Path`, the files.
     """
     model, written = classifier.model, []
+    (image,) = model.in_own_format(image[None])
     if "decision" in kinds:
         file = f"{stem}-decision.png"
         names = classifier.class_names

@@ -34,6 +34,15 @@ def open_gallery(path, model=None):
     return Gallery.load(path, load_model(model, compile=False))
 
 
+def check_image_size(gallery, image_size):
+    """Raises ValueError unless `--image-size` (int) is left out, or the gallery's own."""
+    if image_size is not None and gallery.image_size != (image_size, image_size):
+        raise ValueError(
+            f"`image_size` must be that of the gallery, {gallery.image_size}, or be left out. "
+            f"Received: image_size={image_size}"
+        )
+
+
 def path_of_model(model, gallery):
     """How a gallery notes down its model: as seen from the gallery's folder, in `/`.
 

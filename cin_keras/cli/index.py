@@ -9,7 +9,7 @@ import numpy as np
 
 from cin_keras.cli.classifier import reason_as_typed
 from cin_keras.cli.files import list_photographs
-from cin_keras.cli.galleries import path_of_model
+from cin_keras.cli.galleries import check_image_size, path_of_model
 from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.data import Samples, find_data_set, find_layout
 from cin_keras.data.loaders.find import official_splits
@@ -55,11 +55,7 @@ def run(args):
         else:
             by = args.by or "means"
             gallery = Gallery(model, by=by, image_size=args.image_size, batch_size=args.batch_size)
-        if args.image_size not in (None, *gallery.image_size):
-            raise ValueError(
-                f"`image_size` must be that of the gallery, {gallery.image_size}, or be left out. "
-                f"Received: image_size={args.image_size}"
-            )
+        check_image_size(gallery, args.image_size)
         gallery.model_path = path_of_model(args.model, args.output)
         with warnings.catch_warnings():
             # Each is reported by a line of its own.

@@ -6,7 +6,7 @@ import numpy as np
 
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_output, list_photographs
-from cin_keras.cli.galleries import embed_each, open_gallery
+from cin_keras.cli.galleries import check_image_size, embed_each, open_gallery
 from cin_keras.cli.messages import report_unreadable, say
 from cin_keras.cli.output import bar_beside, json_line, open_output
 from cin_keras.data import Samples
@@ -76,11 +76,7 @@ class GalleryClassifier:
         self.gallery = open_gallery(path, model)
         if not len(self.gallery):
             raise ValueError(f"The gallery {path!r} is empty.")
-        if image_size is not None and self.gallery.image_size != (image_size,) * 2:
-            raise ValueError(
-                f"`image_size` must be that of the gallery, {self.gallery.image_size}, or be left "
-                f"out. Received: image_size={image_size}"
-            )
+        check_image_size(self.gallery, image_size)
         self.class_names = self.gallery.class_names
 
     def classify(self, samples, batch_size, max_pixels):

@@ -8,6 +8,7 @@ a cache.
 
 import dataclasses
 import hashlib
+import math
 import os
 import pathlib
 import pickle
@@ -97,6 +98,7 @@ class _Cache:
         self._samples = samples
         self._size = size
         self._shape = (len(samples), *resized_size(*size), 3)
+        self._bytes = math.prod(self._shape)
 
     def __len__(self):
         return len(self._samples)
@@ -110,7 +112,7 @@ class _Cache:
 
     def _say_what_it_takes(self, where):
         count, height, width, _ = self._shape
-        takes = in_bytes(np.prod(self._shape, dtype=np.int64))
+        takes = in_bytes(self._bytes)
         print(f"Keeping {count} images of {width}×{height} pixels in {where} takes {takes}.")
 
 
@@ -123,7 +125,7 @@ class MemoryCache(_Cache):
     def __init__(self, samples, size):
         super().__init__(samples, size)
         self._say_what_it_takes("memory")
-        needed = int(np.prod(self._shape, dtype=np.int64))
+        needed = self._bytes
         # Other caches take what they need when they are filled.
         free = max(0, free_memory() - sum(cache.still_needs() for cache in _IN_MEMORY))
         if needed > free:
@@ -139,7 +141,7 @@ class MemoryCache(_Cache):
 
     def still_needs(self):
         """Bytes of the images that are not there yet."""
-        return int((self._of_limit == 0).sum()) * int(np.prod(self._shape[1:]))
+        return int((self._of_limit == 0).sum()) * (self._bytes // len(self))
 
     def read(self, index, max_pixels=None, at_least=None):
         """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
@@ -174,7 +176,7 @@ class DiskCache(_Cache):
         if self._there is None:
             self._write(title, limit)
             self._there = self._read_index(title)
-        begin = self.path.stat().st_size - int(np.prod(self._shape, dtype=np.int64))
+        begin = self.path.stat().st_size - self._bytes
         self._pixels = np.memmap(self.path, np.uint8, "r", begin, self._shape)
 
     def read(self, index, max_pixels=None, at_least=None):
@@ -193,12 +195,12 @@ class DiskCache(_Cache):
                 pixels = os.fstat(file.fileno()).st_size - file.tell()
         except (OSError, ValueError):
             return None
-        whole = pixels == np.prod(self._shape, dtype=np.int64)
+        whole = pixels == self._bytes
         return there if whole and there.shape == self._shape[:1] and there.dtype == bool else None
 
     def _write(self, title, limit):
         """Decodes all images and writes the cache, whole or not at all."""
-        folder, needed = self.path.parent, int(np.prod(self._shape, dtype=np.int64))
+        folder, needed = self.path.parent, self._bytes
         self._say_what_it_takes(self.path)
         try:
             remove_partial(self.path, untouched_for=AN_HOUR)

@@ -84,21 +84,7 @@ _NO_IMAGES = (
     (rb"[\t\n\r\x20-\x7e]+$", "it is text"),
 )
 # What Pillow turns into RGB; others (LAB) it loads but cannot convert.
-_CONVERTIBLE = {
-    "1",
-    "L",
-    "LA",
-    "La",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBa",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-    "HSV",
-}
+_CONVERTIBLE = frozenset("1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr HSV".split())
 # The machine's trouble, for which no file is to blame.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 

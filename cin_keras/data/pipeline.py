@@ -126,19 +126,16 @@ class Batches:
         if self.reader.shortens:
             return self.all_indices(epoch)[begin : begin + self.batch_size]
         places = self.epochs.places(epoch)[begin : begin + self.batch_size].tolist()
-        return [self._shown(place) for place in places]
+        return [self.reader.shown(*place) for place in places]
 
     def all_indices(self, epoch):
         """As `indices`, those of the whole pass."""
-        shown = map(self._shown, self.epochs.places(epoch).tolist())
+        shown = [self.reader.shown(*place) for place in self.epochs.places(epoch).tolist()]
         return [index for index in shown if index is not None]
 
     def paths(self, epoch, step):
         """As `indices`, the paths of the samples, a list of str."""
         return [str(self.reader.samples.paths[i]) for i in self.indices(epoch, step)]
-
-    def _shown(self, place):
-        return self.reader.shown(*place)
 
 
 def read_in_batches(

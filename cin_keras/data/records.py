@@ -133,36 +133,14 @@ def errors_of_stores(path):
         ) from error
 
 
+@contextlib.contextmanager
 def open_file(path, mode="rb"):
-    """Opens a local file, or by `tf.io.gfile` an object."""
+    """A context with a local file, or by `tf.io.gfile` an object, whose errors are Python's."""
     if not is_remote(path):
-        return open(path, mode)
+        with open(path, mode) as file:
+            yield file
+        return
     import tensorflow as tf
 
-    return _Object(tf.io.gfile.GFile(str(path), mode), path)
-
-
-class _Object:
-    """A file of TensorFlow whose errors are those of Python."""
-
-    def __init__(self, file, path):
-        self._file, self._path = file, path
-
-    def read(self, count=-1):
-        with errors_of_stores(self._path):
-            return self._file.read(count)
-
-    def seek(self, place):
-        with errors_of_stores(self._path):
-            self._file.seek(place)
-
-    def write(self, content):
-        with errors_of_stores(self._path):
-            self._file.write(content)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        with errors_of_stores(self._path):
-            self._file.close()
+    with errors_of_stores(path), tf.io.gfile.GFile(str(path), mode) as file:
+        yield file

@@ -167,18 +167,12 @@ class Samples:
         def pick(values):
             if isinstance(values, Records):
                 return values.subset(indices)
-            if values is None or isinstance(values, np.ndarray):
-                return None if values is None else values[indices]
-            return tuple(values[i] for i in indices)
+            if isinstance(values, tuple):
+                return tuple(values[i] for i in indices)
+            return None if values is None else values[indices]
 
-        return Samples(
-            paths=pick(self.paths),
-            labels=self.labels[indices],
-            class_names=self.class_names,
-            max_pixels=self.max_pixels,
-            hierarchy=self.hierarchy,
-            **{name: pick(getattr(self, name)) for name in _OPTIONAL},
-        )
+        names = ("paths", "labels", *_OPTIONAL)
+        return dataclasses.replace(self, **{name: pick(getattr(self, name)) for name in names})
 
     def filter(self, classes, renumber=True):
         """The samples of some classes.
@@ -442,10 +436,7 @@ class Samples:
         return file_size(self.paths[index]) if self.encoded is None else len(self.encoded[index])
 
     def _encoded(self, index):
-        if not isinstance(self.encoded, Records):
-            return self.encoded[index]
-        path = self.paths[index]
-        with naming(path, path):
+        with naming(self.paths[index], self.paths[index]):
             return self.encoded[index]
 
     def _cut(self, image, index):

@@ -1,7 +1,6 @@
 """A data set of many photographs in few large files, and back."""
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -15,7 +14,7 @@ from cin_keras.checks import check_choice, check_int, check_path, short
 from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.records import Records, file_state, is_remote, open_file
-from cin_keras.data.samples import Samples, check_samples, fingerprint
+from cin_keras.data.samples import Samples, check_samples, fingerprint, state_of
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
 
@@ -93,7 +92,7 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
         for number, indices in enumerate(pieces):
             name = f"{split}-{number:05}-of-{len(pieces):05}.tfrecord"
             shards.setdefault(split, {})[name] = indices
-            states[name] = _state(part, indices)
+            states[name] = state_of(part.subset(indices))
     if finished and states == finished["states"]:
         left_out = sum(len(part) - _count(folder, split) for split, part in splits.items())
         if left_out and on_error == "skip":
@@ -264,32 +263,17 @@ def _are_whole(folder, shards):
     )
 
 
-def _state(samples, indices):
-    """A str that changes with the files of some samples; of objects it does not, which takes long."""
-    state = hashlib.blake2b(digest_size=16)
-    if isinstance(samples.encoded, Records):
-        files = samples.encoded.files
-    elif samples.encoded is not None:
-        files = ()
-        for i in indices.tolist():
-            state.update(hashlib.blake2b(samples.encoded[i]).digest())
-    else:
-        files = [samples.paths[i] for i in indices.tolist()]
-    for path in files:
-        if not is_remote(path) and os.path.exists(path):
-            state.update("{} {}\n".format(*file_state(path)).encode())
-    return state.hexdigest()
-
-
 def _write_shard(samples, indices, path, on_error, bar, state):
     """One shard and, after it, its part of the index, unless both are there, in this state."""
+    import tensorflow as tf
+
     if _size(path) is not None and _size(f"{path}.npz") is not None:
         if _load(f"{path}.npz").get("state") == np.array(state):
             bar.update(len(indices))
             return
     kept, names, offsets, sizes, skipped = [], [], [], [], []
     root = _root(samples)
-    with _whole(path) as partial, _record_writer(partial) as writer:
+    with _whole(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         begin = 0
         for i in indices.tolist():
             bar.update()
@@ -351,12 +335,6 @@ def _example(content, label, name):
         "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name])),
     }
     return tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString()
-
-
-def _record_writer(path):
-    import tensorflow as tf
-
-    return tf.io.TFRecordWriter(str(path))
 
 
 def _root(samples):

@@ -246,7 +246,7 @@ def load_split(path, samples, data_dir):
     content = _read(path)
     class_names = content.pop("class_names")
     where = {_relative(photograph, data_dir): i for i, photograph in enumerate(samples.paths)}
-    listed = listed_photographs(path)
+    listed = [photograph for part in content.values() for photograph in part]
     twice = [photograph for photograph, n in collections.Counter(listed).items() if n > 1]
     if twice:
         raise ValueError(

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 
 from cin_keras.checks import check_int, check_list
-from cin_keras.distribution.hosts import HostReplicas, data_parallel, joined_processes
+from cin_keras.distribution.hosts import HostReplicas, joined_processes
 from cin_keras.distribution.padding import batch_size, count_images, pad_batches
 from cin_keras.distribution.processes import ProcessReplicas, device_name, process_group
 from cin_keras.distribution.replicas import MirroredReplicas, Replicas
+from cin_keras.keras_internals import distribute_without_comparing
 
 _CURRENT = contextvars.ContextVar("cin_keras.distribution", default=None)
 _ONE_DEVICE = Replicas()
@@ -326,7 +327,10 @@ def _data_parallel():
             with keras.distribution.DataParallel(devices=names).scope():
                 yield Devices(names, replicas=Replicas(pads=True))
         else:
-            with data_parallel(names):
+            # The data sets are each process's own part already; and in this scope one process can
+            # make, load and restore a model alone.
+            parallel = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+            with parallel.scope(), distribute_without_comparing():
                 yield Devices(names, rank, count, HostReplicas(count))
 
 

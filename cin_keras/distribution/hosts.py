@@ -15,7 +15,6 @@ import keras
 import numpy as np
 
 from cin_keras.distribution.replicas import Replicas
-from cin_keras.keras_internals import distribute_without_comparing
 
 PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
@@ -197,15 +196,3 @@ class HostReplicas(Replicas):
         own = [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variable, value in zip(variables, multihost_utils.broadcast_one_to_all(own)):
             variable.assign(value)
-
-
-@contextlib.contextmanager
-def data_parallel(names):
-    """The scope of a `keras.distribution.DataParallel` over devices of several processes.
-
-    In it one process can make, load and restore a model alone.
-    """
-    # The data sets are each process's own part already.
-    parallel = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
-    with parallel.scope(), distribute_without_comparing():
-        yield

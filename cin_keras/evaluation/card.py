@@ -183,14 +183,14 @@ def _limits(model, metrics):
 
 
 def _use(model):
-    size = model.image_size and model.image_size[0]
+    size = model.image_size
     return "\n".join(
         [
             "```python",
             "import cin_keras, keras",
             "",
             'model = cin_keras.load_model("model.keras")  # or "hf://NAMESPACE/NAME"',
-            f'image = keras.utils.load_img("photograph.jpg", target_size=({size}, {size}))'
+            f'image = keras.utils.load_img("photograph.jpg", target_size={tuple(size)})'
             if size
             else 'image = keras.utils.load_img("photograph.jpg")',
             "scores = model.predict(keras.utils.img_to_array(image)[None])  # RGB, 0 to 255",

@@ -10,7 +10,6 @@ from keras import ops
 from cin_keras.explain.feature_maps import backbone_maps, interacted_map, to_array
 from cin_keras.explain.images import channels_last
 from cin_keras.layers import BilinearPooling, CovariancePooling, MeanAndDeviation
-from cin_keras.layers.feature_map import positions_by_channels
 
 
 def shared_features(model, images):
@@ -58,7 +57,7 @@ def pooled_features(model, images):
 def _bilinear(layer, maps):
     """`v_ij = Σ_l f_i(l) f_j(l) / (√|Φ_ij| ‖…‖)`."""
     pair = [
-        positions_by_channels(x, layer.channel_axis) for x in (maps if len(maps) == 2 else maps * 2)
+        layer.positions_by_channels(x) for x in (maps if len(maps) == 2 else maps * 2)
     ]
     if layer.projections:
         pair = [
@@ -79,7 +78,7 @@ def _bilinear(layer, maps):
 
 def _covariance(layer, maps):
     """`√Σ = Σ Z / √(tr Σ)`, with the `Z` that the iterations end with, and `Σ` a mean of products."""
-    x = positions_by_channels(maps[0], layer.channel_axis)
+    x = layer.positions_by_channels(maps[0])
     if layer.projection is not None:
         x = layer.projection(ops.cast(x, layer.compute_dtype))
         x = ops.relu(layer.normalization(x, training=False))
@@ -106,7 +105,7 @@ def _covariance(layer, maps):
 
 def _mean_and_deviation(layer, maps):
     """`σ = (1/l) Σ_l (x_l − x̄)² / σ`, beside the mean."""
-    x = to_array(positions_by_channels(maps[0], layer.channel_axis)).astype("float64")
+    x = to_array(layer.positions_by_channels(maps[0])).astype("float64")
     mean = x.mean(axis=1, keepdims=True)
     squares = (x - mean) ** 2
     variance = squares.mean(axis=1, keepdims=True)

@@ -130,8 +130,7 @@ class Embedder:
 
     def of_batch(self, images):
         """As `__call__`, of as many images as the network takes at a time."""
-        if self.model.data_format == "channels_first":
-            images = np.transpose(images, (0, 3, 1, 2))
+        images = self.model.in_own_format(images)
         embeddings = np.asarray(self._network.predict_on_batch(images), "float32")
         if not np.isfinite(embeddings).all():
             raise FloatingPointError(

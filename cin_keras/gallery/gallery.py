@@ -520,8 +520,7 @@ class Gallery:
         self._check_filled()
         model = self._check_model("explain").model
         embeddings = self.embed(images)
-        if model.data_format == "channels_first":
-            images = np.transpose(images, (0, 3, 1, 2))
+        images = model.in_own_format(images)
         classes = self.classify(embeddings).probabilities.argmax(axis=1)
         similarities = self._of_classes(embeddings)
         similarities[np.arange(len(classes)), classes] = -np.inf

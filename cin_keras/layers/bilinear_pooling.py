@@ -9,16 +9,12 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
 from cin_keras.layers.numerics import float32_matmul, unit_length
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class BilinearPooling(keras.layers.Layer):
+class BilinearPooling(FeatureMapLayer):
     """`Φ = Σ_l f_A(l)ᵀ f_B(l)`, then `sign(Φ) √|Φ|`, then the division by its Euclidean length.
 
     `f_A(l)` and `f_B(l)` are the channels that two backbones see at position `l`, or one backbone
@@ -63,12 +59,10 @@ class BilinearPooling(keras.layers.Layer):
         self, projection_dim=None, data_format=None, kernel_initializer="glorot_uniform", **kwargs
     ):
         # The products stay float32 under mixed precision, so this layer casts by hand.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(data_format, autocast=False, **kwargs)
         if projection_dim is not None:
             projection_dim = check_int("projection_dim", projection_dim, least=1)
         self.projection_dim = projection_dim
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
@@ -91,7 +85,7 @@ class BilinearPooling(keras.layers.Layer):
     def call(self, inputs):
         pair = inputs if isinstance(inputs, (tuple, list)) else (inputs, inputs)
         self._check_maps([tuple(x.shape) for x in pair])
-        a, b = (positions_by_channels(x, self.channel_axis) for x in pair)
+        a, b = (self.positions_by_channels(x) for x in pair)
         if self.projections:
             a, b = (
                 project(ops.cast(x, self.compute_dtype))
@@ -134,7 +128,6 @@ class BilinearPooling(keras.layers.Layer):
         return {
             **super().get_config(),
             "projection_dim": self.projection_dim,
-            "data_format": self.data_format,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 

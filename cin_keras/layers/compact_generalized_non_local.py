@@ -9,15 +9,11 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class CompactGeneralizedNonLocal(keras.layers.Layer):
+class CompactGeneralizedNonLocal(FeatureMapLayer):
     """`z = norm(y W_z) + x`; in every group of channels `y = a θ(x)`, `a = Σ φ(x) ⊙ g(x)`.
 
     `θ`, `φ` and `g` map every position's `channels` numbers linearly to `inner_channels`, which
@@ -59,26 +55,22 @@ class CompactGeneralizedNonLocal(keras.layers.Layer):
     def __init__(
         self, inner_channels=None, groups=8, data_format=None, kernel_initializer=None, **kwargs
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         if inner_channels is not None:
             inner_channels = check_int("inner_channels", inner_channels, least=1)
         self.inner_channels = inner_channels
         self.groups = check_int("groups", groups, least=1)
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
         self.kernel_initializer = keras.initializers.get(
             kernel_initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
 
     def build(self, input_shape):
-        check_feature_map(self, input_shape)
-        channels = input_shape[self.channel_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
-        inner = self.inner_channels or max(channels // 2, 1)
-        if channels % self.groups or inner % self.groups:
+        super().build(input_shape)
+        inner = self.inner_channels or max(self.channels // 2, 1)
+        if self.channels % self.groups or inner % self.groups:
             raise ValueError(
                 "`groups` must divide the channels and the inner channels, "
-                f"{channels} and {inner}. Received: groups={self.groups}"
+                f"{self.channels} and {inner}. Received: groups={self.groups}"
             )
 
         def linear(name):
@@ -90,13 +82,13 @@ class CompactGeneralizedNonLocal(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=name,
             )
-            layer.build((None, None, channels))
+            layer.build((None, None, self.channels))
             return layer
 
         # φ's name is not that of the interaction's convolution, whose rate is another.
         self.theta, self.phi, self.g = map(linear, ("theta", "phi_embedding", "g"))
         self.w_z = self.add_weight(
-            (self.groups, inner // self.groups, channels // self.groups),
+            (self.groups, inner // self.groups, self.channels // self.groups),
             initializer=self.kernel_initializer.clone(),
             name="w_z",
         )
@@ -107,10 +99,10 @@ class CompactGeneralizedNonLocal(keras.layers.Layer):
             dtype="float32",
             name="normalization",
         )
-        self.normalization.build((None, None, channels))
+        self.normalization.build((None, None, self.channels))
 
     def call(self, inputs):
-        x = positions_by_channels(inputs, self.channel_axis)
+        x = self.positions_by_channels(inputs)
         theta, phi, g = (self._in_groups(embed(x)) for embed in (self.theta, self.phi, self.g))
         attention = ops.sum(
             ops.cast(phi, "float32") * ops.cast(g, "float32"), axis=(1, 3), keepdims=True
@@ -126,15 +118,10 @@ class CompactGeneralizedNonLocal(keras.layers.Layer):
         """`(batch, positions, inner)` as `(batch, positions, groups, inner of a group)`."""
         return ops.reshape(x, (-1, ops.shape(x)[1], self.groups, x.shape[2] // self.groups))
 
-    def compute_output_shape(self, input_shape):
-        check_feature_map(self, input_shape)
-        return tuple(input_shape)
-
     def get_config(self):
         return {
             **super().get_config(),
             "inner_channels": self.inner_channels,
             "groups": self.groups,
-            "data_format": self.data_format,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

@@ -4,11 +4,13 @@ Gao et al., "Channel Interaction Networks for Fine-Grained Image Categorization"
 section 3.3. Where the paper is silent, ψ acts on spatially averaged features.
 """
 
+import math
+
 import keras
 from keras import ops
 
-from cin_keras.checks import check_bool, check_choice
-from cin_keras.layers.feature_map import check_feature_map, check_pooling
+from cin_keras.checks import agree, check_bool, check_choice
+from cin_keras.layers.feature_map import check_feature_map, check_fixed_size, check_pooling
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.layers.memory import image_by_image, in_row_blocks
 from cin_keras.layers.residual_convolution import ResidualConvolution
@@ -128,12 +130,8 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             self.contrastive_phi.build(shape)
         features = shape[self.channel_axis]
         if self.descriptor == "flatten":
-            if None in shape[1:]:
-                raise ValueError(
-                    "`descriptor='flatten'` needs a fixed input size; use 'average' for any size. "
-                    f"Received: shape={shape}"
-                )
-            features = shape[1] * shape[2] * shape[3]
+            check_fixed_size(shape[1:])
+            features = math.prod(shape[1:])
         self.psi.build((None, 2 * features))
         give_role(self.psi, "psi")
 
@@ -237,12 +235,11 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
             )
         for shape in shapes:
             check_feature_map(self, shape)
-        for axis_a, axis_b in zip(*shapes):
-            if None not in (axis_a, axis_b) and axis_a != axis_b:
-                raise ValueError(
-                    "The two feature maps of a pair must have one shape. Received: "
-                    f"x_a.shape={tuple(shapes[0])}, x_b.shape={tuple(shapes[1])}"
-                )
+        if not agree(*shapes):
+            raise ValueError(
+                "The two feature maps of a pair must have one shape. Received: "
+                f"x_a.shape={tuple(shapes[0])}, x_b.shape={tuple(shapes[1])}"
+            )
         return tuple(shapes[0])
 
     def compute_output_shape(self, input_shape):

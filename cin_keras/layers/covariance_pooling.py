@@ -10,16 +10,12 @@ import numpy as np
 from keras import ops
 
 from cin_keras.checks import check_int
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
 from cin_keras.layers.numerics import float32_matmul
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class CovariancePooling(keras.layers.Layer):
+class CovariancePooling(FeatureMapLayer):
     """`√Σ`, the square root of the channels' covariance matrix, by Newton-Schulz iterations.
 
     A linear map to fewer channels (a 1×1 convolution without bias), batch normalisation and ReLU;
@@ -77,13 +73,11 @@ class CovariancePooling(keras.layers.Layer):
         **kwargs,
     ):
         # The covariance stays float32 under mixed precision, so this layer casts by hand.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(data_format, autocast=False, **kwargs)
         if projection_dim is not None:
             projection_dim = check_int("projection_dim", projection_dim, least=1)
         self.projection_dim = projection_dim
         self.iterations = check_int("iterations", iterations, least=1)
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.projection = self.normalization = None
         if projection_dim is not None:
@@ -99,15 +93,13 @@ class CovariancePooling(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        check_feature_map(self, input_shape)
-        channels = input_shape[self.channel_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
+        super().build(input_shape)
         if self.projection is not None:
-            self.projection.build((None, None, channels))
+            self.projection.build((None, None, self.channels))
             self.normalization.build((None, None, self.projection_dim))
 
     def call(self, inputs, training=None):
-        x = positions_by_channels(inputs, self.channel_axis)
+        x = self.positions_by_channels(inputs)
         if self.projection is not None:
             x = self.projection(ops.cast(x, self.compute_dtype))
             x = ops.relu(self.normalization(x, training=training))
@@ -127,7 +119,6 @@ class CovariancePooling(keras.layers.Layer):
             **super().get_config(),
             "projection_dim": self.projection_dim,
             "iterations": self.iterations,
-            "data_format": self.data_format,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 

@@ -3,15 +3,11 @@
 import keras
 from keras import ops
 
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class MeanAndDeviation(keras.layers.Layer):
+class MeanAndDeviation(FeatureMapLayer):
     """The mean of every channel over the positions, and beside it the standard deviation.
 
     The deviations are the roots of the diagonal of what `CovariancePooling` sees: the cheapest
@@ -45,17 +41,10 @@ class MeanAndDeviation(keras.layers.Layer):
 
     def __init__(self, data_format=None, **kwargs):
         # The squares stay float32 under mixed precision, so this layer casts by hand.
-        super().__init__(autocast=False, **kwargs)
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
-
-    def build(self, input_shape):
-        check_feature_map(self, input_shape)
-        channels = input_shape[self.channel_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
+        super().__init__(data_format, autocast=False, **kwargs)
 
     def call(self, inputs):
-        x = ops.cast(positions_by_channels(inputs, self.channel_axis), "float32")
+        x = ops.cast(self.positions_by_channels(inputs), "float32")
         mean = ops.mean(x, axis=1)
         variance = ops.mean(ops.square(x - mean[:, None, :]), axis=1)
         # What rounding leaves of a constant channel is no variation; and the root has no finite
@@ -67,6 +56,3 @@ class MeanAndDeviation(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         check_feature_map(self, input_shape)
         return (input_shape[0], 2 * input_shape[self.channel_axis])
-
-    def get_config(self):
-        return {**super().get_config(), "data_format": self.data_format}

@@ -9,16 +9,12 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
 from cin_keras.layers.numerics import float32_matmul
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class NonLocalBlock(keras.layers.Layer):
+class NonLocalBlock(FeatureMapLayer):
     """`z = y W_z + x`, `y = softmax_rows(θ(x) φ(x)ᵀ) g(x)`, over the positions of an image.
 
     `θ`, `φ` and `g` map every position's `channels` numbers linearly to `inner_channels`, `W_z`
@@ -57,34 +53,30 @@ class NonLocalBlock(keras.layers.Layer):
     """
 
     def __init__(self, inner_channels=None, data_format=None, output_initializer="zeros", **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         if inner_channels is not None:
             inner_channels = check_int("inner_channels", inner_channels, least=1)
         self.inner_channels = inner_channels
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
         self.output_initializer = keras.initializers.get(output_initializer)
 
     def build(self, input_shape):
-        check_feature_map(self, input_shape)
-        channels = input_shape[self.channel_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
-        inner = self.inner_channels or max(channels // 2, 1)
+        super().build(input_shape)
+        inner = self.inner_channels or max(self.channels // 2, 1)
 
         def linear(units, name, inputs, **kwargs):
             layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs)
             layer.build((None, None, inputs))
             return layer
 
-        self.theta = linear(inner, "theta", channels)
+        self.theta = linear(inner, "theta", self.channels)
         # A bias of φ adds the same to every logit of a row: the softmax would not see it.
         # Its name is not that of the interaction's convolution, whose rate is another.
-        self.phi = linear(inner, "phi_embedding", channels, use_bias=False)
-        self.g = linear(inner, "g", channels)
-        self.w_z = linear(channels, "w_z", inner, kernel_initializer=self.output_initializer)
+        self.phi = linear(inner, "phi_embedding", self.channels, use_bias=False)
+        self.g = linear(inner, "g", self.channels)
+        self.w_z = linear(self.channels, "w_z", inner, kernel_initializer=self.output_initializer)
 
     def call(self, inputs):
-        x = positions_by_channels(inputs, self.channel_axis)
+        x = self.positions_by_channels(inputs)
         weights = self._attention(x)
         y = ops.matmul(ops.cast(weights, self.compute_dtype), self.g(x))
         z = self.w_z(y)
@@ -105,20 +97,15 @@ class NonLocalBlock(keras.layers.Layer):
         if not self.built:
             self.build(inputs.shape)
         check_feature_map(self, inputs.shape)
-        return self._attention(positions_by_channels(inputs, self.channel_axis))
+        return self._attention(self.positions_by_channels(inputs))
 
     def _attention(self, x):
         theta, phi = (ops.cast(embed(x), "float32") for embed in (self.theta, self.phi))
         return ops.softmax(float32_matmul(theta, ops.transpose(phi, (0, 2, 1))), axis=-1)
 
-    def compute_output_shape(self, input_shape):
-        check_feature_map(self, input_shape)
-        return tuple(input_shape)
-
     def get_config(self):
         return {
             **super().get_config(),
             "inner_channels": self.inner_channels,
-            "data_format": self.data_format,
             "output_initializer": keras.initializers.serialize(self.output_initializer),
         }

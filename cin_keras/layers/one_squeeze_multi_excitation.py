@@ -8,15 +8,11 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_int
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class OneSqueezeMultiExcitation(keras.layers.Layer):
+class OneSqueezeMultiExcitation(FeatureMapLayer):
     """`f_p = W_p (m_p ⊙ x̄) + b_p`, with gates `m_p = sigmoid(W²_p relu(W¹_p x̄))`.
 
     `x̄` is the spatial mean of the map, the one squeeze; each of the `attentions` excites channels
@@ -58,18 +54,14 @@ class OneSqueezeMultiExcitation(keras.layers.Layer):
     """
 
     def __init__(self, attentions=2, units=1024, reduction=16, data_format=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         self.attentions = check_int("attentions", attentions, least=1)
         self.units = check_int("units", units, least=1)
         self.reduction = check_int("reduction", reduction, least=1)
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
 
     def build(self, input_shape):
-        check_feature_map(self, input_shape)
-        channels = input_shape[self.channel_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
-        reduced = max(channels // self.reduction, 1)
+        super().build(input_shape)
+        reduced = max(self.channels // self.reduction, 1)
 
         def linear(units, name, inputs, activation=None):
             """One layer an attention."""
@@ -83,12 +75,12 @@ class OneSqueezeMultiExcitation(keras.layers.Layer):
                 layer.build((None, inputs))
             return layers
 
-        self.reduce = linear(reduced, "reduce", channels, "relu")
-        self.gate = linear(channels, "gate", reduced, "sigmoid")
-        self.project = linear(self.units, "project", channels)
+        self.reduce = linear(reduced, "reduce", self.channels, "relu")
+        self.gate = linear(self.channels, "gate", reduced, "sigmoid")
+        self.project = linear(self.units, "project", self.channels)
 
     def call(self, inputs):
-        x = ops.mean(positions_by_channels(inputs, self.channel_axis), axis=1)
+        x = ops.mean(self.positions_by_channels(inputs), axis=1)
         attended = [
             project(gate(reduce(x)) * x)
             for reduce, gate, project in zip(self.reduce, self.gate, self.project)
@@ -105,5 +97,4 @@ class OneSqueezeMultiExcitation(keras.layers.Layer):
             "attentions": self.attentions,
             "units": self.units,
             "reduction": self.reduction,
-            "data_format": self.data_format,
         }

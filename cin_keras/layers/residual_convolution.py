@@ -11,18 +11,13 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_size
-from cin_keras.layers.feature_map import (
-    check_data_format,
-    check_feature_map,
-    check_pooling,
-    positions_by_channels,
-)
+from cin_keras.layers.feature_map import FeatureMapLayer, check_pooling
 from cin_keras.layers.numerics import thin_matmul
 from cin_keras.layers.roles import give_role
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
-class ResidualConvolution(keras.layers.Layer):
+class ResidualConvolution(FeatureMapLayer):
     """`Z = φ(X) + X`, with `φ` a convolution with bias and "same" padding, `c → c`.
 
     No activation follows φ. Before a spatial mean and a linear classifier, the layer adds no
@@ -76,10 +71,8 @@ class ResidualConvolution(keras.layers.Layer):
         **kwargs,
     ):
         # Sums over positions stay float32 under mixed precision, so this layer casts by hand.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(data_format, autocast=False, **kwargs)
         self.pooling = check_pooling(pooling)
-        self.data_format = data_format or keras.config.image_data_format()
-        self.channel_axis = check_data_format(self.data_format)
         self.kernel_size = check_size("kernel_size", kernel_size)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -87,11 +80,9 @@ class ResidualConvolution(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
     def build(self, input_shape):
-        check_feature_map(self, input_shape)
-        channels = input_shape[self.channel_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: channels})
+        super().build(input_shape)
         self.phi = keras.layers.Conv2D(
-            channels,
+            self.channels,
             self.kernel_size,
             padding="same",
             data_format=self.data_format,
@@ -104,7 +95,6 @@ class ResidualConvolution(keras.layers.Layer):
         )
         self.phi.build(input_shape)
         give_role(self.phi, "phi")
-        self.channels = channels
 
     def call(self, inputs):
         return self._transform(inputs, self.pooling)
@@ -200,7 +190,8 @@ class ResidualConvolution(keras.layers.Layer):
             float32 of shape `(batch, channels, taps)`, the taps row by row as in the kernel. The
             one with offset (0, 0) is the spatial mean of `X`.
         """
-        height, width = self._spatial_size(inputs)
+        axis = 1 if self.data_format == "channels_last" else 2
+        height, width = ops.shape(inputs)[axis : axis + 2]
         rows = _tap_reaches(height, self.kernel_size[0])
         columns = _tap_reaches(width, self.kernel_size[1])
         reached = rows[:, None, :, None] * columns[None, :, None, :]
@@ -224,19 +215,9 @@ class ResidualConvolution(keras.layers.Layer):
         height, width = self.kernel_size
         return (height - 1) // 2 * width + (width - 1) // 2
 
-    def _spatial_size(self, inputs):
-        shape = ops.shape(inputs)
-        return shape[1:3] if self.data_format == "channels_last" else shape[2:4]
-
-    def positions_by_channels(self, inputs):
-        """`Xᵀ`: the feature map as `(batch, positions, channels)`."""
-        return positions_by_channels(inputs, self.channel_axis)
-
     def compute_output_shape(self, input_shape):
-        check_feature_map(self, input_shape)
-        if self.pooling == "avg":
-            return (input_shape[0], input_shape[self.channel_axis])
-        return tuple(input_shape)
+        shape = super().compute_output_shape(input_shape)
+        return (shape[0], shape[self.channel_axis]) if self.pooling == "avg" else shape
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), self.compute_dtype)
@@ -246,7 +227,6 @@ class ResidualConvolution(keras.layers.Layer):
             **super().get_config(),
             "pooling": self.pooling,
             "kernel_size": self.kernel_size,
-            "data_format": self.data_format,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),

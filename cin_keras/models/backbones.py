@@ -12,6 +12,7 @@ import warnings
 
 import keras
 
+from cin_keras.checks import first_line
 from cin_keras.models import efficientnet_lite
 
 
@@ -325,7 +326,7 @@ def _load_weights_file(weights, name, *models):
                 warnings.warn(warning.message, stacklevel=2)
             return
         except (ValueError, OSError, KeyError) as error:
-            errors.append(str(error).strip().splitlines()[0])
+            errors.append(first_line(error))
     raise ValueError(
         f"The weights file {str(path)!r} does not fit backbone {name!r}, neither whole nor cut at "
         f"the feature layer. Keras says: {' / '.join(dict.fromkeys(errors))}"

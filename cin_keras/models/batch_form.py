@@ -6,7 +6,7 @@ some of them after an epoch.
 
 import keras
 
-from cin_keras.checks import short
+from cin_keras.checks import agree, short
 
 
 def check_images(x, input_shape, what):
@@ -98,13 +98,6 @@ def shape_of(x):
         return tuple(x.shape)
     except (AttributeError, TypeError, ValueError):  # the last of TensorFlow, of an unknown rank
         return None
-
-
-def agree(shape_a, shape_b):
-    """Whether two shapes can be the same."""
-    return len(shape_a) == len(shape_b) and all(
-        a == b or None in (a, b) for a, b in zip(shape_a, shape_b)
-    )
 
 
 def is_number(x):

@@ -18,8 +18,9 @@ from cin_keras.checks import check_bool, check_int, check_number
 from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.distribution.devices import current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
+from cin_keras.layers.feature_map import check_fixed_size
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.losses import ContrastiveLoss, MultiAttentionMultiClassLoss
+from cin_keras.losses import ContrastiveLoss, MultiAttentionMultiClassLoss, class_numbers
 from cin_keras.models.backbones import (
     build_backbone,
     build_second_backbone,
@@ -32,10 +33,10 @@ from cin_keras.models.classifier import (
     check_input_shape,
     height_and_width,
 )
-from cin_keras.models.default_recipe import default_compilation
 from cin_keras.models.embedding import Embedding
 from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.interactions import (
+    OPTIONS,
     build_interaction,
     check_contrast,
     check_interaction,
@@ -271,30 +272,19 @@ class CIN(Classifier):
         check_settings(settings)
         check_number("temperature", temperature, above=0)
         check_hierarchy(hierarchy, range(num_classes))
-        check_interaction(
-            interaction,
-            block_rows,
-            projection_dim,
-            second_backbone,
-            similarity,
-            learnable_scale,
-            weights,
-            phi_kernel_size,
-            scale,
-            phi_initializer,
-            pooled,
-        )
         cci = {
             "normalize_rows": check_bool("normalize_rows", normalize_rows),
             "own_phi": check_bool("own_phi", own_phi),
             "phi_gradient": check_bool("phi_gradient", phi_gradient),
         }
-        check_contrast(contrast, interaction, descriptor, partner, **cci)
-        phi_initializer = keras.initializers.get(phi_initializer)
         given = dict(locals())  # every argument, under its name
+        options = {name: given[name] for name in OPTIONS}
+        check_interaction(interaction, weights, **options)
+        check_contrast(contrast, interaction, descriptor, partner, **cci)
+        given["phi_initializer"] = options["phi_initializer"] = keras.initializers.get(phi_initializer)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         # A contrast that sees every position needs the map that the classifier does not.
-        pooled_interaction = pooled and not (contrast == "embedding" and descriptor == "flatten")
+        options["pooled"] = pooled and not (contrast == "embedding" and descriptor == "flatten")
 
         # === Layers and functional model ===
         with dtype_policy_scope(policy):
@@ -305,18 +295,7 @@ class CIN(Classifier):
                 second_model, second = build_second_backbone(second_backbone, images, weights)
                 check_names_differ(backbone_model, second_model)
                 maps = (features, second)
-            interaction_layer = build_interaction(
-                interaction,
-                features,
-                pooled=pooled_interaction,
-                scale=scale,
-                similarity=similarity,
-                learnable_scale=learnable_scale,
-                phi_initializer=phi_initializer,
-                phi_kernel_size=phi_kernel_size,
-                block_rows=block_rows,
-                projection_dim=projection_dim,
-            )
+            interaction_layer = build_interaction(interaction, features, **options)
             pooling = keras.layers.GlobalAveragePooling2D(name="pooling")
             drop = keras.layers.Dropout(dropout, name="dropout")
             classifier = keras.layers.Dense(
@@ -345,7 +324,7 @@ class CIN(Classifier):
                 embedding = Embedding(embedding_dim, dtype="float32", name="embedding")
                 seen = features if contrast == "cci" else z
                 described = seen.shape[1:] if descriptor == "flatten" else z_pooled.shape[1:]
-                _check_fixed_size(described)
+                check_fixed_size(described)
                 embedding.build((None, math.prod(described)))
         self.dtype_policy = policy
         self.replicas = current_replicas()
@@ -371,22 +350,10 @@ class CIN(Classifier):
             ]
 
         # === Config ===
-        self.backbone_name = backbone if isinstance(backbone, str) else None
         self.second_backbone_name = second_backbone if isinstance(second_backbone, str) else None
-        self.interaction_name = interaction
-        self.contrast_name = contrast
-        for argument in self.kept_arguments():
-            setattr(self, argument, given[argument])
-
-        self.compile(**default_compilation(logits=classifier_activation is None))
+        self.finish(given)
 
     # === Layers ===
-
-    @property
-    def training_layers(self):
-        """The layers that only training runs, ψ with its contrast and the embedding, if any."""
-        layers = (getattr(self, "contrast", None), getattr(self, "embedding", None))
-        return [layer for layer in layers if layer is not None]
 
     @property
     def nested_backbones(self):
@@ -394,11 +361,6 @@ class CIN(Classifier):
         return [self.second_backbone] if self.second_backbone_name else []
 
     # === Forward ===
-
-    def __call__(self, inputs, *args, **kwargs):
-        if is_pair(inputs):
-            return super().__call__(interleave_pair(inputs), *args, paired=True, **kwargs)
-        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None, mask=None, paired=False):
         # JAX's trainer calls this method with the pair itself, not through __call__.
@@ -461,7 +423,7 @@ class CIN(Classifier):
         if self.contrast_name == "mamc":
             contrastive_loss = self.contrastive_loss(labels, y_pred["embeddings"], weights)
         else:
-            numbers, pair = tuple(self._class_numbers(part) for part in y), sample_weight
+            numbers, pair = tuple(class_numbers(part, self.num_classes) for part in y), sample_weight
             if "partners" in y_pred:
                 numbers = take_pairs(interleave(numbers), y_pred["partners"])
                 pair = None if weights is None else take_pairs(weights, y_pred["partners"])
@@ -495,7 +457,7 @@ class CIN(Classifier):
         if self.contrast_name is not None or holds_pairs(data):
             data = unpack_pair_batch(data)
         if self.partner != "given" and holds_pairs(data):
-            self._pair_labels = interleave([self._class_numbers(part) for part in data[1]])
+            self._pair_labels = interleave([class_numbers(part, self.num_classes) for part in data[1]])
         try:
             with self.replicas.training_step(self, data):
                 return super().train_step(*state, data)
@@ -513,11 +475,3 @@ class CIN(Classifier):
             "second_backbone": second,
             "phi_initializer": keras.initializers.serialize(self.phi_initializer),
         }
-
-
-def _check_fixed_size(described):
-    if None in described:
-        raise ValueError(
-            "`descriptor='flatten'` needs a fixed input size; use 'average' for any size. "
-            f"Received: features of shape {tuple(described)}"
-        )

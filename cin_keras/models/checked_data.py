@@ -371,7 +371,7 @@ def first_batch(dataset):
         return dataset[0], dataset
     if isinstance(dataset, types.GeneratorType) or _is_plain_iterator(dataset):
         batch = next(dataset, None)
-        return batch, (data for data in itertools.chain([batch], dataset))
+        return batch, (data for data in itertools.chain([] if batch is None else [batch], dataset))
     if _is_from("torch", dataset, "collate_fn"):
         import torch
 

@@ -8,14 +8,13 @@ import inspect
 import warnings
 
 import keras
-from keras import ops
+import numpy as np
 
 from cin_keras.checks import check_int, check_number, short
 from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.distribution.devices import check_current
 from cin_keras.keras_internals import is_writing_hdf5
-from cin_keras.losses import is_sparse
 from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
     check_prediction,
@@ -24,11 +23,11 @@ from cin_keras.models.checked_data import (
     has_own_order,
     settle_modes,
 )
-from cin_keras.models.default_recipe import default_schedule
+from cin_keras.models.default_recipe import default_compilation, default_schedule
 from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
 from cin_keras.models.logits import labels_mistake, logits_mistake
-from cin_keras.models.pair_batch import check_single_images
+from cin_keras.models.pair_batch import check_single_images, interleave_pair, is_pair
 from cin_keras.models.save import (
     check_saveable,
     check_weights_file,
@@ -50,7 +49,7 @@ class Classifier(keras.Model):
 
     A subclass builds the graph in its `__init__`, holds its training step (`call` in training,
     `compute_loss`, `train_step`), and sets the attributes below; all its arguments it keeps as
-    attributes of the same name, but for those that layers are made of.
+    attributes of the same name, but for those that layers are made of, and calls `finish` last.
 
     Attributes:
         num_classes: Int.
@@ -66,7 +65,6 @@ class Classifier(keras.Model):
             `export` calls an embedding.
         whitening: `Whitening`, or `None`; saved with the model.
         training_trackers: List of metrics that are for training only.
-        training_layers: List of the layers that only training runs.
         nested_backbones: List of models given by name that are one layer of the graph.
     """
 
@@ -76,12 +74,51 @@ class Classifier(keras.Model):
     _whitening = None
     _folded_prediction = None
 
+    def finish(self, given):
+        """Ends a constructor: keeps what it was given, and compiles the model, so that `fit` works.
+
+        Args:
+            given: Dict of all arguments, checked, under their names.
+        """
+        named = isinstance(given["backbone"], str)
+        self.backbone_name = given["backbone"] if named else None
+        self.interaction_name = given["interaction"]
+        self.contrast_name = given["contrast"]
+        for argument in self.kept_arguments():
+            setattr(self, argument, given[argument])
+        self.compile(**default_compilation(logits=self.classifier_activation is None))
+
+    def __call__(self, inputs, *args, **kwargs):
+        if is_pair(inputs):
+            return super().__call__(interleave_pair(inputs), *args, paired=True, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)
+
     # === Layers ===
+
+    @property
+    def training_layers(self):
+        """The layers that only training runs: ψ with its contrast, the embedding, classifiers."""
+        names = ("part_classifier", "whole_classifier", "contrast", "embedding")
+        layers = (getattr(self, name, None) for name in names)
+        return [layer for layer in layers if layer is not None]
 
     @property
     def data_format(self):
         """Keras' image data format as the model was first made; a loaded model keeps it."""
         return self.pooling.data_format
+
+    def in_own_format(self, images):
+        """Images `(batch, height, width, 3)`, as all are read, with the axes as the model has them.
+
+        Args:
+            images: NumPy array.
+
+        Returns:
+            The array itself, or a view of shape `(batch, 3, height, width)`.
+        """
+        if self.data_format == "channels_last":
+            return images
+        return np.transpose(images, (0, 3, 1, 2))
 
     @property
     def inference_layers(self):
@@ -239,10 +276,7 @@ class Classifier(keras.Model):
         given = inspect.signature(super().evaluate).bind(*args, **kwargs)
         self._evaluates = True
         try:
-            with (
-                self._traced_anew_after_a_mistake(),
-                checked_evaluation(given.arguments, self),
-            ):
+            with self._traced_anew_after_a_mistake(), checked_evaluation(given.arguments, self):
                 return super().evaluate(*given.args, **given.kwargs)
         finally:
             self._evaluates = False
@@ -289,19 +323,13 @@ class Classifier(keras.Model):
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, on pairs; checks and weighs as `fit` does."""
         given = inspect.signature(super().train_on_batch).bind(*args, **kwargs)
-        with (
-            self._traced_anew_after_a_mistake(),
-            checked_fit(given.arguments, self),
-        ):
+        with self._traced_anew_after_a_mistake(), checked_fit(given.arguments, self):
             return super().train_on_batch(*given.args, **given.kwargs)
 
     def test_on_batch(self, *args, **kwargs):
         """As `keras.Model.test_on_batch`, on single images; refuses labels that are no class."""
         given = inspect.signature(super().test_on_batch).bind(*args, **kwargs)
-        with (
-            self._traced_anew_after_a_mistake(),
-            checked_evaluation(given.arguments, self),
-        ):
+        with self._traced_anew_after_a_mistake(), checked_evaluation(given.arguments, self):
             return super().test_on_batch(*given.args, **given.kwargs)
 
     @contextlib.contextmanager
@@ -355,11 +383,6 @@ class Classifier(keras.Model):
     def _without_training_metrics(self, results):
         names = [tracker.name for tracker in self.training_trackers]
         return {name: value for name, value in results.items() if name not in names}
-
-    def _class_numbers(self, labels):
-        if is_sparse(labels, self.num_classes):
-            return ops.cast(ops.reshape(labels, (-1,)), "int32")
-        return ops.argmax(labels, axis=-1)
 
     # === Saving ===
 
@@ -519,10 +542,12 @@ class Classifier(keras.Model):
         """The arguments that the model keeps as they are, each as the attribute of its name.
 
         Under the other names it has the layer made of the argument, or what every Keras model has.
+        A class that a user derives may have others in its constructor.
         """
         layers = {"backbone", "second_backbone", "interaction", "contrast", "dropout"}
         of_keras = {"self", "weights", "input_shape", "name", "dtype"}
-        return [a for a in inspect.signature(cls.__init__).parameters if a not in layers | of_keras]
+        own = next(base for base in cls.__mro__ if Classifier in base.__bases__)
+        return [a for a in inspect.signature(own.__init__).parameters if a not in layers | of_keras]
 
 
 def _is_one_batch(x, batch_size=None, steps=None, **_):

@@ -35,60 +35,59 @@ CONTRASTS = (None, "embedding", "cci", "mamc")
 PARTNERS = ("given", "hardest", "all")
 # Those that have interaction weights to contrast, and rows of them to compute in blocks.
 SELF_CHANNEL = ("pos_sci", "sci")
+WITH_PHI = (*SELF_CHANNEL, "phi")
 PROJECTING = ("bilinear", "covariance")
+# What `CIN` can say of an interaction: what it is if nothing is said, and for which.
+OPTIONS = {
+    "block_rows": (None, SELF_CHANNEL),
+    "projection_dim": (None, PROJECTING),
+    "second_backbone": (None, ("bilinear",)),
+    "scale": (1.0, SELF_CHANNEL),
+    "similarity": ("dot", SELF_CHANNEL),
+    "learnable_scale": (False, SELF_CHANNEL),
+    "phi_kernel_size": (3, WITH_PHI),
+    "phi_initializer": ("zeros", WITH_PHI),
+    "pooled": (True, WITH_PHI),
+}
 
 
-def build_interaction(
-    name,
-    features,
-    *,
-    pooled=True,
-    scale=1.0,
-    similarity="dot",
-    learnable_scale=False,
-    phi_initializer="zeros",
-    phi_kernel_size=3,
-    block_rows=None,
-    projection_dim=None,
-):
-    """The layer that `name` stands for; arguments as for `CIN`.
+def _all_options(given):
+    return {name: default for name, (default, _) in OPTIONS.items()} | given
+
+
+def build_interaction(name, features, **options):
+    """The layer that `name` stands for.
 
     Args:
         name: One of `INTERACTIONS`.
         features: The symbolic feature map that the layer will see.
-        pooled: Bool, whether the layer returns the spatial mean of its map where it has a pooled
-            form. Defaults to `True`.
-        scale: As for `CIN`. Defaults to 1.0.
-        similarity: As for `CIN`. Defaults to `"dot"`.
-        learnable_scale: As for `CIN`. Defaults to `False`.
-        phi_initializer: As for `CIN`. Defaults to `"zeros"`.
-        phi_kernel_size: As for `CIN`. Defaults to 3.
-        block_rows: As for `CIN`. Defaults to `None`.
-        projection_dim: As for `CIN`. Defaults to `None`.
+        **options: Of `OPTIONS`, as for `CIN`; with `pooled`, the layer returns the spatial mean of
+            its map where it has a pooled form.
 
     Returns:
         A layer from the map to a map, `(batch, height, width, channels)`, a vector an image,
         `(batch, features)`, or one for each of several attentions, `(batch, attentions, features)`;
         `None` for no interaction.
     """
-    pooling = "avg" if pooled else None
+    options = _all_options(options)
+    pooling = "avg" if options["pooled"] else None
     if name in SELF_CHANNEL:
         return SelfChannelInteraction(
-            kernel_size=phi_kernel_size,
-            scale=scale,
+            kernel_size=options["phi_kernel_size"],
+            scale=options["scale"],
             positive=name == "pos_sci",
             pooling=pooling,
-            block_rows=block_rows,
-            kernel_initializer=phi_initializer,
-            similarity=similarity,
-            learnable_scale=learnable_scale,
+            block_rows=options["block_rows"],
+            kernel_initializer=options["phi_initializer"],
+            similarity=options["similarity"],
+            learnable_scale=options["learnable_scale"],
             name="self_channel_interaction",
         )
     if name == "phi":
         return ResidualConvolution(
-            kernel_size=phi_kernel_size,
+            kernel_size=options["phi_kernel_size"],
             pooling=pooling,
-            kernel_initializer=phi_initializer,
+            kernel_initializer=options["phi_initializer"],
             name="residual_convolution",
         )
     channels = features.shape[3 if keras.config.image_data_format() == "channels_last" else 1]
@@ -106,9 +105,9 @@ def build_interaction(
     if name == "osme":
         return OneSqueezeMultiExcitation(name="one_squeeze_multi_excitation")
     if name == "bilinear":
-        return BilinearPooling(projection_dim, name="bilinear_pooling")
+        return BilinearPooling(options["projection_dim"], name="bilinear_pooling")
     if name == "covariance":
-        return CovariancePooling(projection_dim, name="covariance_pooling")
+        return CovariancePooling(options["projection_dim"], name="covariance_pooling")
     if name == "mean_and_deviation":
         return MeanAndDeviation(name="mean_and_deviation")
     return None
@@ -130,41 +129,29 @@ def pool_interacted(z, pooling):
     return z if len(z.shape) == 2 else pooling(z)
 
 
-def check_interaction(
-    interaction,
-    block_rows,
-    projection_dim,
-    second_backbone,
-    similarity,
-    learnable_scale,
-    weights,
-    phi_kernel_size=3,
-    scale=1.0,
-    phi_initializer="zeros",
-    pooled=True,
-):
-    """Raises ValueError for an unknown interaction, or one that cannot use an argument given."""
+def check_interaction(interaction, weights, **options):
+    """Raises ValueError for an unknown interaction, or one that cannot use an argument given.
+
+    Args:
+        interaction, weights: As for `CIN`.
+        **options: Of `OPTIONS`, as for `CIN`.
+    """
     check_choice("interaction", interaction, INTERACTIONS)
-    with_phi = (*SELF_CHANNEL, "phi")
-    usual_kernel = check_size("phi_kernel_size", phi_kernel_size) == (3, 3)
-    usual_start = isinstance(keras.initializers.get(phi_initializer), keras.initializers.Zeros)
-    users = {
-        "block_rows": (block_rows, SELF_CHANNEL),
-        "projection_dim": (projection_dim, PROJECTING),
-        "second_backbone": (second_backbone, ("bilinear",)),
-        "scale": (None if scale == 1 else scale, SELF_CHANNEL),
-        "similarity": (None if similarity == "dot" else similarity, SELF_CHANNEL),
-        "learnable_scale": (None if learnable_scale is False else learnable_scale, SELF_CHANNEL),
-        "phi_kernel_size": (None if usual_kernel else phi_kernel_size, with_phi),
-        "phi_initializer": (None if usual_start else phi_initializer, with_phi),
-        "pooled": (None if pooled else pooled, with_phi),
+    options = _all_options(options)
+    start = keras.initializers.get(options["phi_initializer"])
+    written_otherwise = {
+        "phi_kernel_size": check_size("phi_kernel_size", options["phi_kernel_size"]) == (3, 3),
+        "phi_initializer": isinstance(start, keras.initializers.Zeros),
     }
-    for name, (value, interactions) in users.items():
-        if value is not None and interaction not in interactions:
+    for name, (default, interactions) in OPTIONS.items():
+        value = options[name]
+        is_usual = written_otherwise.get(name) or value is default or value == default
+        if interaction not in interactions and not is_usual:
             raise ValueError(
                 f"`{name}` is for interaction={' or '.join(map(repr, interactions))}; leave it "
                 f"out. Received: interaction={interaction!r} with {name}={value!r}"
             )
+    second_backbone = options["second_backbone"]
     if isinstance(second_backbone, str) and weights not in (None, "imagenet"):
         raise ValueError(
             "`weights` is a file for the first backbone; pass `second_backbone` as a Keras model "

@@ -8,6 +8,8 @@ import zipfile
 
 import keras
 
+from cin_keras.checks import first_line
+
 CLASS_NAMES = ("cin_keras>CIN", "cin_keras>NTS")
 HUB = "hf://"
 CONFIG = "config.json"
@@ -57,10 +59,11 @@ def load_model(filepath, custom_objects=None, compile=True):
     """
     if str(filepath).startswith(HUB):
         path = _download(str(filepath))
-        _check_config(path, _read_config_of_folder(path, str(filepath)))
+        text = _read_config_of_folder(path, str(filepath))
     else:
         path = pathlib.Path(filepath)
-        _check_config(path, _read_config(path))
+        text = _read_config(path)
+    _check_config(path, str(filepath), text)
     try:
         with warnings.catch_warnings():
             if not compile:
@@ -72,8 +75,8 @@ def load_model(filepath, custom_objects=None, compile=True):
     except Exception as error:
         # Keras puts the cause at the end of what it says of the class.
         cause = str(error).rpartition("Exception encountered: ")[2].strip()
-        first_line = (cause.splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{str(filepath)!r} cannot be loaded: {first_line}") from error
+        said = first_line(cause or type(error).__name__)
+        raise ValueError(f"{str(filepath)!r} cannot be loaded: {said}") from error
 
 
 def _download(address):
@@ -87,14 +90,13 @@ def _download(address):
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(address.removeprefix(HUB)))
     except Exception as error:  # the library raises many kinds, and of requests
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConnectionError(
-            f"{address!r} cannot be had from the Hugging Face Hub: {first_line}"
+            f"{address!r} cannot be had from the Hugging Face Hub: {first_line(error)}"
         ) from error
 
 
 def _read_config_of_folder(path, address):
-    """What a downloaded folder says of its model, a dict."""
+    """What a downloaded folder says of its model, as JSON."""
     config, weights = path / CONFIG, [path / name for name in WEIGHTS]
     if not config.is_file() or not any(file.is_file() for file in weights):
         raise ValueError(f"{address!r} holds no Keras model: {CONFIG} or its weights are missing.")
@@ -103,14 +105,11 @@ def _read_config_of_folder(path, address):
             f"{address!r} is not loaded: its {CONFIG} has {config.stat().st_size:,} bytes, and the "
             f"most that are read are {MAX_CONFIG:,}."
         )
-    try:
-        return json.loads(config.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{address!r} is damaged: its description cannot be read.") from error
+    return config.read_bytes()
 
 
 def _read_config(path):
-    """What the file says of its model, a dict; ValueError if it is no whole `.keras` file."""
+    """What the file says of its model, as JSON; ValueError if it is no whole `.keras` file."""
     name = str(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {name!r}.")
@@ -130,7 +129,8 @@ def _read_config(path):
     if begin.startswith(b"PK") and not zipfile.is_zipfile(path):
         raise ValueError(f"{name!r} is cut off: copy or download the model again.")
     if not begin.startswith(b"PK"):
-        kind = "text, a web page perhaps" if _is_text(begin) else "no model"
+        is_text = not any(byte < 9 for byte in begin)
+        kind = "text, a web page perhaps" if is_text else "no model"
         raise ValueError(
             f"{name!r} is {kind}: give a '.keras' file, or copy or download the model again."
         )
@@ -147,13 +147,9 @@ def _read_config(path):
             _check_sizes(name, file)
             if file.testzip() is not None:
                 raise zipfile.BadZipFile
-            text = file.read(CONFIG)
+            return file.read(CONFIG)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{name!r} is damaged: copy or download the model again.") from error
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name!r} is damaged: its description cannot be read.") from error
 
 
 def _check_sizes(name, file):
@@ -175,9 +171,18 @@ def _check_sizes(name, file):
         )
 
 
-def _check_config(path, config):
-    """ValueError unless the description is that of a CIN or NTS without code."""
-    name = str(path)
+def _check_config(path, name, text):
+    """ValueError unless the description is that of a CIN or NTS without code.
+
+    Args:
+        path: `pathlib.Path` of the file, or of the folder that was downloaded.
+        name: Str, as the caller gave it.
+        text: Bytes, the description as JSON.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name!r} is damaged: its description cannot be read.") from error
     registered = config.get("registered_name") if isinstance(config, dict) else None
     if registered not in CLASS_NAMES:
         found = config.get("class_name") if isinstance(config, dict) else None
@@ -223,7 +228,3 @@ def _parts(config):
         if isinstance(part, (dict, list)):
             yield part
             waiting.extend(part.values() if isinstance(part, dict) else part)
-
-
-def _is_text(begin):
-    return not any(byte < 9 for byte in begin)

@@ -15,7 +15,12 @@ from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.distribution.devices import current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.losses import ContrastiveLoss, PartRankingLoss, SoftmaxCrossentropy
+from cin_keras.losses import (
+    ContrastiveLoss,
+    PartRankingLoss,
+    SoftmaxCrossentropy,
+    class_numbers,
+)
 from cin_keras.models.backbones import any_size_backbone, dtype_policy_scope
 from cin_keras.models.classifier import (
     Classifier,
@@ -23,7 +28,6 @@ from cin_keras.models.classifier import (
     check_input_shape,
     height_and_width,
 )
-from cin_keras.models.default_recipe import default_compilation
 from cin_keras.models.embedding import Embedding
 from cin_keras.models.interactions import (
     build_interaction,
@@ -192,7 +196,7 @@ class NTS(Classifier):
         check_settings(settings)
         check_number("temperature", temperature, above=0)
         check_hierarchy(hierarchy, range(num_classes))
-        check_interaction(interaction, None, None, None, "dot", False, weights)
+        check_interaction(interaction, weights)
         check_choice("contrast", contrast, OWN_CONTRASTS)
         check_contrast(contrast, interaction, "average")
         given = dict(locals())  # every argument, under its name
@@ -271,23 +275,9 @@ class NTS(Classifier):
         terms += ["contrastive_loss"] if contrast else []
         self.training_trackers = [keras.metrics.Mean(name=term) for term in terms]
 
-        # === Config ===
-        self.backbone_name = backbone if isinstance(backbone, str) else None
-        self.interaction_name = interaction
-        self.contrast_name = contrast
-        for argument in self.kept_arguments():
-            setattr(self, argument, given[argument])
-
-        self.compile(**default_compilation(logits=classifier_activation is None))
+        self.finish(given)
 
     # === Layers ===
-
-    @property
-    def training_layers(self):
-        """Those that only training runs: Teacher, the whole image's classifier, ψ, embedding."""
-        names = ("part_classifier", "whole_classifier", "contrast", "embedding")
-        layers = (getattr(self, name, None) for name in names)
-        return [layer for layer in layers if layer is not None]
 
     @property
     def nested_backbones(self):
@@ -295,11 +285,6 @@ class NTS(Classifier):
         return [self.backbone] if self.backbone_name else []
 
     # === Forward ===
-
-    def __call__(self, inputs, *args, **kwargs):
-        if is_pair(inputs):
-            return super().__call__(interleave_pair(inputs), *args, paired=True, **kwargs)
-        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None, mask=None, paired=False):
         # JAX's trainer calls this method with the pair itself, not through __call__.
@@ -311,7 +296,6 @@ class NTS(Classifier):
         maps = self.backbone(images, training=training)
         boxes, scores = self.choice(self.navigator(ops.stop_gradient(maps)))
         part_maps = self.backbone(self.crops((images, boxes)), training=training)
-        contrasted = None
         if self.contrast is not None and paired:
             contrasted, plain = self.contrast(separate(maps), return_self_interaction=True)
             whole = interleave(list(plain))
@@ -368,7 +352,7 @@ class NTS(Classifier):
         terms = [classification, ranking]
         loss = classification + ranking + penalties
         if self.embedding is not None:
-            same_class = ops.equal(*(self._class_numbers(part) for part in y))
+            same_class = ops.equal(*(class_numbers(part, self.num_classes) for part in y))
             pair_weight = None if sample_weight is None else mean_of_two(sample_weight)
             terms.append(
                 self.contrastive_loss(

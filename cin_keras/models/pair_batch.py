@@ -7,8 +7,9 @@ all images, and an engine that shards the batch never parts a pair.
 
 from keras import ops
 
+from cin_keras.checks import agree
 from cin_keras.layers.interleave import interleave
-from cin_keras.models.batch_form import agree
+from cin_keras.layers.numerics import unit_length
 
 _EXPECTED = (
     "fit() of this model takes a pair dataset: batches ((images_a, images_b), (labels_a, labels_b)), "
@@ -70,8 +71,7 @@ def choose_pairs(partner, features, labels=None):
     second = first + 1
     if labels is not None:
         features = ops.cast(ops.stop_gradient(ops.convert_to_tensor(features)), "float32")
-        squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
-        directions = features * ops.rsqrt(ops.maximum(squared, 1e-12))
+        directions = unit_length(features)
         similarity = ops.matmul(directions[::2], ops.transpose(directions))
         others = ops.not_equal(labels[::2][:, None], labels[None, :])
         hardest = ops.argmax(ops.where(others, similarity, -2.0), axis=-1)

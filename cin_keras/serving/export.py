@@ -14,8 +14,8 @@ from cin_keras.serving.decoding import decode_in_graph, turn_upright
 from cin_keras.serving.folding import folded_inference
 from cin_keras.serving.formats import (
     FORMAT_NAMES,
-    all_rows_at_once,
-    bfloat16_as_float32,
+    IN_TENSORFLOW,
+    as_runtimes_compute,
     check_ending,
     check_format,
     frequent_collections,
@@ -36,12 +36,12 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
     if format == "tf_saved_model" and "input_signature" not in kwargs:
         export_saved_model(model, filepath, verbose, **kwargs)
         return
-    check_format(format)
     if format not in FORMAT_NAMES:
         inference = keras.Model(model.input, model.output, name=model.name)
         inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
         return
-    with whole_file(filepath) as partial, bfloat16_as_float32(model), all_rows_at_once(model):
+    check_format(format)
+    with whole_file(filepath) as partial, as_runtimes_compute(model):
         inference = folded_inference(model)
         if format == "onnx":
             _write_onnx(inference, model, partial, **kwargs)
@@ -82,11 +82,7 @@ def _convert(inference, filepath, format, **kwargs):
 def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pixels=MAX_PIXELS):
     """Writes a SavedModel that needs TensorFlow alone; see `cin_keras.CIN.export`."""
     if keras.backend.backend() == "torch":
-        raise RuntimeError(
-            "Keras cannot write a SavedModel on the PyTorch backend. Save the model here, "
-            "model.save('model.keras'), load it with KERAS_BACKEND=tensorflow, "
-            "keras.saving.load_model('model.keras'), and export it there."
-        )
+        raise RuntimeError(f"Keras cannot write a SavedModel on the PyTorch backend. {IN_TENSORFLOW}")
     check_int("max_pixels", max_pixels, least=1)
     import tensorflow as tf
 

@@ -44,14 +44,12 @@ def check_ending(filepath, format):
 
 
 def check_format(format):
-    """Checks that this backend can write ONNX or LiteRT; other formats are Keras' own.
+    """Checks that this backend can write ONNX or LiteRT.
 
     Raises:
         RuntimeError: If it cannot; the sentence says which backend can.
         ImportError: If a package is missing; the sentence says which.
     """
-    if format not in FORMAT_NAMES:
-        return
     name, backend = FORMAT_NAMES[format], keras.backend.backend()
     if (format, backend) not in CONVERTERS:
         raise RuntimeError(f"{name} cannot be written on the {backend} backend. {IN_TENSORFLOW}")
@@ -84,49 +82,28 @@ def reason(error):
 
 
 @contextlib.contextmanager
-def bfloat16_as_float32(network):
-    """Lets layers that compute in bfloat16 and keep float32 compute in float32 inside the block.
+def as_runtimes_compute(network):
+    """Lets layers compute in float32 where they keep it, and interactions whole, inside the block.
 
-    No runtime has ONNX' convolution, or LiteRT's, in bfloat16.
-
-    Args:
-        network: Keras model.
-    """
-    policies = {
-        layer: layer.dtype_policy
-        for layer in all_layers(network)
-        if (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
-    }
-    try:
-        for layer in policies:
-            layer.dtype_policy = "float32"
-        yield
-    finally:
-        for layer, policy in policies.items():
-            layer.dtype_policy = policy
-
-
-@contextlib.contextmanager
-def all_rows_at_once(network):
-    """Lets interactions form their matrices whole inside the block, whatever their `block_rows`.
-
-    LiteRT has no loops over blocks, and blocks save memory in training alone.
+    No runtime has ONNX' convolution, or LiteRT's, in bfloat16. LiteRT has no loops over blocks of
+    rows, which save memory in training alone.
 
     Args:
         network: Keras model.
     """
-    rows = {
-        layer: layer.block_rows
-        for layer in all_layers(network)
-        if isinstance(layer, SelfChannelInteraction)
-    }
+    layers, half = all_layers(network), ("bfloat16", "float32")
+    changes = [
+        *((x, "dtype_policy", "float32") for x in layers if (x.compute_dtype, x.variable_dtype) == half),
+        *((x, "block_rows", None) for x in layers if isinstance(x, SelfChannelInteraction)),
+    ]
+    before = [getattr(layer, name) for layer, name, _ in changes]
     try:
-        for layer in rows:
-            layer.block_rows = None
+        for layer, name, value in changes:
+            setattr(layer, name, value)
         yield
     finally:
-        for layer, own in rows.items():
-            layer.block_rows = own
+        for (layer, name, _), value in zip(changes, before):
+            setattr(layer, name, value)
 
 
 @contextlib.contextmanager

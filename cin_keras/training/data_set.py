@@ -59,7 +59,7 @@ def settle_data_set(args, settings, drawings=None):
     data, places, drawn = vars(args).pop("data_set")
     if args.data_dir is None:
         args.data_dir = find_place(places) if drawn and not args.download else places[0]
-    if args.data_dir is None and _is_first_process():
+    if args.data_dir is None and is_first_process():
         looked = " nor in ".join(map(_in_words, places))
         print(f"No {data} in {looked}: training on {drawn}.")
     return settle(args, settings if args.data_dir else drawings)
@@ -104,8 +104,8 @@ def drawn_samples(image_size):
     return [drawn_cars(split, image_size=size) for split in ("train", "validation", "test")]
 
 
-def _is_first_process():
-    """Of several processes one speaks: the first of torchrun, Keras, Slurm or Open MPI."""
+def is_first_process():
+    """Whether this is the process that speaks: of several, the first of torchrun, Keras, Slurm or Open MPI."""
     names = ("RANK", "KERAS_DISTRIBUTION_PROCESS_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
     return all(os.environ.get(name, "0") == "0" for name in names)
 

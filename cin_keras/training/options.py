@@ -265,8 +265,40 @@ def settle(args, settings):
             f"error: {mixing[0]} mixes the pairs of a batch with each other: give "
             "--pairs-per-batch 2 or more. Received: --pairs-per-batch 1"
         )
-    if args.weights is None:
-        args.weights = "none" if small else "imagenet"
-    elif small and args.weights == "imagenet":
-        sys.exit("error: There are no ImageNet weights for --backbone small. Leave --weights out.")
+    args.weights = choose_weights(args.backbone, args.weights)
     return args
+
+
+def choose_weights(backbone, weights):
+    """The weights of a backbone where `--weights` is left out; SystemExit if it has none of that name.
+
+    Args:
+        backbone: Str.
+        weights: Str, or `None` for `"imagenet"`, or `"none"` of the small network.
+
+    Returns:
+        Str.
+
+    Example:
+
+    >>> choose_weights("small", None), choose_weights("resnet50", None)
+    ('none', 'imagenet')
+    """
+    if backbone == "small" and weights == "imagenet":
+        sys.exit("error: There are no ImageNet weights for --backbone small. Leave --weights out.")
+    return weights or ("none" if backbone == "small" else "imagenet")
+
+
+def refuse_beside_model(args, names):
+    """Raises ValueError if `--model` is given with what only a network that is to be made can have.
+
+    Args:
+        args: What a parser returned, with `model` and all `names`, which are `None` if left out.
+        names: Sequence of str.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    if args.model and given:
+        raise ValueError(
+            f"--model has a network and its weights already: leave {', '.join(given)} out, or leave "
+            f"--model out. Received: --model {args.model}"
+        )

@@ -1,9 +1,10 @@
 """Every model of the package through the one tester; the next model is one line here."""
 
+import keras
 import pytest
 
 import cin_keras
-from tests.models.networks import awake
+from tests.models.networks import awake, tiny_backbone
 from tests.models.tester import assert_usable
 
 pytestmark = pytest.mark.every_backend
@@ -26,3 +27,21 @@ MODELS = {
 def test_a_model_is_usable(name, tmp_path):
     build, size, pairs = MODELS[name]
     assert_usable(lambda **own: awake(build(**own)), tmp_path, size, pairs)
+
+
+@pytest.mark.parametrize("base", [cin_keras.CIN, cin_keras.models.NTS])
+def test_a_derived_class_may_have_a_constructor_of_its_own(tmp_path, base):
+    @keras.saving.register_keras_serializable(package="tests")
+    class Derived(base):
+        def __init__(self, num_classes, note="none", **kwargs):
+            super().__init__(num_classes, **kwargs)
+            self.note = note
+
+        def get_config(self):
+            return {**super().get_config(), "note": self.note}
+
+    model = Derived(3, note="mine", backbone=tiny_backbone(), input_shape=(8, 8, 3), alpha=0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert (loaded.note, loaded.alpha, loaded.num_classes) == ("mine", 0.5, 3)
+    assert type(loaded) is Derived and loaded.optimizer is not None

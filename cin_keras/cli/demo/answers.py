@@ -189,9 +189,7 @@ class Answers:
         if self.gallery is not None:
             maps, classes, others = self.gallery.class_contrast(images)
             return maps[0], classes[0], others[0]
-        if self._model.data_format == "channels_first":
-            images = np.transpose(images, (0, 3, 1, 2))
-        found = class_contrast(self._model, images)
+        found = class_contrast(self._model, self._model.in_own_format(images))
         names = self.class_names
         return found.maps[0], names[found.classes[0]], names[found.others[0]]
 

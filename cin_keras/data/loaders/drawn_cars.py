@@ -1,9 +1,9 @@
 """Small drawings of cars whose classes differ in small parts only: data without a download."""
 
 import colorsys
-import dataclasses
 import io
 import math
+import types
 from typing import NamedTuple
 
 import numpy as np
@@ -201,32 +201,8 @@ def _stream(seed, split, label, index):
     return np.random.default_rng([seed, list(_IMAGES_PER_CLASS).index(split), label, index])
 
 
-@dataclasses.dataclass(frozen=True)
-class _Scene:
-    """All that varies within a class. Lengths are shares of the image's side."""
-
-    paint: tuple
-    trim: tuple
-    glass: tuple
-    metal: tuple
-    sky: tuple
-    ground: tuple
-    clutter: tuple
-    facing: int
-    unit: float
-    tilt: float
-    centre: tuple
-    horizon: float
-    wheel_turns: tuple
-    contrast: float
-    brightness: float
-    gradient: tuple
-    noise: float
-    noise_seed: int
-
-
 def _random_scene(rng):
-    """Draws everything but the class."""
+    """All that varies within a class. Lengths are shares of the image's side."""
     paint = _colour(rng.random(), rng.uniform(0.1, 0.95), rng.uniform(0.35, 0.98))
     sky_hue = rng.uniform(0.5, 0.68) if rng.random() < 0.75 else rng.uniform(0, 0.12)
     ground_hue = rng.uniform(0.05, 0.4)
@@ -240,7 +216,7 @@ def _random_scene(rng):
         rng.uniform(max(0.38, half_height), 1 - half_height),
     )
     horizon = centre[1] + rng.uniform(-0.12, 0.16)
-    return _Scene(
+    return types.SimpleNamespace(
         paint=paint,
         trim=_shade(paint, rng.uniform(0.3, 0.6)),
         glass=_colour(rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.4), rng.uniform(0.25, 0.5)),

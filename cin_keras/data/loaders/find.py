@@ -262,8 +262,10 @@ def _splits_of_table(path, rows):
 
 def _loader(layout, options):
     """The loader of a layout with its options; ValueError for a table's if this is none."""
+    ignores_splits = options.get("split_column", "") is None
     options = {name: value for name, value in options.items() if value is not None}
     if layout == "table":
+        options |= {"split_column": None} if ignores_splits else {}
         return functools.partial(from_table, **options)
     if layout in PUBLISHED and "levels" in options:
         raise ValueError(
@@ -273,9 +275,8 @@ def _loader(layout, options):
     if layout == "shards" and "levels" in options:
         raise ValueError(f"Shards have levels of their own. Received: levels={options['levels']!r}")
     for name in TABLE_OPTIONS:
-        if options.get(name) is not None:
+        if name in options:
             raise ValueError(f"`{name}` is for a CSV table. Received: {options[name]!r}")
-    options = {name: value for name, value in options.items() if name not in TABLE_OPTIONS}
     others = {"shards": from_shards, "image_folder": image_folder}
     load = PUBLISHED[layout].load if layout in PUBLISHED else others[layout]
     return functools.partial(load, **options)

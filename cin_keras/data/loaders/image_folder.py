@@ -114,7 +114,8 @@ def image_folder(
             "With `split_file`, `split` must be 'train', 'val' or 'test'. "
             f"Received: split=None, split_file={str(split_file)!r}"
         )
-    samples = _list_classes(_unwrapped(root), levels)
+    listing = _Listing(_unwrapped(root), len(levels))
+    samples = _samples(listing.root, listing, listing.photographs, levels)
     if split is None:
         return samples
     name = split_name(split)
@@ -249,9 +250,6 @@ def _list_division(root, divided, flat, split, levels):
                 "that is called like a class of the others: nobody knows their classes, and they are "
                 "left out."
             )
-    if len(levels) == 1:
-        _check_are_classes(divided[split], listed[split])
-    listed[split].warn()
     samples = _samples(root, listed[split], sorted(class_names, key=natural_order), levels)
     if "train" in listed:
         unseen = sorted(class_names - set(listed["train"].photographs))
@@ -263,17 +261,9 @@ def _list_division(root, divided, flat, split, levels):
     return samples
 
 
-def _list_classes(root, levels):
-    """The photographs in a folder with one folder a class."""
-    listing = _Listing(root, len(levels))
-    if len(levels) == 1:
-        _check_are_classes(root, listing)
-    listing.warn()
-    return _samples(root, listing, listing.photographs, levels)
-
-
-def _check_are_classes(root, listing):
+def _check_are_classes(listing):
     """Raises ValueError, naming the deeper folder, where the folders are plainly no classes."""
+    root = listing.root
     nested = {name: set(inner) for name, inner in listing.nested.items()}
     deep = [name for name in listing.photographs if name in nested and "." not in nested[name]]
     if len(listing.photographs) == 1 and deep:
@@ -320,6 +310,9 @@ def _check_are_classes(root, listing):
 
 
 def _samples(root, listing, class_names, levels):
+    if len(levels) == 1:
+        _check_are_classes(listing)
+    listing.warn()
     class_names = list(class_names)
     if not class_names:
         where = "" if len(levels) == 1 else f", in {'/'.join(levels)}/"
@@ -356,16 +349,13 @@ class _Listing:
         problems: List of `Folder` that cannot be listed.
     """
 
-    def __init__(self, root, depth=1):
+    def __init__(self, root, depth):
         self.root, self.depth = root, depth
         self.above = f"{root} itself" if depth == 1 else f"{root} above the folders of classes"
-        top = look_into(root)
         self.photographs = collections.defaultdict(list)
         self.nested, self.empty, self.twice = {}, [], []
-        self.problems = [top] if top.problem else []
-        self.others, self.loose, self.results = list(top.others), list(top.images), []
-        self.results += top.results
-        for class_folder in self._class_folders(top, depth):
+        self.problems, self.others, self.loose, self.results = [], [], [], []
+        for class_folder in self._class_folders(root, depth):
             name = class_name(class_folder.relative_to(root).as_posix())
             inside, found = [], list(walk(class_folder))
             self.twice += [name] if name in self.photographs else []
@@ -382,19 +372,16 @@ class _Listing:
             if not inside and not any(folder.results or folder.problem for folder in found):
                 self.empty.append(class_folder.name)
 
-    def _class_folders(self, top, depth):
+    def _class_folders(self, folder, depth):
         """The folders `depth` levels down; what lies above in no class is noted."""
+        within = look_into(folder)
+        self.others += within.others
+        self.loose += within.images
+        self.results += within.results
+        self.problems += [within] if within.problem else []
         if depth == 1:
-            return top.folders
-        folders = []
-        for folder in top.folders:
-            within = look_into(folder)
-            self.others += within.others
-            self.loose += within.images
-            self.results += within.results
-            self.problems += [within] if within.problem else []
-            folders += self._class_folders(within, depth - 1)
-        return folders
+            return within.folders
+        return [found for inner in within.folders for found in self._class_folders(inner, depth - 1)]
 
     def warn(self):
         """One sentence on each kind of thing that a user may not have meant."""

@@ -237,7 +237,7 @@ def describe(model, image_size, metrics):
 def seen_size(model, image_size):
     """`(height, width)` of the images, from the model where the caller leaves it open."""
     if image_size is None:
-        image_size = tuple(model.input_shape[1:3])
+        image_size = getattr(model, "image_size", None) or tuple(model.input_shape[1:3])
         if None in image_size:
             raise ValueError(
                 "The model takes images of any size: `image_size` must say at which it was tried. "

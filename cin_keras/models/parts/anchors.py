@@ -8,8 +8,6 @@ import math
 
 import numpy as np
 
-from cin_keras.checks import check_number
-
 RATIOS = (0.667, 1.0, 1.5)  # width to height
 # Factors on the side of a level's boxes, a square of which is 1.5 strides wide at a factor of 1.
 SCALES = (
@@ -128,7 +126,6 @@ def check_room(anchors, parts, overlap, image_size):
         overlap: Float, from which intersection over union on two are not both chosen.
         image_size: `(height, width)`, for the message.
     """
-    check_number("overlap", overlap, above=0, most=1, least=0)
     chosen = []
     # Small boxes first: most of these stand beside each other.
     areas = np.prod(anchors[:, 2:] - anchors[:, :2], axis=1)

@@ -148,6 +148,17 @@ def test_options_of_tables(tmp_path):
             find_splits(root, **{name: value})
 
 
+def test_a_tables_own_splits_can_be_ignored(tmp_path):
+    write_files(tmp_path, *[f"{'ab'[i % 2]}/{i}.png" for i in range(40)])
+    rows = [f"{'ab'[i % 2]}/{i}.png,{i % 2},{['train', 'test'][i // 30]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,split", *rows]))
+    assert len(find_splits(tmp_path / "t.csv")["test"]) == 10
+    parts = find_splits(tmp_path / "t.csv", split_column=None).values()
+    assert sum(map(len, parts)) == 40
+    assert [len(part) for part in parts] != [30, 0, 10]
+    assert len(find_data_set(tmp_path / "t.csv", None, split_column=None)) == 40
+
+
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_classes_of_few_images(tmp_path, size):
     root = write_files(tmp_path, *[f"{c:02}/{i}.png" for c in range(20) for i in range(size)])
