@@ -108,6 +108,19 @@ class _NotWritten(OSError):
     """What `named_if_not_written` raises: a `with` block of it around another names its own file."""
 
 
+def megabytes(path):
+    """Float, the size of a file, or of all that is in a folder.
+
+    Example:
+
+    >>> megabytes("/dev/null")
+    0.0
+    """
+    path = pathlib.Path(path)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
 @contextlib.contextmanager
 def whole_folder(path):
     """Writes a folder that appears at once, in place of one that is there.

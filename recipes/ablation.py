@@ -7,8 +7,6 @@ python recipes/ablation.py --data-dir data/stanford_cars --table      what is fi
 
 import pathlib
 
-import numpy as np
-
 from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_text
@@ -49,8 +47,8 @@ def parse_arguments(arguments=None):
     add("--freeze-to", "NAME", "the last layer of the backbone that is not trained")
     add("--image-size", "N", "pixels (%(default)s)", type=number, default=64)
     add("--pairs-per-batch", "N", "(%(default)s)", type=number, default=16)
-    add("--weight-decay", "W", "of kernels (%(default)s)", type=share, default=WEIGHT_DECAY)
-    add("--label-smoothing", "S", "(%(default)s)", type=share, default=LABEL_SMOOTHING)
+    add("--weight-decay", "W", "of kernels (%(default)s)", type=share(), default=WEIGHT_DECAY)
+    add("--label-smoothing", "S", "(%(default)s)", type=share(), default=LABEL_SMOOTHING)
     add("--unseen", action="store_true", help="train on every second class, Recall@1 of the others")
     add("--crops", "N", "of each image, computed once up to --freeze-to (anew)", type=number)
     add("--maps", "DIR", "where what --crops computes is kept (%(default)s)", default="runs/maps")
@@ -117,23 +115,22 @@ def main(arguments=None):
             build(args.rows[0], samples[0].num_classes)
             settings = results.settings_of(vars(args), FREE, LATER, samples)
             found = results.Results(folder / "results.jsonl", settings)
-        identity = {row: own_settings(row, is_small(args)) for row in args.rows}
+        rows = ROWS if args.trials_only else args.rows  # the table of trials is of all
+        identity = {row: own_settings(row, is_small(args)) for row in rows}
         if not args.table:
             runs = train_rows(args, found, samples, unseen, build, identity)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     with mistakes_in_one_sentence():
         if args.trials_only:
-            every = {row: own_settings(row, is_small(args)) for row in ROWS}
-            table = accuracies.trial_table(comparison.finished(found, "trial", every))
+            table = accuracies.trial_table(comparison.finished(found, "trial", identity))
             write_text(folder / "trials.md", f"{table}\n")
             return print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
         if args.table:
             finished = comparison.finished(found, "run", identity, args.learning_rates)
             runs = comparison.best_runs(finished)
     models = {row: build(row, samples[0].num_classes) for row in runs}
-    images = np.random.default_rng(0).uniform(0, 255, (8, size, size, 3))
-    table = accuracies.comparison(runs, costs.inference_costs(models, images, rounds=6))
+    table = accuracies.comparison(runs, costs.inference_costs(models, size))
     with mistakes_in_one_sentence():
         print(f"\n{accuracies.write_comparison(table, folder)}\n")
     print(f"{folder}/\n  results.jsonl   every run and trial")

@@ -11,7 +11,7 @@ import tempfile
 from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
-from cin_keras.measuring import feeding, sharded
+from cin_keras.measuring import feeding, shards
 from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import tidy_streams
@@ -48,7 +48,7 @@ def read_shards(args, output):
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory() as folder:
         check_writable(output)
         budget = args.image_size, args.pairs_per_batch, args.batches, args.seed
-        found = sharded.measure_shards(f"{folder}/shards", args.shards, args.classes, *budget)
+        found = shards.measure_shards(f"{folder}/shards", args.shards, args.classes, *budget)
         print(f"{args.shards} photographs of {args.image_size}×{args.image_size} pixels in shards")
         for name, value in found.items():
             print(f"{name:>20}: {value:.4g}")

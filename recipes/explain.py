@@ -13,7 +13,7 @@ import cars
 import cin_keras
 from cin_keras.data import differing_parts
 from cin_keras.files import check_writable, write_json, write_text
-from cin_keras.measuring import explanations, looked_at
+from cin_keras.measuring import explanations, scored_parts
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.training.data_set import is_first_process
 from cin_keras.training.options import refuse_beside_model
@@ -53,7 +53,7 @@ def explain_parts(model, test, targets, what, folder):
     picture = explanations.read_images(test, [0], model.image_size)[0]
     cin_keras.explain.parts_figure(model, picture, folder / "parts.png")
     print(f"Scoring {test}")
-    table = looked_at.parts_table(looked_at.score_parts(model, test, targets), *what)
+    table = scored_parts.parts_table(scored_parts.score_parts(model, test, targets), *what)
     write_text(folder / "scores.md", table)
     print(f"\n{table}\n{folder}/\n  scores.md, parts.png")
 

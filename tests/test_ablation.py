@@ -65,7 +65,7 @@ def untrained(recipe, few_drawings, monkeypatch):
         assert unseen is None
         return {"accuracy": accuracy, "top_5_accuracy": 0.75}
 
-    def inference_costs(models, images, rounds):
+    def inference_costs(models, image_size):
         return {name: {"milliseconds": 1.5, "parameters": 1_200_000} for name in models}
 
     monkeypatch.setattr(comparison, "train_row", train)
@@ -111,7 +111,7 @@ def test_a_table_of_what_is_finished_trains_nothing(untrained, tmp_path, monkeyp
     before = records(folder)
     timed = []
     monkeypatch.setattr(
-        costs, "inference_costs", lambda models, images, rounds: timed.append(list(models)) or dict.fromkeys(
+        costs, "inference_costs", lambda models, image_size: timed.append(list(models)) or dict.fromkeys(
             models, {"milliseconds": 2.5, "parameters": 1_200_000}
         )
     )  # fmt: skip

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from cin_keras.cli.messages import report_unreadable
+from cin_keras.cli.output import report_unreadable
 from cin_keras.progress import progress_bar
 
 

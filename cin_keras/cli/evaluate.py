@@ -9,14 +9,14 @@ import numpy as np
 
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_apart
-from cin_keras.cli.messages import report_unreadable, say
+from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.loaders.find import official_splits
-from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.splits import SPLIT_NAMES, check_parts, listed_photographs
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.progress import progress_bar
+from cin_keras.text import first_few
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.folder import data_name, table_options
 from cin_keras.training.streams import one_line

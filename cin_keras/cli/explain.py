@@ -7,7 +7,7 @@ import numpy as np
 
 from cin_keras.cli.classifier import Classifier, reason_as_typed
 from cin_keras.cli.files import check_apart, list_photographs
-from cin_keras.cli.messages import report_unreadable, say
+from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import UnreadableImage, decode
 from cin_keras.data.cropping import crop
 from cin_keras.explain import (

@@ -21,7 +21,7 @@ def open_gallery(path, model=None):
 
     Raises:
         FileNotFoundError, ValueError: As `Gallery.load` and `cin_keras.load_model`; if the model is
-            not there any more.
+            not there any more, or nothing is in the gallery.
     """
     if model is None:
         noted = Gallery.load(path).model_path
@@ -31,7 +31,10 @@ def open_gallery(path, model=None):
             raise FileNotFoundError(
                 f"The model that {path!r} was made with {where}: give it with --model."
             )
-    return Gallery.load(path, load_model(model, compile=False))
+    gallery = Gallery.load(path, load_model(model, compile=False))
+    if not len(gallery):
+        raise ValueError(f"The gallery {path!r} is empty.")
+    return gallery
 
 
 def check_image_size(gallery, image_size):

@@ -10,7 +10,7 @@ import numpy as np
 from cin_keras.cli.classifier import reason_as_typed
 from cin_keras.cli.files import list_photographs
 from cin_keras.cli.galleries import check_image_size, path_of_model
-from cin_keras.cli.messages import report_unreadable, say
+from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import Samples, find_data_set, find_layout
 from cin_keras.data.loaders.find import official_splits
 from cin_keras.gallery import Gallery

@@ -2,11 +2,11 @@
 
 import json
 import math
-import pathlib
 import textwrap
 import zipfile
 
 from cin_keras.cli.classifier import is_saved_model, open_saved_model
+from cin_keras.files import megabytes
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
@@ -48,7 +48,7 @@ def describe(model, path):
     return {
         "file": path,
         "format": "keras",
-        "megabytes": megabytes(path),
+        "megabytes": round(megabytes(path), 1),
         "saved": written["date_saved"].replace("@", " ") if "date_saved" in written else None,
         "image_size": model.image_size,
         "backbone": model.backbone_name or model.backbone.name,
@@ -121,7 +121,7 @@ def describe_saved_model(path):
     return {
         "file": path,
         "format": "savedmodel",
-        "megabytes": megabytes(path),
+        "megabytes": round(megabytes(path), 1),
         "image_size": card["image_size"],
         "temperature": card.get("temperature"),
         "versions": versions,
@@ -167,13 +167,6 @@ def as_text(found):
     if names and len(names) > NAMES_SHOWN:
         lines.append(f"{'…':>15}  {len(names) - NAMES_SHOWN} more; --json shows all")
     return "\n".join(lines)
-
-
-def megabytes(path):
-    """Float, the size of a file or of a folder with all that is in it."""
-    path = pathlib.Path(path)
-    files = path.rglob("*") if path.is_dir() else [path]
-    return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6, 1)
 
 
 def _count(weights):

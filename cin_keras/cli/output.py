@@ -1,9 +1,11 @@
-"""Where a result goes, and how JSON lines are written."""
+"""Where a result goes, how JSON lines are written, and what is said beside them."""
 
 import contextlib
 import json
 import re
 import sys
+
+from tqdm import tqdm
 
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
@@ -29,18 +31,52 @@ def open_output(path):
         yield file
 
 
-def bar_beside(out, count, wanted):
-    """A progress bar of images, unless it and the result would write over each other.
+class Form:
+    """How the result of each photograph is written; what cannot be read, not at all.
 
     Args:
-        out: Text file that the result goes to.
-        count: Int, how many images there are.
-        wanted: Bool, or `None` if nobody said.
+        out: Text file.
+    """
+
+    def __init__(self, out):
+        self.out = out
+
+    def write_error(self, path, reason):
+        """For a form that tells of what cannot be read, which standard error does in any case."""
+
+    def write_json(self, entry):
+        """Writes a dict as a line."""
+        print(json_line(entry), file=self.out, flush=True)
+
+
+def write_each(args, count, make_form, results):
+    """Writes what was found of each photograph, and reports those that cannot be read.
+
+    Args:
+        args: What the parser returned: `output` and `progress`.
+        count: Int, how many photographs there are.
+        make_form: Function of a text file that returns a `Form` with a method `write`.
+        results: Iterable of `(path, what, reason)`: `what` are the arguments of `write` after the
+            path, or `reason` says why there are none.
 
     Returns:
-        As `progress_bar`.
+        Int, how many cannot be read.
     """
-    return progress_bar(count, "image", False if wanted is None and out.isatty() else wanted)
+    bad = 0
+    with open_output(args.output) as out:
+        form = make_form(out)
+        # On one terminal with the result, bar and result would write over each other.
+        wanted = False if args.progress is None and out.isatty() else args.progress
+        with progress_bar(count, "image", wanted) as bar:
+            for path, what, reason in results:
+                if reason is None:
+                    form.write(path, *what)
+                else:
+                    bad += 1
+                    report_unreadable(path, reason)
+                    form.write_error(path, reason)
+                bar.update()
+    return bad
 
 
 def json_line(entry):
@@ -54,3 +90,14 @@ def json_line(entry):
     # JSON escapes the end of a line, but not what Unicode takes for one, too.
     text = json.dumps(entry, ensure_ascii=False)
     return re.sub("[\x7f-\x9f\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", text)
+
+
+def say(message):
+    """Prints a message (str) on standard error, above a progress bar if there is one."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        print(message, file=sys.stderr, flush=True)
+
+
+def report_unreadable(path, reason):
+    """Says on standard error that a file or folder (str) cannot be read, and why."""
+    say(f"cannot read {path!r}: {reason}")

@@ -5,14 +5,12 @@ import argparse
 from cin_keras.checks import positive
 from cin_keras.training.command import as_typed
 from cin_keras.training.folder import add_table_options, folder_parser
-from cin_keras.training.options import filled
+from cin_keras.training.options import filled, share, whole
 from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
 MAX_PIXELS = 178_956_970  # cin_keras.data.decoding.MAX_PIXELS, without loading that
-# What arguments without a dash are called in messages of the package, and in the usage.
-_POSITIONAL = {"data_dir": "DATA"}
 
 
 def build_parser():
@@ -155,7 +153,7 @@ def _add_index(commands):
     parser.add_argument(
         "--false-alarm-rate",
         metavar="R",
-        type=share,
+        type=share(with_one=True),
         default=0.05,
         help="share of the unknown that may be taken for a known class (%(default)s)",
     )
@@ -239,7 +237,7 @@ def _add_demo(commands):
     parser.add_argument(
         "--port",
         metavar="N",
-        type=port,
+        type=whole(most=65535),
         default=7860,
         help="0 for any that is free (%(default)s)",
     )
@@ -312,7 +310,7 @@ def _add_explain(commands):
         help="draw this one, can be given several times (all that the model has)",
     )
     parser.add_argument(
-        "--channel", metavar="N", type=channel, help="for channels and ranking (the strongest)"
+        "--channel", metavar="N", type=whole(), help="for channels and ranking (the strongest)"
     )
     parser.add_argument(
         "--output",
@@ -386,43 +384,6 @@ def _add_card(commands):
     )
 
 
-def share(text):
-    """A type for argparse: a number from 0 to 1.
-
-    Example:
-
-    >>> share("0.9")
-    0.9
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1: {text!r}")
-    return value
-
-
-def port(text):
-    """A type for argparse: the number of a port, from 0 to 65535.
-
-    Example:
-
-    >>> port("7860")
-    7860
-    """
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535: {text!r}")
-    return int(text)
-
-
-def channel(text):
-    """A type for argparse: the number of a channel, an int of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0: {text!r}")
-    return int(text)
-
-
 def sentence_as_typed(sentence, args):
     """A sentence in which arguments are called what was typed: `image_size` is --image-size.
 
@@ -439,9 +400,8 @@ def sentence_as_typed(sentence, args):
     >>> sentence_as_typed("No data set. Received: data_dir='photographs'", args)
     "No data set. Received: DATA='photographs'"
     """
-    for name, shown in _POSITIONAL.items():
-        sentence = sentence.replace(f"{name}=", f"{shown}=").replace(f"`{name}`", shown)
-    options = vars(args).keys() - {"command", "model", "path", "paths", *_POSITIONAL}
+    sentence = sentence.replace("data_dir=", "DATA=").replace("`data_dir`", "DATA")
+    options = vars(args).keys() - {"command", "model", "path", "paths", "data_dir"}
     return as_typed(sentence, dict.fromkeys(options))
 
 
@@ -484,7 +444,7 @@ def _add_min_confidence(parser):
     parser.add_argument(
         "--min-confidence",
         metavar="P",
-        type=share,
+        type=share(with_one=True),
         help="probability below which the answer is none of these, or, if the classes have a "
         "hierarchy, the finest level that reaches it (0: always a class)",
     )

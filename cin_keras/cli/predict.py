@@ -7,8 +7,7 @@ import numpy as np
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import check_image_size, embed_each, open_gallery
-from cin_keras.cli.messages import report_unreadable, say
-from cin_keras.cli.output import bar_beside, json_line, open_output
+from cin_keras.cli.output import Form, report_unreadable, say, write_each
 from cin_keras.data import Samples
 from cin_keras.data.hierarchy import levels_of, roll_up
 from cin_keras.gallery import Classified
@@ -40,19 +39,11 @@ def run(args):
     if args.top > len(source.class_names):
         what = "model" if args.gallery is None else "gallery"
         say(f"--top {args.top} is more than the {what} has: {len(source.class_names)} classes.")
-    with open_output(args.output) as out:
-        kind = Json if args.json else Csv if args.csv else Text
-        form = kind(out, answers=args.min_confidence is not None or args.gallery is not None)
-        # On one terminal with the result, bar and result would write over each other.
-        with bar_beside(out, len(paths), args.progress) as bar:
-            for path, top, answer, levels, reason in _predictions(source, paths, args):
-                if reason is None:
-                    form.write(path, top, answer, levels)
-                else:
-                    bad += 1
-                    report_unreadable(path, reason)
-                    form.write_error(path, reason)
-                bar.update()
+    kind = Json if args.json else Csv if args.csv else Text
+    answers = args.min_confidence is not None or args.gallery is not None
+    bad += write_each(
+        args, len(paths), lambda out: kind(out, answers), _predictions(source, paths, args)
+    )
     if bad > 1:
         say(f"{bad} could not be read.")
     return 1 if bad else 0
@@ -74,8 +65,6 @@ class GalleryClassifier:
 
     def __init__(self, path, model, image_size):
         self.gallery = open_gallery(path, model)
-        if not len(self.gallery):
-            raise ValueError(f"The gallery {path!r} is empty.")
         check_image_size(self.gallery, image_size)
         self.class_names = self.gallery.class_names
 
@@ -89,7 +78,7 @@ class GalleryClassifier:
 
 
 def _predictions(source, paths, args):
-    """Yields `(path, top, answer, levels, reason)`.
+    """Yields `(path, (top, answer, levels), reason)`.
 
     `top` are the most probable classes, `answer` the first of them, or `None` for none of these,
     and `levels` the most probable group of each level; or `reason` says why there are none.
@@ -98,11 +87,11 @@ def _predictions(source, paths, args):
         return
     samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
     for index, row, reason in source.classify(samples, args.batch_size, args.max_pixels):
-        top = answer = levels = None
+        what = None
         if reason is None:
-            top, answer = what_is_shown(source, row, args.top, args.min_confidence)
-            levels = _rounded_levels(row, source.hierarchy)
-        yield paths[index], top, answer, levels, reason
+            shown = what_is_shown(source, row, args.top, args.min_confidence)
+            what = (*shown, _rounded_levels(row, source.hierarchy))
+        yield paths[index], what, reason
 
 
 def what_is_shown(source, row, count, min_confidence=None):
@@ -167,7 +156,7 @@ def _rounded_levels(probabilities, hierarchy):
     }
 
 
-class Text:
+class Text(Form):
     """A line a photograph: `path: class 97.1%, class 2.0%`.
 
     Args:
@@ -176,7 +165,7 @@ class Text:
     """
 
     def __init__(self, out, answers):
-        self.out = out
+        super().__init__(out)
         self.answers = answers
 
     def write(self, path, top, answer, levels):
@@ -196,9 +185,6 @@ class Text:
             shown = f"{of_level} ({shown})"
         print(one_line(f"{path}: {shown}"), file=self.out, flush=True)
 
-    def write_error(self, path, reason):
-        """Writes nothing: what cannot be read is reported on standard error."""
-
 
 class Json(Text):
     """A JSON object a line, with the answer and, in `top`, all classes that were asked for."""
@@ -206,13 +192,10 @@ class Json(Text):
     def write(self, path, top, answer, levels):
         none = {"class": None, "label": None, "probability": top[0]["probability"]}
         answer = answer or none | ({"levels": levels} if levels else {})
-        self._line({"path": path, **answer, "top": top})
+        self.write_json({"path": path, **answer, "top": top})
 
     def write_error(self, path, reason):
-        self._line({"path": path, "error": reason})
-
-    def _line(self, entry):
-        print(json_line(entry), file=self.out, flush=True)
+        self.write_json({"path": path, "error": reason})
 
 
 class Csv(Text):

@@ -6,8 +6,7 @@ import numpy as np
 
 from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import embed_each, open_gallery
-from cin_keras.cli.messages import report_unreadable, say
-from cin_keras.cli.output import bar_beside, json_line, open_output
+from cin_keras.cli.output import Form, report_unreadable, say, write_each
 from cin_keras.data import Samples
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.streams import one_line
@@ -26,30 +25,27 @@ def run(args):
         paths, problems = list_photographs(args.paths)
         check_output(args.output, [args.model or "", args.gallery, *paths])
         gallery = open_gallery(args.gallery, args.model)
-        if not len(gallery):
-            raise ValueError(f"The gallery {args.gallery!r} is empty.")
     for path, reason in problems:
         report_unreadable(path, reason)
     bad = len(problems)
     if args.top > len(gallery):
         say(f"--top {args.top} is more than the gallery has: {len(gallery)} photographs.")
     k = min(args.top, len(gallery))
-    with open_output(args.output) as out:
-        form = Json(out) if args.json else Csv(out) if args.csv else Text(out)
-        with bar_beside(out, len(paths), args.progress) as bar:
-            samples = Samples(paths, np.zeros(len(paths), int), ["unknown"]) if paths else None
-            each = embed_each(gallery, samples, args.batch_size, args.max_pixels) if paths else ()
-            for index, embedding, reason in each:
-                if reason is None:
-                    form.write(paths[index], neighbours(gallery, embedding, k))
-                else:
-                    bad += 1
-                    report_unreadable(paths[index], reason)
-                    form.write_error(paths[index], reason)
-                bar.update()
+    kind = Json if args.json else Csv if args.csv else Text
+    bad += write_each(args, len(paths), kind, _neighbours_of_each(gallery, paths, k, args))
     if bad > 1:
         say(f"{bad} could not be read.")
     return 1 if bad else 0
+
+
+def _neighbours_of_each(gallery, paths, k, args):
+    """Yields `(path, (neighbours,), reason)`, or a reason why there are none."""
+    if not paths:
+        return
+    samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
+    for index, embedding, reason in embed_each(gallery, samples, args.batch_size, args.max_pixels):
+        found = (neighbours(gallery, embedding, k),) if reason is None else None
+        yield paths[index], found, reason
 
 
 def neighbours(gallery, embedding, k):
@@ -69,15 +65,8 @@ def neighbours(gallery, embedding, k):
     ]
 
 
-class Text:
-    """The path of a photograph, and beneath a line a neighbour: `0.953  class  path`.
-
-    Args:
-        out: Text file.
-    """
-
-    def __init__(self, out):
-        self.out = out
+class Text(Form):
+    """The path of a photograph, and beneath a line a neighbour: `0.953  class  path`."""
 
     def write(self, path, found):
         """Writes the neighbours of a photograph, as `neighbours` returns them."""
@@ -87,18 +76,15 @@ class Text:
             print(one_line(line), file=self.out)
         self.out.flush()
 
-    def write_error(self, path, reason):
-        """Writes nothing: what cannot be read is reported on standard error."""
-
 
 class Json(Text):
     """A JSON object a line: `{path, neighbours}`, or `{path, error}`."""
 
     def write(self, path, found):
-        print(json_line({"path": path, "neighbours": found}), file=self.out, flush=True)
+        self.write_json({"path": path, "neighbours": found})
 
     def write_error(self, path, reason):
-        print(json_line({"path": path, "error": reason}), file=self.out, flush=True)
+        self.write_json({"path": path, "error": reason})
 
 
 class Csv(Text):

@@ -22,8 +22,9 @@ import PIL
 
 from cin_keras.checks import check_size
 from cin_keras.data.cropping import resize, resized_size, size_that_will_do
-from cin_keras.data.records import Records, add_states, is_remote
+from cin_keras.data.records import Records
 from cin_keras.data.samples import check_samples
+from cin_keras.data.stores import add_states, is_remote
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
 

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.checks import check_int, short
-from cin_keras.data.records import StoreError, file_state, is_remote, open_file
+from cin_keras.data.stores import StoreError, file_state, is_remote, open_file
 
 # Where Pillow's own, process-wide limit raises an error: 3/4 GB once decoded.
 MAX_PIXELS = 178_956_970

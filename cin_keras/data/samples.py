@@ -28,7 +28,9 @@ from cin_keras.data.decoding import (
     naming,
 )
 from cin_keras.data.hierarchy import check_hierarchy
-from cin_keras.data.records import Records, add_states, is_remote
+from cin_keras.data.records import Records
+from cin_keras.data.stores import add_states, is_remote
+from cin_keras.text import plural
 
 # What a sample may have beside its path and label, one entry a sample.
 _OPTIONAL = ("boxes", "encoded", "parts", "bottom_strips", "crops")
@@ -145,8 +147,7 @@ class Samples:
     def __repr__(self):
         counts = np.bincount(self.labels, minlength=self.num_classes)
         return (
-            f"Samples({self.num_classes} {'class' if self.num_classes == 1 else 'classes'}, "
-            f"{len(self)} {'image' if len(self) == 1 else 'images'}, "
+            f"Samples({plural(self.num_classes, 'class', 'classes')}, {plural(len(self), 'image')}, "
             f"{counts.min()}–{counts.max()} a class)"
         )
 

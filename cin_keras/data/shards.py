@@ -12,11 +12,12 @@ import numpy as np
 
 from cin_keras.checks import check_choice, check_int, check_path, short
 from cin_keras.data.decoding import UnreadableImage
-from cin_keras.data.loaders.listings import first_few
-from cin_keras.data.records import Records, file_state, is_remote, open_file
+from cin_keras.data.records import Records
 from cin_keras.data.samples import Samples, check_samples, fingerprint, state_of
+from cin_keras.data.stores import file_state, is_remote, open_file
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
+from cin_keras.text import first_few
 
 INDEX = "shards.json"
 FORMAT = "cin_keras.data.shards 1"

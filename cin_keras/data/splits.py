@@ -9,8 +9,8 @@ import re
 import numpy as np
 
 from cin_keras.checks import check_number
-from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.files import write_text
+from cin_keras.text import first_few, warn
 
 # Not "delete it": a run that began with it goes on with no other.
 ANEW = "For another split, train anew without this file."

@@ -4,7 +4,6 @@ from cin_keras.evaluation import figures
 from cin_keras.evaluation.accuracy import (
     accuracy_in_words,
     evaluate_predictions,
-    softmax,
     wilson_interval,
 )
 from cin_keras.evaluation.calibration import (

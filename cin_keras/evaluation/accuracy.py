@@ -160,29 +160,14 @@ def checked_probabilities(probabilities, samples):
             f"`probabilities` must have shape (samples, classes) = {expected}. "
             f"Received: shape={probabilities.shape}"
         )
-    # Half-precision models may end a little above 1.
+    check_between_0_and_1(probabilities)
+    return probabilities
+
+
+def check_between_0_and_1(probabilities):
+    """Raises ValueError unless all are in [0, 1]; half-precision models may end a little above."""
     if not ((probabilities >= 0) & (probabilities <= 1.01)).all():
         raise ValueError(
             "`probabilities` must lie in [0, 1] (softmax, not logits). Received: values from "
             f"{probabilities.min():.4g} to {probabilities.max():.4g}"
         )
-    return probabilities
-
-
-def softmax(scores):
-    """Probabilities from logits.
-
-    Args:
-        scores: Floats of shape `(images, classes)`.
-
-    Returns:
-        Array of the same shape; rows sum to 1.
-
-    Example:
-
-    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
-    array([[0.5, 0.5],
-           [1. , 0. ]])
-    """
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

@@ -7,10 +7,10 @@ sets most of it right. No prediction changes, for the order of the classes stays
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from cin_keras.checks import check_int, check_labels, check_number
-from cin_keras.evaluation.accuracy import softmax
+from cin_keras.evaluation.accuracy import check_between_0_and_1
 
 BINS = 15
 # Of 1 / T: beyond these a model is broken, not badly calibrated.
@@ -80,12 +80,7 @@ def reliability(labels, probabilities, bins=BINS):
             f"Received: shape={probabilities.shape}"
         )
     labels = check_labels("labels", labels, probabilities.shape[1], len(probabilities))
-    # Half-precision models may end a little above 1.
-    if not ((probabilities >= 0) & (probabilities <= 1.01)).all():
-        raise ValueError(
-            "`probabilities` must lie in [0, 1] (softmax, not logits). Received: values from "
-            f"{probabilities.min():.4g} to {probabilities.max():.4g}"
-        )
+    check_between_0_and_1(probabilities)
     sums = probabilities.sum(axis=1)
     furthest = np.abs(sums - 1).argmax()
     if abs(sums[furthest] - 1) > 0.02:
@@ -188,7 +183,7 @@ def calibrated(scores, temperature, are_logits=True):
         if temperature == 1:
             return scores
         scores = as_logits(scores)
-    return softmax(scores / scores.dtype.type(temperature))
+    return softmax(scores / scores.dtype.type(temperature), axis=1)
 
 
 def uncalibrated(probabilities, temperature):

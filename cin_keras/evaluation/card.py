@@ -5,8 +5,8 @@ import pathlib
 
 from cin_keras.evaluation.accuracy import wilson_interval
 from cin_keras.evaluation.report.page import describe
-from cin_keras.evaluation.text import plural
 from cin_keras.files import write_text
+from cin_keras.text import plural
 
 # A README.md without this is somebody's own.
 MARK = "<!-- Written by cin_keras. -->"

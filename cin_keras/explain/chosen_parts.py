@@ -58,7 +58,7 @@ def chosen_parts(model, images):
     with without_gradients():
         boxes, scores = join(
             tuple(to_array(x) for x in network(batch, training=False))
-            for batch in in_batches(images)
+            for (batch,) in in_batches(images)
         )
     return ChosenParts(boxes, scores, (boxes[..., :2] + boxes[..., 2:]) / 2)
 

@@ -14,7 +14,6 @@ from keras import ops
 from cin_keras.checks import check_labels
 from cin_keras.explain.feature_maps import (
     check_has_map,
-    check_model,
     classifier_weights,
     in_batches,
     join,
@@ -97,25 +96,13 @@ def class_contrast(model, images, classes=None, others=None):
     Raises:
         TypeError, ValueError: As for `class_contrast_map`.
     """
-    check_model(model)
+    check_has_map(model, "class_contrast_map")
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
-    check_has_map(model, "class_contrast_map")
-    results, start = [], 0
     with without_gradients():
-        for batch in in_batches(images):
-            part = slice(start, start + len(batch))
-            start = part.stop
-            results.append(
-                _contrast(
-                    model,
-                    batch,
-                    None if classes is None else classes[part],
-                    None if others is None else others[part],
-                )
-            )
-    return ClassContrast(*join(results))
+        found = [_contrast(model, *batch) for batch in in_batches(images, classes, others)]
+    return ClassContrast(*join(found))
 
 
 def _contrast(model, images, classes, others):

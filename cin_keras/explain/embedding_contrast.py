@@ -47,15 +47,13 @@ def embedding_contrast_map(model, images, embeddings, others=None):
     difference = _check_vectors("embeddings", embeddings, shape)
     if others is not None:
         difference = difference - _check_vectors("others", others, shape)
-    maps, start = [], 0
+    maps = []
     with without_gradients():
-        for batch in in_batches(images):
-            part = slice(start, start + len(batch))
-            start = part.stop
+        for batch, wanted in in_batches(images, difference):
             features, share_out = shared_features(model, batch)
             own = features if whitening is None else whitening(features)
             lengths = np.linalg.norm(own, axis=1, keepdims=True)
-            factors, rest = difference[part] / np.maximum(lengths, 1e-12), 0.0
+            factors, rest = wanted / np.maximum(lengths, 1e-12), 0.0
             if whitening is not None:
                 factors = factors @ whitening.kernel.T
                 rest = (factors @ whitening.mean)[:, None, None]

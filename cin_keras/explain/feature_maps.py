@@ -110,9 +110,10 @@ def classifier_weights(model):
     return to_array(model.classifier.kernel), to_array(model.classifier.bias)
 
 
-def in_batches(images, batch_size=16):
-    """A large batch as several small ones."""
-    return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+def in_batches(images, *others, size=16):
+    """A large batch as several small ones, `(images, *others)` each; `None` stays `None`."""
+    for i in range(0, len(images), size):
+        yield tuple(None if x is None else x[i : i + size] for x in (images, *others))
 
 
 def without_gradients():

@@ -53,18 +53,7 @@ def grad_cam(model, images, classes=None, others=None):
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
-    maps, start = [], 0
-    for batch in in_batches(images):
-        part = slice(start, start + len(batch))
-        start = part.stop
-        maps.append(
-            _grad_cam(
-                model,
-                batch,
-                None if classes is None else classes[part],
-                None if others is None else others[part],
-            )
-        )
+    maps = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
     return np.concatenate(maps)
 
 

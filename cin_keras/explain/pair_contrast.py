@@ -82,7 +82,7 @@ def pair_contrast(model, image, others):
         contrast = _long_form(model)
         parts = [
             _contrast(model, contrast, np.repeat(image, len(batch), axis=0), batch)
-            for batch in in_batches(others, 4)
+            for (batch,) in in_batches(others, size=4)
         ]
     return PairContrast(*join(parts))
 
@@ -121,22 +121,12 @@ def _contrast(model, contrast, images_a, images_b):
     maps = []
     for sign, x, length, count in zip((1, -1), z, lengths, positions):
         direction = sign * difference @ kernel.T / length[:, None]
-        x = channels_last(model, x)
         if model.descriptor == "average":
             direction = direction[:, None, None, :]
         else:
-            direction = channels_last(model, direction.reshape(len(x), *_shape_of(model, x)))
-            direction = direction * count
-        maps.append(np.sum(x * direction, axis=3))
+            direction = channels_last(model, direction.reshape(x.shape)) * count
+        maps.append(np.sum(channels_last(model, x) * direction, axis=3))
     return *maps, np.sqrt(np.sum(difference**2, axis=1))
-
-
-def _shape_of(model, x):
-    """The shape of one map of `x`, channels last, in the model's own data format."""
-    height, width, channels = x.shape[1:]
-    if model.pooling.data_format == "channels_last":
-        return height, width, channels
-    return channels, height, width
 
 
 def pair_contrast_figure(model, image, others, path, names=None):

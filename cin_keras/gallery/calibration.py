@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from cin_keras.checks import check_number
-from cin_keras.evaluation.text import plural
+from cin_keras.text import plural
 
 
 @dataclasses.dataclass(frozen=True)

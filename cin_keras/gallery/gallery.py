@@ -23,11 +23,9 @@ from cin_keras.checks import (
 )
 from cin_keras.data import Samples
 from cin_keras.data.decoding import UnreadableImage
-from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.predicting import predict_each
 from cin_keras.data.samples import check_samples, fingerprint, state_of
 from cin_keras.evaluation.calibration import fit_temperature
-from cin_keras.evaluation.text import plural
 from cin_keras.explain import embedding_contrast_map
 from cin_keras.gallery import index
 from cin_keras.gallery.calibration import (
@@ -41,6 +39,7 @@ from cin_keras.gallery.nearest import nearest, nearest_of_each_class
 from cin_keras.gallery.part_file import PartFile
 from cin_keras.gallery.storage import read_gallery, write_gallery
 from cin_keras.progress import progress_bar
+from cin_keras.text import first_few, plural
 
 WAYS = ("means", "nearest")
 # Of similarities, before `calibrate` has found another: that of DINO's classifier by neighbours

@@ -5,12 +5,12 @@ import csv
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from cin_keras.evaluation import (
     evaluate_predictions,
     expected_calibration_error,
     recall_at_1,
-    softmax,
 )
 from cin_keras.files import whole_file, write_text
 from cin_keras.measuring.panels import BLUE, GREY, ORANGE, name_rows, panels, save_open
@@ -24,7 +24,11 @@ MORE = {
     "ece": "ECE",
 }
 # The columns whose spread between seeds is shown.
-SPREADS = {"recall_at_1": "recall_spread", "recall_at_1_whitened": "whitened_spread"}
+SPREADS = {
+    "accuracy": "spread",
+    "recall_at_1": "recall_spread",
+    "recall_at_1_whitened": "whitened_spread",
+}
 
 
 def accuracy_of(logits, samples):
@@ -48,7 +52,7 @@ def accuracy_of(logits, samples):
     if not np.isfinite(logits).all():
         return {"accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True}
     metrics = evaluate_predictions(samples.labels, logits, samples.class_names)
-    ece = expected_calibration_error(samples.labels, softmax(logits.astype("float64")))
+    ece = expected_calibration_error(samples.labels, softmax(logits.astype("float64"), axis=1))
     return {
         "accuracy": metrics["accuracy"],
         "top_5_accuracy": metrics["top_5_accuracy"],
@@ -106,7 +110,6 @@ def summarize_runs(runs):
     return {
         "seeds": len(runs),
         **{name: float(np.mean([run[name] for run in runs])) for name in known},
-        "spread": spread("accuracy"),
         **{key: spread(name) for name, key in SPREADS.items() if name in known},
         "accuracies": [run["accuracy"] for run in runs],
     }
@@ -127,11 +130,10 @@ def accuracy_table(table):
     columns += ["seeds", "rate", "ms/image"]
     rows = []
     for row in table:
-        spread = f" ± {100 * row['spread']:.1f}" if row["seeds"] > 1 else ""
         rows.append(
             [
                 row["row"],
-                f"{row['accuracy']:.1%}{spread}",
+                _cell(row, "accuracy"),
                 f"{row['top_5_accuracy']:.1%}",
                 *(_cell(row, name) for name in more),
                 str(row["seeds"]),
@@ -170,13 +172,7 @@ def trial_table(trials):
     columns = ["row", "rate", "right (± between seeds)", "within five"]
     rows = []
     for (name, rate), row in table.items():
-        spread = f" ± {100 * row['spread']:.1f}" if row["seeds"] > 1 else ""
-        cells = [
-            name,
-            f"{rate:g}",
-            f"{row['accuracy']:.1%}{spread}",
-            f"{row['top_5_accuracy']:.1%}",
-        ]
+        cells = [name, f"{rate:g}", _cell(row, "accuracy"), f"{row['top_5_accuracy']:.1%}"]
         rows.append([*cells, *(_cell(row, each) for each in more), str(row["seeds"])])
     return markdown_table([*columns, *(MORE[name] for name in more), "seeds"], rows)
 

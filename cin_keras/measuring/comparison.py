@@ -160,38 +160,12 @@ def best_runs(runs):
     return {row: list(best[row].values()) for row in order}
 
 
-def train_model(model, pairs, epochs, learning_rate, backbone, rates, weight_decay, label_smoothing):
-    """Trains a model as every row of a comparison is trained: all see the same images in one order.
-
-    Args:
-        model: `CIN` or `NTS`, whose optimizer and loss are replaced.
-        pairs: What it is trained on, as a reader of `cin_keras.measuring.readers` gives it.
-        epochs: Int ≥ 1.
-        learning_rate: Float > 0, at the beginning.
-        backbone: Str, by whose name the optimizer is chosen; see `cin_keras.training.make_optimizer`.
-        rates: Dict from roles of layers to factors on the learning rate.
-        weight_decay: Float ≥ 0.
-        label_smoothing: Float in [0, 1).
-
-    Returns:
-        `model`.
-    """
-    optimizer = make_optimizer(
-        learning_rate, epochs, len(pairs), backbone, rates, weight_decay=weight_decay
-    )
-    loss = SoftmaxCrossentropy(label_smoothing=label_smoothing)
-    # On CPUs, XLA takes two to six times as long.
-    jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
-    callbacks = [SetEpoch(pairs)] if hasattr(pairs, "epochs") else []
-    model.fit(pairs, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=2)
-    return model
-
-
 def train_row(
     row, samples, learning_rate, epochs, seed, reader, backbone, weight_decay, label_smoothing
 ):
     """Trains a row from a seed, by the budget of all rows and what the row needs of its own.
+
+    All rows see the same images in one order.
 
     Args:
         row: Str, of `cin_keras.measuring.rows.ROWS`.
@@ -200,7 +174,7 @@ def train_row(
         epochs: Int ≥ 1.
         seed: Int ≥ 0, of weights, order and crops.
         reader: One of `cin_keras.measuring.readers`, which makes the model and its pairs.
-        backbone: Str, by whose name the optimizer is chosen.
+        backbone: Str, by whose name the optimizer is chosen; see `cin_keras.training.make_optimizer`.
         weight_decay: Float ≥ 0, of the rows that have none of their own.
         label_smoothing: Float in [0, 1), likewise.
 
@@ -210,12 +184,14 @@ def train_row(
     keras.utils.set_random_seed(seed)
     own = own_settings(row, small=backbone == "small")
     settings = {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
-    return train_model(
-        reader.model(row, samples.num_classes),
-        reader.pairs(samples, seed),
-        epochs,
-        learning_rate,
-        backbone,
-        own["rates"],
-        **{**settings, **own.get("recipe", {})},
-    )
+    settings |= own.get("recipe", {})
+    model, pairs = reader.model(row, samples.num_classes), reader.pairs(samples, seed)
+    decay = {"weight_decay": settings["weight_decay"]}
+    optimizer = make_optimizer(learning_rate, epochs, len(pairs), backbone, own["rates"], **decay)
+    loss = SoftmaxCrossentropy(label_smoothing=settings["label_smoothing"])
+    # On CPUs, XLA takes two to six times as long.
+    jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    callbacks = [SetEpoch(pairs)] if hasattr(pairs, "epochs") else []
+    model.fit(pairs, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=2)
+    return model

@@ -254,28 +254,23 @@ def per_image(times, reference, images):
     }
 
 
-def inference_costs(models, images, rounds):
+def inference_costs(models, image_size, rounds=6):
     """Parameters, and milliseconds per image of inference, the models by turns in every round.
 
     Args:
         models: Dict from names to models.
-        images: Floats of shape `(batch, height, width, 3)`.
-        rounds: Int ≥ 1.
+        image_size: Int, pixels of a side of the eight random images that they see.
+        rounds: Int ≥ 1. Defaults to 6.
 
     Returns:
         Dict from names to dicts: `milliseconds`, the median, and `parameters`, of inference alone.
     """
-
-    run = inference(models.values(), images)
-
-    def timed(model):
-        return lambda number: seconds(run, model)
-
-    turns = {name: timed(model) for name, model in models.items()}
-    times = by_turns(turns, rounds, warm_up=1)
+    images = np.random.default_rng(0).uniform(0, 255, (8, image_size, image_size, 3))
+    tasks = {"inference": inference(models.values(), images)}
+    times = time_tasks(models, tasks, {"inference": len(images)}, rounds, 1, next(iter(models)))
     return {
         name: {
-            "milliseconds": 1000 * spread(times[name])["median"] / len(images),
+            "milliseconds": times[name]["inference"]["milliseconds_per_image"],
             "parameters": keras.Model(model.input, model.output).count_params(),
         }
         for name, model in models.items()

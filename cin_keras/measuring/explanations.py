@@ -5,11 +5,11 @@ part that tells the two classes apart, and what deletion and insertion make of t
 """
 
 import numpy as np
+from scipy.special import softmax
 
 from cin_keras import explain
 from cin_keras.data import cub_200_2011
 from cin_keras.data.cropping import crop, crop_box
-from cin_keras.evaluation import softmax
 from cin_keras.explain import scores
 from cin_keras.measuring.panels import name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table, plus_minus
@@ -247,7 +247,7 @@ def score_maps(model, test, targets, references, steps=8, seed=0):
 
     def predict(images):
         outputs = model.predict_on_batch(images)
-        return softmax(outputs) if model.classifier_activation is None else outputs
+        return softmax(outputs, axis=1) if model.classifier_activation is None else outputs
 
     size = references.shape[1:3]
     found, chance = {}, {"image": [], "box": [], "best cell": [], "right": []}

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from cin_keras.files import megabytes
 from cin_keras.measuring.costs import relative_difference
 from cin_keras.measuring.rounds import by_turns, seconds, spread
 from cin_keras.measuring.tables import markdown_table, with_quartiles
@@ -129,12 +130,6 @@ def has(*modules):
     if missing:
         print(f"ONNX is left out: {' and '.join(missing)} not installed.")
     return not missing
-
-
-def megabytes(path):
-    """Float, the size of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return sum(file.stat().st_size for file in files) / 1e6
 
 
 def exported_megabytes(model):

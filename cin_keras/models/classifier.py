@@ -23,10 +23,10 @@ from cin_keras.models.checked_data import (
     has_own_order,
     settle_modes,
 )
+from cin_keras.models.compile_mistakes import labels_mistake, logits_mistake
 from cin_keras.models.default_recipe import default_compilation, default_schedule
 from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
-from cin_keras.models.logits import labels_mistake, logits_mistake
 from cin_keras.models.pair_batch import check_single_images, interleave_pair, is_pair
 from cin_keras.models.save import (
     check_saveable,

@@ -9,8 +9,6 @@ import numpy as np
 from cin_keras.checks import check_int
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.files import named_if_not_written, whole_file
-from cin_keras.serving.cropping import crop_in_graph
-from cin_keras.serving.decoding import decode_in_graph, turn_upright
 from cin_keras.serving.folding import folded_inference
 from cin_keras.serving.formats import (
     FORMAT_NAMES,
@@ -85,6 +83,8 @@ def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pi
         raise RuntimeError(f"Keras cannot write a SavedModel on the PyTorch backend. {IN_TENSORFLOW}")
     check_int("max_pixels", max_pixels, least=1)
     import tensorflow as tf
+
+    from cin_keras.serving.decoding import crop_in_graph, decode_in_graph, turn_upright
 
     archive = keras.export.ExportArchive()
     network = folded_inference(model, embeddings=True)

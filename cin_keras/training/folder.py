@@ -32,7 +32,12 @@ def folder_parser(command, settings):
         "--split-file", metavar="FILE", type=filled, help="split.json of a run, to split as it did"
     )
     add_table_options(parser)
-    add_max_pixels(parser)
+    parser.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=positive(int),
+        help="larger photographs cannot be read (178956970)",
+    )
     return parser
 
 
@@ -47,16 +52,6 @@ def add_table_options(parser):
         ("--levels", "NAMES", "of nested folders: make,model for make/model/; of a table: columns"),
     ):
         parser.add_argument(name, metavar=metavar, type=filled, help=help)
-
-
-def add_max_pixels(parser):
-    """Adds to a parser the option that says how large a photograph may be."""
-    parser.add_argument(
-        "--max-pixels",
-        metavar="N",
-        type=positive(int),
-        help="larger photographs cannot be read (178956970)",
-    )
 
 
 def table_options(args):

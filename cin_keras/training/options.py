@@ -64,52 +64,56 @@ def filled(text):
     return text
 
 
-def seed(text):
-    """A type for argparse: a whole number that random generators take.
+def whole(most=None):
+    """A type for argparse: a whole number of at least 0.
 
     Args:
-        text: Str.
+        most: Int, the largest that will do, or `None` for any. Defaults to `None`.
 
     Returns:
-        Int in [0, 2³²).
-
-    Raises:
-        argparse.ArgumentTypeError: If it is none.
+        Function of a str that returns an int, and raises `argparse.ArgumentTypeError` for another.
 
     Example:
 
-    >>> seed("3")
-    3
+    >>> whole(most=65535)("7860")
+    7860
     """
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}: {text!r}")
-    return int(text)
+    expected = "of at least 0" if most is None else f"from 0 to {most}"
+
+    def number_of(text):
+        if not text.isdecimal() or most is not None and int(text) > most:
+            raise argparse.ArgumentTypeError(f"must be a whole number {expected}: {text!r}")
+        return int(text)
+
+    return number_of
 
 
-def share(text):
-    """A type for argparse: a number from 0 to less than 1.
+def share(with_one=False):
+    """A type for argparse: a number from 0 to 1.
 
     Args:
-        text: Str.
+        with_one: Bool, whether 1 will do. Defaults to `False`.
 
     Returns:
-        Float.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is none.
+        Function of a str that returns a float, and raises `argparse.ArgumentTypeError` for another.
 
     Example:
 
-    >>> share("0.1")
+    >>> share()("0.1")
     0.1
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to less than 1: {text!r}")
-    return number
+    expected = "to 1" if with_one else "to less than 1"
+
+    def number_of(text):
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1 or number == 1 and not with_one:
+            raise argparse.ArgumentTypeError(f"must be a number from 0 {expected}: {text!r}")
+        return number
+
+    return number_of
 
 
 def recipe_parser(command, what, settings, data=None, output=None, drawings=None):
@@ -176,13 +180,13 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
         "--weight-decay",
         "W",
         f"of kernels ({WEIGHT_DECAY:g}; small: {SMALL_WEIGHT_DECAY:g}; paper: 0.002)",
-        type=share,
+        type=share(),
     )
     add(
         "--label-smoothing",
         "S",
         f"share spread over all classes ({LABEL_SMOOTHING}; paper: 0)",
-        type=share,
+        type=share(),
     )
     add(
         "--classes-per-batch",
@@ -196,7 +200,7 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     switch("--ema", "use the moving average of the weights")
     add("--alpha", "A", "weight of the pair loss, if there is one (%(default)s)", type=float, default=ALPHA)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
-    add("--seed", "N", "of weights, order and crops (%(default)s)", type=seed, default=0)
+    add("--seed", "N", "of weights, order and crops (%(default)s)", type=whole(most=2**32 - 1), default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
     folder = f"folder to write ({output or 'runs/ and its name'})"
     add("--output", "DIR", folder, type=filled, default=output)

@@ -7,9 +7,9 @@ import os
 import re
 
 from cin_keras.data import UnreadableImage
-from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.samples import fingerprint
 from cin_keras.progress import progress_bar
+from cin_keras.text import first_few
 from cin_keras.threads import available_cores
 from cin_keras.training.command import decisive
 

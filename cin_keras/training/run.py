@@ -1,12 +1,13 @@
 """A run from its beginning to its end, whichever that is."""
 
 import contextlib
+import os
 import sys
 
+from cin_keras.distribution import Devices, distribute
 from cin_keras.distribution.replicas import LOST, is_lost
 from cin_keras.training.command import as_typed
-from cin_keras.training.devices import on_devices
-from cin_keras.training.failures import accident, mistake, stop
+from cin_keras.training.failures import accident, mistake, mistakes_in_one_sentence, stop
 from cin_keras.training.options import PAPER_CLASSES_PER_BATCH
 from cin_keras.training.run_folder import RunFolder
 from cin_keras.training.streams import tidy_streams
@@ -104,3 +105,35 @@ def _after_ctrl_c(run):
         f"{best.best:.1%} on validation images, is {best.filepath}. "
         "The same command with --resume goes on."
     ), 130
+
+
+@contextlib.contextmanager
+def on_devices(several=False):
+    """One device, or `cin_keras.distribution.distribute()`, where of several processes one speaks.
+
+    Args:
+        several: Bool, `True` for all local accelerators, or all processes, as `distribute()` finds
+            them. Defaults to `False`, one device.
+
+    Returns:
+        Context manager of `cin_keras.distribution.Devices`. Of several processes only the chief
+        prints.
+
+    Raises:
+        SystemExit: Where `distribute()` has a mistake to tell of, with its sentence.
+
+    Example:
+
+    >>> with on_devices() as devices:
+    ...     devices.count
+    1
+    """
+    with contextlib.ExitStack() as stack:
+        with mistakes_in_one_sentence():
+            devices = stack.enter_context(distribute()) if several else Devices(["one"])
+        if not devices.is_chief:
+            silent = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(silent))
+        if several:
+            print(devices)
+        yield devices

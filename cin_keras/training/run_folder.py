@@ -24,9 +24,9 @@ from cin_keras.evaluation import accuracy_in_words, calibrated, figures, fit_tem
 from cin_keras.evaluation.calibration import as_logits
 from cin_keras.evaluation.card import is_card, write_card
 from cin_keras.evaluation.results import write_results
-from cin_keras.evaluation.text import plural
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_file, whole_folder
 from cin_keras.models import Whitening, load_model
+from cin_keras.text import plural
 from cin_keras.training.command import command_line, decisive
 from cin_keras.training.photographs import (
     SamePhotographs,

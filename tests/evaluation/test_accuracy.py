@@ -4,7 +4,6 @@ import pytest
 from cin_keras.evaluation import (
     accuracy_in_words,
     evaluate_predictions,
-    softmax,
     wilson_interval,
 )
 from cin_keras.evaluation.accuracy import accuracy_of_levels
@@ -44,11 +43,6 @@ def test_mistakes_are_named():
         evaluate_predictions([0, 2], np.zeros((2, 2)), ["a", "b"])
     with pytest.raises(ValueError, match="1 of 2 predictions are not finite"):
         evaluate_predictions([0, 1], np.array([[1.0, np.nan], [0, 0]]), ["a", "b"])
-
-
-def test_softmax():
-    scores = np.array([[1000.0, 1000.0, -1000.0], [0.0, np.log(2), np.log(5)]])
-    np.testing.assert_allclose(softmax(scores), [[0.5, 0.5, 0], [1 / 8, 2 / 8, 5 / 8]])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from cin_keras.evaluation import softmax
 from cin_keras.evaluation.calibration import (
     answered,
     as_logits,
@@ -17,7 +17,7 @@ def drawn(temperature, images=4000, classes=7, seed=0):
     """Labels that are drawn with the probabilities softmax(logits / temperature)."""
     rng = np.random.default_rng(seed)
     logits = 3 * rng.normal(size=(images, classes))
-    chances = softmax(logits / temperature)
+    chances = softmax(logits / temperature, axis=1)
     labels = (chances.cumsum(axis=1) > rng.random((images, 1))).argmax(axis=1)
     return labels, logits
 
@@ -39,7 +39,7 @@ def ece_by_loops(labels, probabilities, bins):
 @pytest.mark.parametrize("bins", [1, 10, 16])
 def test_the_error_is_that_of_loops(bins):
     labels, logits = drawn(1.0, images=200)
-    probabilities = softmax(2 * logits)
+    probabilities = softmax(2 * logits, axis=1)
     probabilities[0] = np.eye(7)[3]  # certain: the end of the last bin
     expected = ece_by_loops(labels, probabilities, bins)
     assert expected_calibration_error(labels, probabilities, bins) == pytest.approx(expected)
@@ -54,7 +54,7 @@ def test_certain_and_right_is_perfect_and_certain_and_wrong_is_the_worst():
 
 def test_the_rows_of_the_diagram_count_every_image_once():
     labels, logits = drawn(1.0, images=300)
-    rows = reliability(labels, softmax(logits), bins=5)
+    rows = reliability(labels, softmax(logits, axis=1), bins=5)
     assert [row["low"] for row in rows] == [0, 0.2, 0.4, 0.6, 0.8]
     assert sum(row["images"] for row in rows) == 300
     for row in rows:
@@ -71,7 +71,7 @@ def test_the_temperature_that_labels_were_drawn_with_is_found(temperature):
     labels, logits = drawn(temperature)
     found = fit_temperature(labels, logits)
     assert found == pytest.approx(temperature, rel=0.05)
-    before = expected_calibration_error(labels, softmax(logits))
+    before = expected_calibration_error(labels, softmax(logits, axis=1))
     after = expected_calibration_error(labels, calibrated(logits, found))
     assert after < 0.03
     assert temperature == 1 or after < before / 3
@@ -81,7 +81,7 @@ def test_the_temperature_has_the_lowest_loss_of_a_grid():
     labels, logits = drawn(2.0, images=50)
 
     def loss(temperature):
-        chances = softmax(logits / temperature)
+        chances = softmax(logits / temperature, axis=1)
         likely = [-np.log(row[label]) for label, row in zip(labels, chances)]
         return sum(likely) + np.mean([np.mean(-np.log(row)) for row in chances])
 
@@ -97,7 +97,7 @@ def test_what_cannot_matter_does_not():
     order = np.random.default_rng(2).permutation(100)
     assert fit_temperature(labels, shifted) == pytest.approx(found, rel=1e-4)
     assert fit_temperature(labels[order], logits[order]) == pytest.approx(found, rel=1e-4)
-    assert fit_temperature(labels, as_logits(softmax(logits))) == pytest.approx(found, rel=1e-4)
+    assert fit_temperature(labels, as_logits(softmax(logits, axis=1))) == pytest.approx(found, rel=1e-4)
     # Twice as sure of itself: twice the temperature.
     assert fit_temperature(labels, 2 * logits) == pytest.approx(2 * found, rel=1e-4)
     assert (calibrated(logits, found).argmax(axis=1) == logits.argmax(axis=1)).all()
@@ -118,11 +118,11 @@ def test_equal_logits_say_nothing():
 
 def test_probabilities_of_a_softmax_model():
     labels, logits = drawn(1.0, images=20)
-    probabilities = softmax(logits).astype("float32")
+    probabilities = softmax(logits, axis=1).astype("float32")
     same = calibrated(probabilities, 1.0, are_logits=False)
     np.testing.assert_array_equal(same, probabilities)
     np.testing.assert_allclose(
-        calibrated(probabilities, 2.5, are_logits=False), softmax(logits / 2.5), atol=1e-5
+        calibrated(probabilities, 2.5, are_logits=False), softmax(logits / 2.5, axis=1), atol=1e-5
     )
     certain = calibrated(np.array([[1.0, 0.0]], "float32"), 2.0, are_logits=False)
     assert np.isfinite(certain).all() and certain[0, 0] > 0.99
@@ -131,17 +131,17 @@ def test_probabilities_of_a_softmax_model():
 def test_what_was_before_the_temperature_comes_back():
     _, logits = drawn(1.0, images=20)
     np.testing.assert_allclose(
-        uncalibrated(calibrated(logits, 1.7), 1.7), softmax(logits), atol=1e-9
+        uncalibrated(calibrated(logits, 1.7), 1.7), softmax(logits, axis=1), atol=1e-9
     )
 
 
 def test_a_threshold_answers_fewer_and_better():
     labels, logits = drawn(1.0)
-    rows = answered(labels, softmax(logits), [0, 0.5, 0.9, 1.1])
+    rows = answered(labels, softmax(logits, axis=1), [0, 0.5, 0.9, 1.1])
     shares, accuracies = ([row[key] for row in rows] for key in ("answered", "accuracy"))
     assert shares[0] == 1 and shares == sorted(shares, reverse=True) and shares[-1] == 0
     assert accuracies[:3] == sorted(accuracies[:3]) and accuracies[-1] is None
-    confident = softmax(logits).max(axis=1) >= 0.9
+    confident = softmax(logits, axis=1).max(axis=1) >= 0.9
     assert shares[2] == confident.mean()
     assert accuracies[2] == (logits.argmax(axis=1) == labels)[confident].mean()
 

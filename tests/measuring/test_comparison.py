@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
-from cin_keras.data import drawn_cars, pair_dataset
+from cin_keras.data import drawn_cars
 from cin_keras.measuring import Results
-from cin_keras.measuring.comparison import best_runs, finished, run_rows, train_model, train_row
+from cin_keras.measuring.comparison import best_runs, finished, run_rows, train_row
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import Photographs
-from cin_keras.measuring.rows import build_row
-from cin_keras.models.small_backbone import small_backbone
+from cin_keras.models import TRAINING_RATES
 
 SMALL = ("small", "none", 32, None)  # backbone, weights, pixels, its last layer
 
@@ -84,25 +83,16 @@ def test_the_best_runs_are_at_the_rate_of_most():
     assert found["SCI"] == [runs[4], runs[6]], "of a seed the last"
 
 
-def test_a_model_is_trained_as_it_is_asked_to_be():
-    cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
-    model = build_row("SCI+Cont", 3, backbone=small_backbone(32), input_shape=(32, 32, 3))
-    pairs = pair_dataset(cars, 32, pairs_per_batch=3)
-    before = model.classifier.kernel.numpy()
-    trained = train_model(model, pairs, 2, 0.01, "mobilenet", {"phi": 0.5}, 0.3, label_smoothing=0.2)
-    assert trained is model and np.abs(model.classifier.kernel.numpy() - before).max() > 0
-    assert int(model.optimizer.iterations) == 2 * len(pairs)
-    assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (0.3, 0.2)
-    assert set(model.optimizer.factors) == {0.5, 1.0}
-
-
 def test_a_row_is_trained_by_the_recipe_of_all_and_its_own():
     cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)
     reader = Photographs(lambda row, classes: build_network(row, classes, *SMALL), 32, 3)
     for row, decay, smoothing in (("plain, decay", 0.3, 0.0), ("plain, smoothing", 0.0, 0.2)):
         model = train_row(row, cars, 0.01, 1, 0, reader, "small", 0.3, 0.2)
         assert (model.optimizer.weight_decay, model.loss.label_smoothing) == (decay, smoothing)
+        assert int(model.optimizer.iterations) == 2 and set(model.optimizer.factors) == {1.0}
     again, other = (train_row(row, cars, 0.01, 1, seed, reader, "small", 0.0, 0.2) for seed in (0, 1))
     kernels = [trained.classifier.kernel.numpy() for trained in (model, again, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert np.abs(kernels[0] - kernels[2]).max() > 0
+    with_phi = train_row("SCI", cars, 0.01, 1, 0, reader, "small", 0.0, 0.2)
+    assert set(with_phi.optimizer.factors) == {1.0, TRAINING_RATES["phi"]}

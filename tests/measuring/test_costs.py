@@ -56,7 +56,7 @@ def test_parameters_and_time_of_inference():
         "plain": tiny_cin(interaction=None, contrast=None, randomize=False),
         "CIN": tiny_cin(),
     }
-    found = costs.inference_costs(models, np.zeros((2, 8, 8, 3)), rounds=2)
+    found = costs.inference_costs(models, 8, rounds=2)
     assert found["plain"]["parameters"] == (3 * 4 + 4) + (4 * 3 + 3)
     # ψ and the embedding are not part of what is served.
     assert found["CIN"]["parameters"] == found["plain"]["parameters"] + 9 * 4**2 + 4

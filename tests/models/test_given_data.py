@@ -130,7 +130,7 @@ def test_pairs_to_validate_on_are_refused_before_training(form):
         np.testing.assert_array_equal(weight, value)
 
 
-def test_validation_is_looked_at_before_training():
+def test_validation_is_scored_parts_before_training():
     images, labels = pair_batch()
     model = tiny_cin()
     with pytest.raises(ValueError, match="the label 9"):

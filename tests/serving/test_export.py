@@ -12,8 +12,8 @@ from PIL import Image
 
 import cin_keras
 from cin_keras.data.decoding import decode
-from cin_keras.serving import export
-from cin_keras.serving.cropping import crop_in_graph
+from cin_keras.serving import decoding
+from cin_keras.serving.decoding import crop_in_graph
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
 pytestmark = pytest.mark.every_backend
@@ -205,8 +205,8 @@ def test_pytorch_says_what_works_instead(tmp_path):
 def test_the_limit_of_pixels(tmp_path, monkeypatch, capsys):
     import tensorflow as tf
 
-    traced = mock.Mock(wraps=export.decode_in_graph)
-    monkeypatch.setattr(export, "decode_in_graph", traced)
+    traced = mock.Mock(wraps=decoding.decode_in_graph)
+    monkeypatch.setattr(decoding, "decode_in_graph", traced)
     model = tiny_cin()
     with pytest.raises(ValueError, match="`max_pixels` must be an int of at least 1.*0"):
         model.export(tmp_path / "saved_model", max_pixels=0)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from cin_keras.data.decoding import UnreadableImage
 from cin_keras.training import open_run
 from cin_keras.training import run as training_run
+from cin_keras.training.run import on_devices
 
 
 class Ended(BaseException):
@@ -112,3 +113,19 @@ def test_what_the_recipe_of_the_paper_asks_for_is_said_to_be_so(tmp_path):
             raise ValueError(
                 "`classes_per_batch` must be an int from 2 to 3. Received: classes_per_batch=4"
             )
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_one_device_is_its_own_chief(capsys, several):
+    with on_devices(several) as devices:
+        assert (devices.count, devices.is_chief, devices.shard) == (1, True, None)
+        print("heard")
+    out = capsys.readouterr().out
+    assert out.endswith("heard\n") and out.startswith("Devices(") == several
+
+
+def test_a_mistake_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
+    with pytest.raises(SystemExit, match="error: Over several hosts, use JAX, or PyTorch"):
+        with on_devices(True):
+            pass

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from cin_keras.cli.demo.answers import Answers
-from cin_keras.cli.messages import say
+from cin_keras.cli.output import say
 from cin_keras.training import mistakes_in_one_sentence
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -11,12 +11,12 @@ from cin_keras.data.loaders.cub_200_2011 import cub_200_2011
 from cin_keras.data.loaders.fgvc_aircraft import fgvc_aircraft
 from cin_keras.data.loaders.folders import look_into
 from cin_keras.data.loaders.image_folder import folder_splits, image_folder
-from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.loaders.oxford_iiit_pet import oxford_iiit_pet
 from cin_keras.data.loaders.stanford_cars import stanford_cars
 from cin_keras.data.loaders.table import from_table, table_splits
 from cin_keras.data.shards import from_shards, shard_splits
 from cin_keras.data.splits import complete_splits
+from cin_keras.text import first_few, warn
 
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "class_names", "delimiter")
 

@@ -12,9 +12,9 @@ from cin_keras.data.loaders.folders import (
     natural_order,
     walk,
 )
-from cin_keras.data.loaders.listings import first_few, warn
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import complete_splits, is_like_a_part, split_name, split_of_folder
+from cin_keras.text import first_few, warn
 
 # Where data sets keep their photographs, and beside them what belongs to each photograph.
 _PHOTOGRAPHS = {"images", "image", "imgs", "img", "jpg", "jpeg", "jpegimages", "photos", "pictures"}

@@ -2,10 +2,9 @@
 
 import os
 import pathlib
-import sys
-import warnings
 
 from cin_keras.checks import check_path
+from cin_keras.text import first_few
 
 
 def read_list(path):
@@ -148,18 +147,6 @@ def check_photographs(folder, names, annotation_file, others=()):
         )
 
 
-def first_few(names, count=5):
-    """The first names, separated by commas, on one line, and an ellipsis if there are more."""
-    shown = [name if name.isprintable() else repr(name)[1:-1] for name in list(names)[:count]]
-    return ", ".join(shown) + (", …" if len(names) > count else "")
-
-
-def warn(sentence):
-    """A warning that names the line of the user's program from which this package was called."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("cin_keras."):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(sentence, stacklevel=level + 1)
 
 
 def find_folder(data_dir, name, marker, nested):

@@ -11,10 +11,10 @@ import unicodedata
 
 from cin_keras.checks import check_list, check_path, short
 from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
-from cin_keras.data.loaders.listings import first_few, warn
-from cin_keras.data.records import is_remote
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES, split_of_folder
+from cin_keras.data.stores import is_remote
+from cin_keras.text import first_few, warn
 
 # What programs write into a cell that holds nothing.
 _EMPTY = {"", "nan", "null", "n/a", "#n/a", "<na>"}

@@ -11,8 +11,8 @@ import signal
 import sys
 
 from cin_keras.data.decoding import MAX_PIXELS
-from cin_keras.data.loaders.listings import first_few
 from cin_keras.data.verify import verify_folder
+from cin_keras.text import first_few
 
 
 def main(arguments=None):

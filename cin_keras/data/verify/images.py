@@ -19,6 +19,7 @@ from cin_keras.data.samples import Samples
 from cin_keras.data.verify.duplicates import digest
 from cin_keras.data.verify.jpeg_warnings import jpeg_warnings
 from cin_keras.progress import progress_bar
+from cin_keras.text import plural
 from cin_keras.threads import available_cores
 
 _SMALL = 8  # pixels, below which nothing can be recognised
@@ -65,9 +66,9 @@ class Verification:
         lines = [f"problem: {finding}" for finding in self.problems]
         lines += [f"note: {finding}" for finding in self.notes]
         counts = (
-            _plural(len(self.readable), "image") + " checked",
-            _plural(len(self.problems), "problem"),
-            _plural(len(self.notes), "note"),
+            plural(len(self.readable), "image") + " checked",
+            plural(len(self.problems), "problem"),
+            plural(len(self.notes), "note"),
         )
         return "\n".join([*lines, f"{counts[0]}: {counts[1]}, {counts[2]}"])
 
@@ -269,7 +270,3 @@ def _class_notes(samples):
         name = samples.class_names[samples.labels[0]]
         notes.append(Finding(name, "all images are of this class: there is nothing to tell apart"))
     return notes
-
-
-def _plural(number, noun):
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from cin_keras.evaluation.confusions import confusion_counts, most_confused_pairs
-from cin_keras.evaluation.text import plural, shorten
 from cin_keras.files import save_figure
+from cin_keras.text import plural, shorten
 
 MOST_CLASSES_WITH_NAMES = 30
 MOST_PAIRS = 20

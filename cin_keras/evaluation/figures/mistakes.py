@@ -11,8 +11,8 @@ from cin_keras.data import UnreadableImage
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation.accuracy import checked_probabilities
 from cin_keras.evaluation.confusions import order_of_mistakes
-from cin_keras.evaluation.text import plural, shorten
 from cin_keras.files import save_figure
+from cin_keras.text import plural, shorten
 
 
 def worst_mistakes(

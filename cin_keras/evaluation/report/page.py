@@ -24,9 +24,9 @@ from cin_keras.evaluation.calibration import (
 from cin_keras.evaluation.confusions import confusion_counts, most_confused_pairs, worst_classes
 from cin_keras.evaluation.report.curves import learning_curves_svg, reliability_svg
 from cin_keras.evaluation.report.photographs import colour_gradient, data_uri, photographs_of
-from cin_keras.evaluation.text import plural
 from cin_keras.files import whole_file
 from cin_keras.models import CIN
+from cin_keras.text import plural
 from cin_keras.versions import __version__
 
 MOST_PAIRS = 8  # 16 photographs, which the model sees in one batch

@@ -7,7 +7,7 @@ import pytest
 from cin_keras.evaluation import figures
 from cin_keras.evaluation.confusions import confusion_counts
 from cin_keras.evaluation.figures.matrix import row_shares
-from cin_keras.evaluation.text import shorten
+from cin_keras.text import shorten
 from tests.evaluation.figures.drawings import HAZARDS, labels_and_predictions, opened, texts
 
 

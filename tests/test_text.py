@@ -1,6 +1,6 @@
 import pytest
 
-from cin_keras.evaluation.text import plural, shorten
+from cin_keras.text import plural, shorten
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import cin_keras
 from cin_keras.data import differing_parts, drawn_cars
 from cin_keras.explain import ChosenParts
-from cin_keras.measuring import looked_at
+from cin_keras.measuring import scored_parts
 from cin_keras.measuring.explanations import Targets
 from cin_keras.models.small_backbone import small_backbone
 
@@ -35,17 +35,17 @@ def test_middles_on_differing_parts_hit_and_others_do_not(model, monkeypatch):
             ]
         return ChosenParts(None, None, centres)
 
-    monkeypatch.setattr(looked_at.explain, "chosen_parts", oracle)
-    found = looked_at.score_parts(model, cars, targets)
+    monkeypatch.setattr(scored_parts.explain, "chosen_parts", oracle)
+    found = scored_parts.score_parts(model, cars, targets)
     assert all(len(values) == len(cars) == len(seen) for values in found.values())
     assert (found["best part"] == 1).all()
     assert (found["parts of the prediction"] == 0.5).all()
     assert (found["image"] < found["box"]).mean() > 0.9
-    table = looked_at.parts_table(found, "a differing part", "car")
+    table = scored_parts.parts_table(found, "a differing part", "car")
     assert "| the best part | 100.0 % ± 0.0 |" in table and "12 of 12 images" in table
 
 
 def test_the_navigator_s_own_parts_are_scored(model):
     cars = drawn_cars("test", images_per_class=1, image_size=48)
-    found = looked_at.score_parts(model, cars, Targets(cars, differing=differing_parts))
+    found = scored_parts.score_parts(model, cars, Targets(cars, differing=differing_parts))
     assert all(((values >= 0) & (values <= 1)).all() for values in found.values())
