@@ -554,7 +554,7 @@ def test_an_index_finds_what_looking_at_all_finds(monkeypatch):
     assert "c0" not in gallery.search(queries[:1], k=10).classes
 
 
-def test_without_the_library_all_are_scored_parts(monkeypatch):
+def test_without_the_library_all_are_looked_at(monkeypatch):
     monkeypatch.setattr(index, "LARGE", 3)
     monkeypatch.setattr(index.importlib.util, "find_spec", lambda name: None)
     gallery = Gallery.from_embeddings(np.eye(4), list("abcd"))

@@ -59,7 +59,7 @@ def test_other_losses_are_taken(loss):
 
 
 @pytest.mark.parametrize("argument", ["metrics", "weighted_metrics"])
-def test_metrics_are_scored_parts_too(argument):
+def test_metrics_are_looked_at_too(argument):
     model = tiny_cin()
     with pytest.raises(ValueError, match="takes for probabilities.*metrics.SparseCat.*Received: "):
         metrics = ["accuracy", keras.metrics.SparseCategoricalCrossentropy()]

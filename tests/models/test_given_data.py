@@ -130,7 +130,7 @@ def test_pairs_to_validate_on_are_refused_before_training(form):
         np.testing.assert_array_equal(weight, value)
 
 
-def test_validation_is_scored_parts_before_training():
+def test_validation_is_looked_at_before_training():
     images, labels = pair_batch()
     model = tiny_cin()
     with pytest.raises(ValueError, match="the label 9"):
@@ -139,6 +139,12 @@ def test_validation_is_scored_parts_before_training():
     with pytest.raises(ValueError, match=r"validation_data=\(images, labels\).*split=0.5"):
         model.fit(images, labels, validation_split=0.5, verbose=0)
     assert int(model.optimizer.iterations) == 0
+
+
+def test_a_generator_of_nothing_validates_on_nothing_in_words():
+    images, labels = pair_batch()
+    with pytest.raises(ValueError, match="an empty generator"):
+        tiny_cin().fit(images, labels, validation_data=(batch for batch in ()), verbose=0)
 
 
 @pytest.mark.parametrize("form", sorted(FORMS.keys() - {"arrays"}))

@@ -34,7 +34,7 @@ def pooled(image, p):
     return image.mean(axis=(0, 1)) / 255 @ p["conv_kernel"] + p["conv_bias"]
 
 
-def scored_parts(model, images):
+def looked_at(model, images):
     """Scores and boxes of the parts of every image, by the Navigator's own scores of all boxes."""
     all_scores = ops.convert_to_numpy(model.navigator(model.backbone(images.astype("float32"))))
     chosen = [reference.choose_parts(row, model.anchors, PARTS, 0.25) for row in all_scores]
@@ -88,7 +88,7 @@ def test_prediction_and_one_step_agree_with_the_loops():
     (images, _), (labels, _) = pair_batch(size=16)
     model = make()
     weights = np.array([1.0, 0.5, 2.0, 1.0])
-    scores, boxes = scored_parts(model, images)
+    scores, boxes = looked_at(model, images)
     crops = crops_of(images, boxes)
     p = parameters_of(model)
     logits, classification, ranking = expected_terms(images, labels, scores, crops, p)
