@@ -190,7 +190,10 @@ def time_both(models, batches, rounds, steps, baseline):
 
 
 def time_tasks(models, tasks, images, rounds, steps, baseline):
-    """What an image takes in each of several tasks, all models and tasks by turns in every round.
+    """What an image takes in each of several tasks, all models by turns in every round.
+
+    Every task has rounds of its own: nobody trains between two answers, and a training step leaves
+    other things in the processor's caches.
 
     Args:
         models: Dict from names to models.
@@ -207,10 +210,12 @@ def time_tasks(models, tasks, images, rounds, steps, baseline):
     def timed(run, model):
         return lambda number: seconds(run, model, times=steps)
 
-    turns = {(t, n): timed(run, model) for t, run in tasks.items() for n, model in models.items()}
-    times = by_turns(turns, rounds, warm_up=2)
+    times = {}
+    for task, run in tasks.items():
+        turns = {name: timed(run, model) for name, model in models.items()}
+        times[task] = by_turns(turns, rounds, warm_up=2)
     return {
-        name: {t: per_image(times[t, name], times[t, baseline], images[t]) for t in tasks}
+        name: {t: per_image(times[t][name], times[t][baseline], images[t]) for t in tasks}
         for name in models
     }
 

@@ -51,7 +51,7 @@ def published():
 
 
 def time_systems(models, image_size, pairs, num_classes, rounds, steps, seed, train=False):
-    """Times answers to one image and to eight, and training steps, all by turns in every round.
+    """Times answers to one image and to eight, and training steps, the models by turns in every round.
 
     Args:
         models: Dict from names to models, with `PLAIN` among them.
