@@ -323,7 +323,8 @@ def test_images_divided_by_255_are_told_of(form, recwarn):
     model = tiny_cin()
     call(model.evaluate, FORMS[form]([(divided[0], labels[0])]))
     model.backbone_name = "resnet50"
-    for right in (images[0], 0 * images[0], divided[0].astype("uint8")):
+    black = 0 * divided[0]
+    for right in (255 * divided[0], black, divided[0].astype("uint8")):
         call(model.evaluate, FORMS[form]([(right, labels[0])]))
     assert not [w for w in recwarn if "from 0 to 255" in str(w.message)]
     told = r"from 0 to 255: multiply yours by 255.*highest value is (0\.\d+|1)$"
