@@ -152,6 +152,13 @@ def split_of_the_run(model, data_dir, settings, options):
         with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
             find_splits(data_dir, split_file=split_file, **options)
             return split_file, []
+    with contextlib.suppress(ValueError):  # a file of something else
+        if split_file.is_file() and lists_most_of(split_file, data_dir):
+            return None, [
+                "Most photographs that the model was trained on have namesakes here: if these are "
+                "the same, in a folder of another name, it has to be better on them, and "
+                f"--split-file {split_file} leaves them out."
+            ]
     return None, []
 
 

@@ -169,6 +169,19 @@ def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
     write_files(here / "other" / "pets", *[f"{name}/x{i}.png" for name in "abc" for i in range(9)])
     assert parts(f"../{model}", "../other/pets", settings=trained) == ("all photographs", 27)
 
+    def remarks(folder):
+        args = build_parser().parse_args(["evaluate", f"../{model}", folder])
+        return find_samples(args, trained)[2]
+
+    # Of another name, they may be others whose files are called alike: nobody guesses.
+    (here / "copy" / "pets").rename(here / "copy" / "animals")
+    (remark,) = remarks("../copy/animals")
+    assert "have namesakes here" in remark and "--split-file ../a/runs/pets/split.json" in remark
+    (here / "other" / "pets").rename(here / "other" / "animals")
+    assert remarks("../other/animals") == []
+    (here / "a" / "runs" / "pets" / "split.json").write_text("{")
+    assert remarks("../copy/animals") == []
+
 
 def test_photographs_that_a_model_was_trained_on(here):
     write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
