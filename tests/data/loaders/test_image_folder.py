@@ -409,6 +409,10 @@ def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
         UserWarning, match="owl is left out: the folder cannot be listed: Permission"
     ):
         assert image_folder(folder).class_names == ("cat", "dog")
+    write_files(folder.parent / "cars", "audi/a4/1.png", "bmw/x5/1.png", "owl/x/1.png")
+    with pytest.warns(UserWarning, match="owl is left out: the folder cannot be listed"):
+        cars = image_folder(folder.parent / "cars", levels=["make", "model"])
+    assert cars.class_names == ("audi/a4", "bmw/x5")
 
 
 # === a random split ===
