@@ -42,6 +42,7 @@ def test_photographs_are_classified_evaluated_and_explained(model, photographs, 
         assert found["probability"] == pytest.approx(max(colour_probabilities(COLOURS[name])), abs=1e-5)
     assert main(["evaluate", model, str(photographs), "--output", str(tmp_path / "out")]) == 0
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["accuracy"] == 1
+    assert "8×8 pixels" in (tmp_path / "out" / "report.html").read_text("utf-8")
     assert main(["explain", model, str(photographs), "--output", str(tmp_path / "why")]) == 0
     assert len(list((tmp_path / "why").glob("*-decision.png"))) == 3
 

@@ -3,12 +3,15 @@ import io
 import json
 import os
 import shutil
+import types
 
 import numpy as np
 import pytest
 
+import cin_keras
 from cin_keras import Gallery
 from cin_keras.cli import index, main
+from cin_keras.cli.galleries import check_image_size
 from cin_keras.cli.parser import build_parser
 from cin_keras.gallery.embedder import Embedder
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
@@ -209,6 +212,18 @@ def test_mistakes(place, made, capsys, command, words):
     assert main(command.split()) == 2
     err = capsys.readouterr().err
     assert words in err and len([line for line in err.splitlines() if line[:6] == "error:"]) == 1
+
+
+def test_what_a_gallery_cannot_be_asked(place, capsys):
+    Gallery(cin_keras.load_model("model.keras")).save("none.npz")
+    for command in ("search none.npz photos", "predict model.keras photos --gallery none.npz"):
+        model = ["--model", "model.keras"] if command.startswith("search") else []
+        assert main([*command.split(), *model]) == 2
+        assert "The gallery 'none.npz' is empty." in capsys.readouterr().err
+    gallery = types.SimpleNamespace(image_size=(8, 12))
+    for size in (8, 12):
+        with pytest.raises(ValueError, match=rf"that of the gallery, \(8, 12\).* image_size={size}"):
+            check_image_size(gallery, size)
 
 
 @pytest.fixture(scope="module")

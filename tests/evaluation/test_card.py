@@ -5,6 +5,7 @@ import pytest
 from cin_keras.evaluation import wilson_interval
 from cin_keras.evaluation.card import is_card, write_card
 from tests.evaluation.report.pages import tiny_model
+from tests.models.networks import tiny_backbone, tiny_cin
 
 METRICS = {
     "accuracy": 0.75,
@@ -57,6 +58,8 @@ def test_all_that_a_card_has(tmp_path):
     ):
         assert words in body, words
     assert "plain" not in body
+    wide = tiny_cin(backbone=tiny_backbone(size=None), size=None, image_size=(32, 64))
+    assert "target_size=(32, 64)" in write_card(tmp_path / "wide.md", wide, {}).read_text("utf-8")
     write_card(path, model, {**METRICS, "accuracy": 0.5})  # its own is written anew
     assert "50.0%" in path.read_text("utf-8")
 
