@@ -1,6 +1,7 @@
 """A data set of many photographs in few large files, and back."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import numpy as np
 from cin_keras.checks import check_choice, check_int, check_path, short
 from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.records import Records
-from cin_keras.data.samples import Samples, check_samples, fingerprint, state_of
+from cin_keras.data.samples import Samples, check_samples, fingerprint
 from cin_keras.data.stores import file_state, is_remote, open_file
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
@@ -93,7 +94,7 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
         for number, indices in enumerate(pieces):
             name = f"{split}-{number:05}-of-{len(pieces):05}.tfrecord"
             shards.setdefault(split, {})[name] = indices
-            states[name] = state_of(part.subset(indices))
+            states[name] = _state(part, indices)
     if finished and states == finished["states"]:
         left_out = sum(len(part) - _count(folder, split) for split, part in splits.items())
         if left_out and on_error == "skip":
@@ -262,6 +263,23 @@ def _are_whole(folder, shards):
     return None not in map(_size, indices) and all(
         _size(f"{folder}/{name}") == size for name, size in sizes.items()
     )
+
+
+def _state(samples, indices):
+    """A str that changes with the files of some samples; of objects it does not, which takes long."""
+    state = hashlib.blake2b(digest_size=16)
+    if isinstance(samples.encoded, Records):
+        files = samples.encoded.files
+    elif samples.encoded is not None:
+        files = ()
+        for i in indices.tolist():
+            state.update(hashlib.blake2b(samples.encoded[i]).digest())
+    else:
+        files = [samples.paths[i] for i in indices.tolist()]
+    for path in files:
+        if not is_remote(path) and os.path.exists(path):
+            state.update("{} {}\n".format(*file_state(path)).encode())
+    return state.hexdigest()
 
 
 def _write_shard(samples, indices, path, on_error, bar, state):

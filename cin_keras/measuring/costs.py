@@ -272,7 +272,7 @@ def inference_costs(models, image_size, rounds=6):
     """
     images = np.random.default_rng(0).uniform(0, 255, (8, image_size, image_size, 3))
     tasks = {"inference": inference(models.values(), images)}
-    times = time_tasks(models, tasks, {"inference": len(images)}, rounds, 1, next(iter(models)))
+    times = time_tasks(models, tasks, {"inference": len(images)}, rounds, 1, next(iter(models), None))
     return {
         name: {
             "milliseconds": times[name]["inference"]["milliseconds_per_image"],

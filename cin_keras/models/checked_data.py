@@ -9,7 +9,6 @@ import copy
 import itertools
 import sys
 import types
-import warnings
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.metrics import better_way
 from cin_keras.models.batch_form import check_images, check_labels, is_number, shape_of
 from cin_keras.models.pair_batch import check_single_images, holds_pairs, is_pair
+from cin_keras.text import warn
 
 
 def settle_modes(callbacks):
@@ -109,8 +109,8 @@ def check_prediction(x, model):
         batch = batch[0]
     if is_array and not is_pair(batch):
         check_images(batch, model.input_shape, "The images to predict")
-        if model.backbone_name and batch is x:
-            _warn_of_divided(batch)
+        if batch is x:
+            CheckedData(model, "The images to predict")._warn_of_divided(batch)
 
 
 def _check_not_empty(dataset, what):
@@ -184,6 +184,7 @@ class CheckedData:
         self.num_classes = classes = model.num_classes
         self.input_shape, self.what = model.input_shape, what
         self.brings_preprocessing = model.backbone_name is not None
+        self.has_warned = False
         self.labels_mistakes = tuple(model.labels_mistakes)
         softmax = SoftmaxCrossentropy, keras.losses.CategoricalCrossentropy
         self.takes_shares = isinstance(getattr(model, "loss", None), softmax)
@@ -221,8 +222,7 @@ class CheckedData:
             raise
         for part in keras.tree.flatten(y):
             self._check(part)
-        if self.brings_preprocessing:
-            _warn_of_divided(x)
+        self._warn_of_divided(x)
         if self.weights is None or not is_pair(y):
             return y, sample_weight
         weights = tuple(self._weigh(part) for part in y)
@@ -289,7 +289,8 @@ class CheckedData:
         def look_at_first(images):
             if not images.dtype.is_floating:
                 return images
-            seen = tf.numpy_function(_warn_of_highest, [tf.reduce_max(images[:1])], images.dtype)
+            highest = [tf.reduce_max(images[:1])]
+            seen = tf.numpy_function(self._warn_of_highest, highest, images.dtype)
             with tf.control_dependencies([seen]):
                 return tf.identity(images)
 
@@ -305,6 +306,23 @@ class CheckedData:
             return (x, y) if weights is None else (x, y, weights)
 
         return dataset.map(change)
+
+    def _warn_of_divided(self, x):
+        """Warns of images from 0 to 1, which a network that brings its preprocessing takes for black."""
+        for images in keras.tree.flatten(x) if self.brings_preprocessing else ():
+            if "float" in keras.backend.standardize_dtype(images.dtype):
+                self._warn_of_highest(_array(images[:1]).max(initial=0))
+
+    def _warn_of_highest(self, highest):
+        """Once, of images whose highest value, a float, is so low; returns it."""
+        if 0 < highest <= 1 and not self.has_warned:
+            self.has_warned = True
+            warn(
+                "Images must have values from 0 to 255: multiply yours by 255 if they were divided "
+                "by it, or the network sees them all but black. Received: one whose highest value "
+                f"is {highest:.3g}"
+            )
+        return highest
 
     def _check(self, labels):
         try:
@@ -397,23 +415,6 @@ def _is_from(package, x, attribute):
 
 def _array(x):
     return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
-
-
-def _warn_of_divided(x):
-    """Warns of images from 0 to 1, which a network that brings its preprocessing takes for black."""
-    for images in keras.tree.flatten(x):
-        if "float" in keras.backend.standardize_dtype(images.dtype):
-            _warn_of_highest(_array(images[:1]).max(initial=0))
-
-
-def _warn_of_highest(highest):
-    if 0 < highest <= 1:
-        warnings.warn(
-            "Images must have values from 0 to 255: multiply yours by 255 if they were divided by it, "
-            f"or the network sees them all but black. Received: one whose highest value is {highest:.3g}",
-            stacklevel=2,
-        )
-    return highest
 
 
 def _check_labels(labels, num_classes, takes_shares):

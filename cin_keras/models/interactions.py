@@ -138,15 +138,10 @@ def check_interaction(interaction, weights, **options):
     """
     check_choice("interaction", interaction, INTERACTIONS)
     options = _all_options(options)
-    start = keras.initializers.get(options["phi_initializer"])
-    written_otherwise = {
-        "phi_kernel_size": check_size("phi_kernel_size", options["phi_kernel_size"]) == (3, 3),
-        "phi_initializer": isinstance(start, keras.initializers.Zeros),
-    }
-    for name, (default, interactions) in OPTIONS.items():
+    check_size("phi_kernel_size", options["phi_kernel_size"])
+    for name, (_, interactions) in OPTIONS.items():
         value = options[name]
-        is_usual = written_otherwise.get(name) or value is default or value == default
-        if interaction not in interactions and not is_usual:
+        if interaction not in interactions and not _is_usual(name, value):
             raise ValueError(
                 f"`{name}` is for interaction={' or '.join(map(repr, interactions))}; leave it "
                 f"out. Received: interaction={interaction!r} with {name}={value!r}"
@@ -158,6 +153,16 @@ def check_interaction(interaction, weights, **options):
             "that has its weights. Received: "
             f"weights={str(weights)!r}, second_backbone={second_backbone!r}"
         )
+
+
+def _is_usual(name, value):
+    """Whether an option of an interaction is what it is if nothing is said, however it is written."""
+    if name == "phi_kernel_size":
+        return check_size(name, value) == (3, 3)
+    if name == "phi_initializer":
+        return isinstance(keras.initializers.get(value), keras.initializers.Zeros)
+    default = OPTIONS[name][0]
+    return value is default or value == default
 
 
 def check_contrast(contrast, interaction, descriptor, partner="given", **cci):

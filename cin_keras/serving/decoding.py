@@ -216,7 +216,6 @@ def _holds_end(data, at):
 
 def _read_png_header(encoded, data, length):
     """Width, height, EXIF and XMP, which may stand behind the pixels; whether there is an end."""
-
     keyword = b"XML:com.adobe.xmp\0\0"  # the last byte says that it is not compressed
 
     def more(at, found):
@@ -248,7 +247,6 @@ def _read_png_header(encoded, data, length):
 
 
 def _nothing_found():
-
     text, number, no = tf.constant(""), tf.constant(0), tf.constant(False)
     return {
         "exif": text,
@@ -263,7 +261,6 @@ def _nothing_found():
 
 def _check_header(header, which, max_pixels):
     """A context whose operations run only for a whole image of no more than `max_pixels`."""
-
     pixels = tf.cast(header["width"], tf.int64) * tf.cast(header["height"], tf.int64)
     return tf.control_dependencies(
         [
@@ -279,7 +276,6 @@ def _check_header(header, which, max_pixels):
 
 def _orientation(exif, xmp):
     """1 to 8, of EXIF if it has any, else of XMP, else 1."""
-
     exif = tf.cond(_starts_with(exif, b"Exif\0\0"), lambda: _after(exif, 6), lambda: exif)
     byte_order = tf.strings.substr(exif, 0, 2)
     is_tiff = (byte_order == b"II") | (byte_order == b"MM")
@@ -291,7 +287,6 @@ def _orientation(exif, xmp):
 
 def _tiff_orientation(tiff):
     """The value of tag 0x0112 in the first directory of a TIFF structure, -1 if there is none."""
-
     data = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
     little = tf.strings.substr(tiff, 0, 2) == b"II"
 
@@ -315,7 +310,6 @@ def _tiff_orientation(tiff):
 
 def _xmp_orientation(xmp):
     """The first `tiff:Orientation="6"` or `<tiff:Orientation>6<` in a text; 0 if there is none."""
-
     after = tf.strings.split(xmp, "tiff:Orientation")[1:] + "   "
     begin = tf.strings.substr(after, 0, 3)
     attribute = tf.strings.regex_full_match(begin, '="[0-9]')
@@ -330,7 +324,6 @@ def _xmp_orientation(xmp):
 
 def _on_white(image):
     """uint8 `(height, width, 4)` as RGB on white, with Pillow's rounding, some rows at a time."""
-
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     rows = tf.maximum(_BAND // tf.maximum(width, 1), 1)
     count = -(-height // rows)
@@ -352,7 +345,6 @@ def _on_white(image):
 
 
 def _check(condition, which, fault):
-
     sentence = tf.strings.join(
         [
             "The image at index ",
@@ -364,19 +356,16 @@ def _check(condition, which, fault):
 
 
 def _starts_with(text, begin):
-
     return tf.strings.substr(text, 0, len(begin)) == begin
 
 
 def _after(text, begin):
     """What follows the first `begin` bytes of a text."""
-
     length = tf.strings.length(text)
     return tf.strings.substr(text, tf.minimum(begin, length), length)
 
 
 def _big_endian(data, at, size):
-
     return tf.reduce_sum(tf.cast(data[at : at + size], tf.int32) * _powers(size))
 
 

@@ -328,8 +328,10 @@ def test_images_divided_by_255_are_told_of(form, recwarn):
         call(model.evaluate, FORMS[form]([(right, labels[0])]))
     assert not [w for w in recwarn if "from 0 to 255" in str(w.message)]
     told = r"from 0 to 255: multiply yours by 255.*highest value is (0\.\d+|1)$"
-    with pytest.warns(UserWarning, match=told):
-        call(model.fit, FORMS[form]([(divided, labels)]))
+    with pytest.warns(UserWarning, match=told) as warned:
+        darker = tuple(part / 2 for part in divided)
+        call(model.fit, FORMS[form]([(divided, labels), (darker, labels)]))
+    assert len([w for w in warned if "from 0 to 255" in str(w.message)]) == 1
     with pytest.warns(UserWarning, match=told):
         call(model.evaluate, FORMS[form]([(divided[0], labels[0])]))
     with pytest.warns(UserWarning, match=told):

@@ -126,7 +126,8 @@ def find_data_set(data_dir, split="train", **options):
         data_dir: Path of a folder, or of a CSV file; see `find_layout`.
         split: Str, as the loader of that layout takes it: `"train"`, `"test"`, …. Defaults to
             `"train"`.
-        **options: Other arguments of that loader, such as `level` of `fgvc_aircraft`.
+        **options: Other arguments of that loader, such as `level` of `fgvc_aircraft`, or
+            `split_column=None` of a table whose column is to be ignored.
 
     Returns:
         `Samples`.

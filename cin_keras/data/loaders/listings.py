@@ -147,8 +147,6 @@ def check_photographs(folder, names, annotation_file, others=()):
         )
 
 
-
-
 def find_folder(data_dir, name, marker, nested):
     """The folder that holds a data set: `data_dir`, or one of the folders `nested` in it.
 
