@@ -4,6 +4,7 @@ import io
 import pathlib
 import re
 import tomllib
+import types
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy.stats import binomtest
 
 import cin_keras
 from cin_keras.evaluation import expected_calibration_error, write_report
+from cin_keras.evaluation.report.page import seen_size
 from tests.evaluation.report.pages import NAMES, Page, foreign_model, material, samples, tiny_model
 
 
@@ -230,6 +232,8 @@ def test_a_size_that_only_the_caller_knows(tmp_path):
     path = write_report(tmp_path / "report.html", image_size=(20, 40), **arguments)
     page = Page(path.read_text("utf-8"))
     assert "40×20 pixels" in page.by_id["data"]
+    channels_first = types.SimpleNamespace(image_size=(20, 40), input_shape=(None, 3, 20, 40))
+    assert seen_size(channels_first, None) == (20, 40)
     assert {(image["width"], image["height"]) for image in page.images} == {("320", "160")}
 
 
