@@ -78,10 +78,15 @@ def test_padding_of_what_a_layer_before_has_left(tmp_path):
 
 def test_half_precision(tmp_path):
     """No runtime has bfloat16's convolution; the model computes in it as before, afterwards."""
-    model = network(*of_strides(), size=45, dtype="mixed_bfloat16")
-    before = [layer.compute_dtype for layer in model.layers]
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = network(*of_strides(), size=45)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = [layer.compute_dtype for layer in model.backbone.layers]
+    assert set(before) == {"bfloat16"}
     model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
-    assert [layer.compute_dtype for layer in model.layers] == before
+    assert [layer.compute_dtype for layer in model.backbone.layers] == before
     assert_agrees(tmp_path / "model.onnx", model, [(2, 45, 45)], tolerance=3e-2)
 
 
