@@ -267,6 +267,7 @@ def _are_whole(folder, shards):
 
 def _state(samples, indices):
     """A str that changes with the files of some samples; of objects it does not, which takes long."""
+    # Not `state_of`: by another digest, all shards that there are would be written anew.
     state = hashlib.blake2b(digest_size=16)
     if isinstance(samples.encoded, Records):
         files = samples.encoded.files

@@ -110,7 +110,7 @@ def check_prediction(x, model):
     if is_array and not is_pair(batch):
         check_images(batch, model.input_shape, "The images to predict")
         if batch is x:
-            CheckedData(model, "The images to predict")._warn_of_divided(batch)
+            CheckedData(model, "The images to predict").warn_of_divided(batch)
 
 
 def _check_not_empty(dataset, what):
@@ -222,7 +222,7 @@ class CheckedData:
             raise
         for part in keras.tree.flatten(y):
             self._check(part)
-        self._warn_of_divided(x)
+        self.warn_of_divided(x)
         if self.weights is None or not is_pair(y):
             return y, sample_weight
         weights = tuple(self._weigh(part) for part in y)
@@ -307,7 +307,7 @@ class CheckedData:
 
         return dataset.map(change)
 
-    def _warn_of_divided(self, x):
+    def warn_of_divided(self, x):
         """Warns of images from 0 to 1, which a network that brings its preprocessing takes for black."""
         for images in keras.tree.flatten(x) if self.brings_preprocessing else ():
             if "float" in keras.backend.standardize_dtype(images.dtype):

@@ -91,11 +91,12 @@ def as_runtimes_compute(network):
     Args:
         network: Keras model.
     """
-    layers, half = all_layers(network), ("bfloat16", "float32")
-    changes = [
-        *((x, "dtype_policy", "float32") for x in layers if (x.compute_dtype, x.variable_dtype) == half),
-        *((x, "block_rows", None) for x in layers if isinstance(x, SelfChannelInteraction)),
-    ]
+    changes = []
+    for layer in all_layers(network):
+        if (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32"):
+            changes.append((layer, "dtype_policy", "float32"))
+        if isinstance(layer, SelfChannelInteraction):
+            changes.append((layer, "block_rows", None))
     before = [getattr(layer, name) for layer, name, _ in changes]
     try:
         for layer, name, value in changes:

@@ -105,7 +105,7 @@ def drawn_samples(image_size):
 
 
 def is_first_process():
-    """Whether this is the process that speaks: of several, the first of torchrun, Keras, Slurm or Open MPI."""
+    """Whether this process speaks: of several, the first of torchrun, Keras, Slurm or Open MPI."""
     names = ("RANK", "KERAS_DISTRIBUTION_PROCESS_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
     return all(os.environ.get(name, "0") == "0" for name in names)
 

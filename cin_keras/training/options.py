@@ -60,7 +60,9 @@ def filled(text):
     'pets'
     """
     if not text.strip():
-        raise argparse.ArgumentTypeError(f"must not be empty; '.' is the current folder, if you mean it: {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"must not be empty; '.' is the current folder, if you mean it: {text!r}"
+        )
     return text
 
 
@@ -200,7 +202,8 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     switch("--ema", "use the moving average of the weights")
     add("--alpha", "A", "weight of the pair loss, if there is one (%(default)s)", type=float, default=ALPHA)
     add("--mixed-precision", "TYPE", "float16 or bfloat16", choices=["float16", "bfloat16"])
-    add("--seed", "N", "of weights, order and crops (%(default)s)", type=whole(most=2**32 - 1), default=0)
+    of_what = "of weights, order and crops (%(default)s)"
+    add("--seed", "N", of_what, type=whole(most=2**32 - 1), default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
     folder = f"folder to write ({output or 'runs/ and its name'})"
     add("--output", "DIR", folder, type=filled, default=output)
