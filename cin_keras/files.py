@@ -13,9 +13,13 @@ import stat
 import tempfile
 import time
 import uuid
+import zipfile
+import zlib
 
 # A hidden file that says of its folder: figures lie here, and no photographs.
 RESULTS_MARK = ".cin_keras_results"
+# What reading an archive, or a part of one, raises where it is damaged.
+NOT_WHOLE = zipfile.BadZipFile, zlib.error, EOFError
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
-from cin_keras.checks import short
+from cin_keras.checks import check_bool, short
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.metrics import better_way
 
@@ -21,6 +21,8 @@ class KeepBest(keras.callbacks.Callback):
         filepath: Path ending in `.keras`; its folder must exist.
         monitor: Str, a key of the logs of an epoch: a loss (`"val_loss"`) is the better the
             smaller, any other number the larger. Defaults to `"val_accuracy"`.
+        averaged: Bool, whether `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` comes before:
+            what is saved is the average then, also where a run goes on. Defaults to `False`.
 
     Attributes:
         best: Float, the best number so far, or `None`.
@@ -38,7 +40,7 @@ class KeepBest(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, filepath, monitor="val_accuracy"):
+    def __init__(self, filepath, monitor="val_accuracy", averaged=False):
         super().__init__()
         self.filepath = pathlib.Path(filepath)
         if self.filepath.suffix != ".keras":
@@ -50,6 +52,7 @@ class KeepBest(keras.callbacks.Callback):
                 f"`monitor` must be a key of the logs, a str. Received: monitor={short(monitor)}"
             )
         self.monitor = monitor
+        self.averaged = check_bool("averaged", averaged)
         self.best = None
         self.best_epoch = None
 
@@ -88,7 +91,11 @@ class KeepBest(keras.callbacks.Callback):
             return
         if self.best_epoch == epoch:
             # The state is written first: the run may have ended before the model was.
+            weights = model.get_weights()
+            if self.averaged:
+                model.optimizer.finalize_variable_values(model.trainable_weights)
             self._save(model)
+            model.set_weights(weights)
         elif not self.filepath.exists():
             raise FileNotFoundError(
                 f"The best model, of epoch {self.best_epoch + 1}, is not at "

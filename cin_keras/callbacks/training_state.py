@@ -11,7 +11,7 @@ import numpy as np
 
 from cin_keras.callbacks.stop_on_non_finite import NonFiniteLoss
 from cin_keras.checks import check_list
-from cin_keras.files import remove_partial, whole_file
+from cin_keras.files import NOT_WHOLE, remove_partial, whole_file
 from cin_keras.keras_internals import global_seed_generator
 
 FORMAT = "cin_keras training state 1"
@@ -192,7 +192,7 @@ class SaveTrainingState(keras.callbacks.Callback):
                     _array(file.read(_member(i)), **entry)
                     for i, entry in enumerate(description["variables"])
                 ]
-        except (zipfile.BadZipFile, EOFError, KeyError, OSError) as error:
+        except (*NOT_WHOLE, KeyError, OSError) as error:
             raise ValueError(
                 f"The training state {path!r} is damaged, or no training state: start the run "
                 "without resuming it."

@@ -1,11 +1,12 @@
 """`cin-keras export MODEL PATH`: a model for serving without this package."""
 
+import contextlib
 import pathlib
 import sys
 
 from cin_keras.cli.classifier import check_not_too_small
 from cin_keras.cli.info import megabytes
-from cin_keras.files import whole_file, whole_folder
+from cin_keras.files import whole_folder
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
 
@@ -47,15 +48,11 @@ def run(args):
             model.image_size = args.image_size
             check_not_too_small(model, args.image_size)
         path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) if suffix else whole_folder(path) as partial:
-        # Keras wants the ending in small letters.
-        written = partial.with_suffix(suffix) if suffix else partial
+    with contextlib.nullcontext(path) if suffix else whole_folder(path) as written:
         try:
             model.export(str(written), format=keras_name, verbose=False, **options)
         except (ImportError, RuntimeError, ValueError) as error:
             sys.exit(f"error: {error}")
-        if written != partial:
-            written.rename(partial)
     print(f"{path}: {name}, {megabytes(path)} MB")
     return 0
 

@@ -61,12 +61,12 @@ class Replicas:
         Raises:
             ValueError: If the model has metrics that would count the filling.
         """
-        config = model.get_compile_config() or {}
-        if self.pads and config.get("metrics"):
+        metrics = self.pads and (model.get_compile_config() or {}).get("metrics")
+        if metrics:
             raise ValueError(
                 "On several devices, an evaluation fills its last batch up with images of weight "
                 "zero, which `metrics` would count: use compile(weighted_metrics=...). "
-                f"Received: metrics={config['metrics']}"
+                f"Received: metrics={metrics}"
             )
 
     def training_step(self, model, data):

@@ -1,7 +1,6 @@
 """How many of a classifier's predictions are right: in all, per class, and how sure that is."""
 
 import numpy as np
-from scipy.stats import binomtest
 
 from cin_keras.checks import check_labels
 from cin_keras.data.hierarchy import group_probabilities
@@ -147,6 +146,8 @@ def wilson_interval(right, images):
         )
     if images == 0:
         return 0.0, 1.0
+    from scipy.stats import binomtest  # which takes a second to load
+
     low, high = binomtest(right, images).proportion_ci(0.95, method="wilson")
     return float(low), float(high)
 

@@ -6,7 +6,6 @@ sets most of it right. No prediction changes, for the order of the classes stays
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from cin_keras.checks import check_int, check_labels, check_number
@@ -144,6 +143,8 @@ def fit_temperature(labels, logits):
     spread = np.ptp(logits, axis=1).max()
     if spread == 0:
         return 1.0
+    from scipy.optimize import minimize_scalar  # which takes half a second to load
+
     rows = np.arange(len(labels))
 
     def loss(log_sharpness):

@@ -210,12 +210,12 @@ def _made(model, metrics):
     settings = {**model.settings, **metrics.get("settings", {})}
     versions = settings.pop("versions", None) or metrics.get("versions", {})
     lines = [f"- {key}: {_text(value)}" for key, value in facts.items()]
-    known = {key: value for key, value in settings.items() if value not in (None, False)}
+    known = {key: value for key, value in settings.items() if value is not None and value is not False}
     lines += [f"- {_text(k)}: {_text(v)}" for k, v in list(known.items())[:_SETTINGS_SHOWN]]
     if isinstance(versions, dict):
         lines.append(f"- versions: {_text(', '.join(f'{k} {v}' for k, v in versions.items()))}")
     if metrics.get("command"):
-        command = " ".join(str(metrics["command"]).split())
+        command = " ".join(str(metrics["command"]).split()).encode("utf-8", "replace").decode()
         lines += ["", "```", command.replace("```", "'''"), "```"]
     return "\n".join(lines)
 

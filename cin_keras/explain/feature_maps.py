@@ -96,7 +96,7 @@ def head(model, maps):
     if model.interaction is not None:
         z = model.interaction(maps if len(maps) == 2 else maps[0])
     pooled = pool_interacted(z, model.pooling)
-    kernel, bias = model.classifier.kernel, model.classifier.bias
+    kernel, bias = map(ops.convert_to_tensor, classifier_weights(model))
     return ops.matmul(ops.cast(pooled, "float32"), kernel) + bias
 
 
@@ -107,7 +107,10 @@ def to_array(x):
 
 def classifier_weights(model):
     """The linear classifier's kernel `(features, classes)` and bias `(classes,)`, as arrays."""
-    return to_array(model.classifier.kernel), to_array(model.classifier.bias)
+    kernel, bias = to_array(model.classifier.kernel), to_array(model.classifier.bias)
+    if model.classifier.quantization_mode == "int8":
+        kernel = kernel / to_array(model.classifier.kernel_scale)
+    return kernel, bias
 
 
 def in_batches(images, *others, size=16):

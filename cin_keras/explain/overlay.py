@@ -1,6 +1,7 @@
 """Maps over images: brought to the image's size, aligned with it, and coloured."""
 
 import numpy as np
+from keras import ops
 from PIL import Image
 
 from cin_keras.checks import check_choice, check_number, check_size
@@ -118,7 +119,7 @@ def _check_maps(maps, dimensions=(2, 3)):
 
 
 def _check_picture(image):
-    array = np.asarray(image)
+    array = ops.convert_to_numpy(image) if ops.is_tensor(image) else np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "iuf":
         raise ValueError(
             "`image` must be numbers of shape (height, width, 3), RGB. "

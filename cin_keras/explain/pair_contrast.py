@@ -6,6 +6,7 @@ a sum over the positions of both images: `d² = û · ê_A − û · ê_B = mean
 `M_A(l) = û · H Z'_A(l) / ‖H z̄_A‖`, `M_B(l) = −û · H Z'_B(l) / ‖H z̄_B‖`.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ from cin_keras.explain.feature_maps import (
     without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_image, check_images
-from cin_keras.layers import ContrastiveChannelInteraction
 
 
 class PairContrast(NamedTuple):
@@ -78,36 +78,27 @@ def pair_contrast(model, image, others):
             "`image` and `others` must have one size. Received: shapes "
             f"{image.shape[1:]} and {others.shape[1:]}"
         )
-    with without_gradients():
-        contrast = _long_form(model)
+    with without_gradients(), _whole_maps(model.contrast):
         parts = [
-            _contrast(model, contrast, np.repeat(image, len(batch), axis=0), batch)
+            _contrast(model, np.repeat(image, len(batch), axis=0), batch)
             for (batch,) in in_batches(others, size=4)
         ]
     return PairContrast(*join(parts))
 
 
-def _long_form(model):
-    """The model's CCI as a layer that returns whole maps."""
-    own = model.contrast
-    whole = ContrastiveChannelInteraction(
-        own.interaction,
-        descriptor=own.descriptor,
-        normalize_rows=own.normalize_rows,
-        own_phi=own.own_phi,
-        dtype=own.dtype_policy,
-    )
-    shape = model.backbone.output_shape
-    whole.build([shape, shape])
-    whole.psi.set_weights(own.psi.get_weights())
-    if own.own_phi:
-        whole.contrastive_phi.set_weights(own.contrastive_phi.get_weights())
-    return whole
+@contextlib.contextmanager
+def _whole_maps(contrast):
+    """The model's CCI returns whole maps inside the block."""
+    pooling, contrast.pooling = contrast.pooling, None
+    try:
+        yield
+    finally:
+        contrast.pooling = pooling
 
 
-def _contrast(model, contrast, images_a, images_b):
+def _contrast(model, images_a, images_b):
     features = [backbone_maps(model, images)[0] for images in (images_a, images_b)]
-    z = [to_array(x) for x in contrast(features)]
+    z = [to_array(x) for x in model.contrast(features)]
     kernel = to_array(model.embedding.kernel)
     positions = [x[0].size // model.interaction.channels for x in z]
     if model.descriptor == "average":

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from scipy.stats import rankdata
 
 from cin_keras.checks import check_number
 from cin_keras.text import plural
@@ -97,6 +96,8 @@ def auroc(known, unknown):
     >>> auroc([0.9, 0.8], [0.1, 0.85])
     0.75
     """
+    from scipy.stats import rankdata  # which takes a second to load
+
     known, unknown = np.asarray(known), np.asarray(unknown)
     ranks = rankdata(np.concatenate([known, unknown]))[: len(known)]
     above = ranks.sum() - len(known) * (len(known) + 1) / 2

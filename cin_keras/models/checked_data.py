@@ -394,7 +394,8 @@ def first_batch(dataset):
         import torch
 
         with torch.random.fork_rng(devices=[]):  # looking changes no later random number
-            return next(iter(dataset), None), dataset
+            # Of a copy: persistent workers, which keep what they began with, are not to begin yet.
+            return next(iter(copy.copy(dataset)), None), dataset
     return getattr(dataset, "element_spec", None), dataset
 
 

@@ -66,15 +66,18 @@ def default_schedule(model, given):
         given: Dict of the method's arguments, in which `callbacks` gets one more.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    scheduled = optimizer is None or isinstance(optimizer.get_config()["learning_rate"], dict)
     callbacks = given.get("callbacks")
-    others = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
-    scheduled |= any(isinstance(c, keras.callbacks.LearningRateScheduler) for c in others)
-    if scheduled or optimizer.name != NAME:
+    is_list = isinstance(callbacks, keras.callbacks.CallbackList)
+    others = keras.tree.flatten(callbacks.callbacks if is_list else callbacks)
+    if (
+        getattr(optimizer, "name", None) != NAME
+        or isinstance(optimizer.get_config()["learning_rate"], dict)
+        or any(isinstance(c, keras.callbacks.LearningRateScheduler) for c in others)
+    ):
         yield
         return
     cosine = HalfCosine(optimizer)
-    if isinstance(callbacks, keras.callbacks.CallbackList):
+    if is_list:
         cosine.set_params({"epochs": given.get("epochs", 1)})
         callbacks.callbacks.insert(0, cosine)
     else:
@@ -83,6 +86,8 @@ def default_schedule(model, given):
         yield
     finally:
         cosine.end()
+        if is_list:
+            callbacks.callbacks.remove(cosine)
 
 
 class HalfCosine(keras.callbacks.Callback):

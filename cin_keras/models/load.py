@@ -9,6 +9,7 @@ import zipfile
 import keras
 
 from cin_keras.checks import first_line
+from cin_keras.files import NOT_WHOLE
 
 CLASS_NAMES = ("cin_keras>CIN", "cin_keras>NTS")
 HUB = "hf://"
@@ -148,7 +149,7 @@ def _read_config(path):
             if file.testzip() is not None:
                 raise zipfile.BadZipFile
             return file.read(CONFIG)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (*NOT_WHOLE, OSError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{name!r} is damaged: copy or download the model again.") from error
 
 

@@ -1,5 +1,6 @@
 """Writes the inference path of a model for serving."""
 
+import os
 import pathlib
 import warnings
 
@@ -39,7 +40,8 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         inference.export(str(filepath), format=format, verbose=verbose, **kwargs)
         return
     check_format(format)
-    with whole_file(filepath) as partial, as_runtimes_compute(model):
+    with whole_file(filepath) as whole, as_runtimes_compute(model):
+        partial = whole.with_suffix(whole.suffix.lower())  # Keras wants it in small letters
         inference = folded_inference(model)
         if format == "onnx":
             _write_onnx(inference, model, partial, **kwargs)
@@ -47,6 +49,7 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
         else:
             _convert(inference, partial, format, **kwargs)
             write_litert_metadata(partial, model)
+        os.replace(partial, whole)
     if verbose is not False:
         print(f"Saved artifact at '{filepath}'.")
 

@@ -90,7 +90,8 @@ class RunFolder:
         self.devices = devices or Devices(["one"])
         self.settings = {**decisive(settings), "versions": versions()}
         self.metrics = None
-        self.keep_best = KeepBest(self.path / "model.keras")
+        averages = bool(self.asked.get("ema"))
+        self.keep_best = KeepBest(self.path / "model.keras", averaged=averages)
         self._history = SaveHistory(self.path / "history.csv")
         self._photographs = SamePhotographs()
         self._state = SaveTrainingState(
@@ -266,7 +267,7 @@ class RunFolder:
             folder = str(self.path / "tensorboard")
             watching = [keras.callbacks.TensorBoard(folder, write_graph=False)]
         # The state before what it keeps, and before averages take the weights' place.
-        averages = self.asked.get("ema")
+        averages = self.keep_best.averaged
         return [
             SetEpoch(train_data),
             StopOnNonFinite(train_data),

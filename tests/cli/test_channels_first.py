@@ -63,3 +63,12 @@ def test_the_demo_shows_what_decided(model, photographs):
     answers = Answers(model)
     answer = answers(str(photographs / "rot" / "1 ü.png"))
     assert "rot" in answer.sentence and answer.decision is not None
+
+
+def test_a_report_shows_where_the_mistakes_differ(model, photographs, tmp_path):
+    wrong = cin_keras.load_model(model)
+    wrong.classifier.set_weights([-5 * np.eye(3), np.zeros(3)])
+    wrong.save(tmp_path / "wrong.keras")
+    out = tmp_path / "out"
+    assert main(["evaluate", str(tmp_path / "wrong.keras"), str(photographs), "--output", str(out)]) == 0
+    assert "where in it the two classes differ" in (out / "report.html").read_text("utf-8")

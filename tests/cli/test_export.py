@@ -10,6 +10,7 @@ import cin_keras
 from cin_keras.cli import main
 from tests.callbacks.no_room import no_room_beyond
 from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
+from tests.models.networks import tiny_cin
 
 ON_TORCH = keras.backend.backend() == "torch"
 
@@ -50,6 +51,19 @@ def test_an_ending_in_capitals(models, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"{path}: onnx, ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.ONNX"]
     onnx.checker.check_model(onnx.load(str(path)))
+
+
+def test_the_model_itself_takes_capitals_too(tmp_path, monkeypatch):
+    written = []
+
+    def convert(network, filepath, format, **options):
+        assert str(filepath).endswith(".tflite")
+        written.append(filepath.write_bytes(b"converted"))
+
+    monkeypatch.setattr("cin_keras.serving.export._convert", convert)
+    monkeypatch.setattr("cin_keras.serving.export.write_litert_metadata", lambda *_: None)
+    tiny_cin().export(tmp_path / "m.TFLITE", format="litert", verbose=False)
+    assert written and [entry.name for entry in tmp_path.iterdir()] == ["m.TFLITE"]
 
 
 @pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")

@@ -1,3 +1,4 @@
+import functools
 import json
 
 import keras
@@ -100,6 +101,17 @@ def test_metrics_that_would_count_the_filling_are_refused():
     Replicas().prepare_evaluation(model)
     model.compile("sgd", loss=model.loss, weighted_metrics=["accuracy"])
     Replicas(pads=True).prepare_evaluation(model)
+
+
+@pytest.mark.every_backend
+def test_a_loss_that_is_not_serializable_evaluates_on_one_device():
+    model = tiny_cin(contrast=None, randomize=False)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss=functools.partial(loss))
+    images, labels = pair_batch()
+    found = model.evaluate(images[0], labels[0], verbose=0)
+    expected = loss(labels[0], model(images[0]))
+    assert found[0] == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.every_backend

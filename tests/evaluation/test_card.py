@@ -19,7 +19,7 @@ METRICS = {
     "skipped": {"a.jpg": "the file is empty"},
     "remarks": ["The data lack <one> class."],
     "command": "cin-keras train pets",
-    "settings": {"epochs": 3, "plain": False},
+    "settings": {"epochs": 3, "plain": False, "seed": 0, "label_smoothing": 0.0, "limit": None},
     "versions": {"keras": "3.15.1"},
 }
 NAMES = [f"class {i}" for i in range(6)] + ["A | B", "<script>*"]
@@ -54,14 +54,22 @@ def test_all_that_a_card_has(tmp_path):
         "divided by 1.5 before the softmax",
         "cin-keras train pets",
         "epochs: 3",
+        "seed: 0",
+        "label\\_smoothing: 0.0",
         "keras 3.15.1",
     ):
         assert words in body, words
-    assert "plain" not in body
+    assert "plain" not in body and "limit" not in body
     wide = tiny_cin(backbone=tiny_backbone(size=None), size=None, image_size=(32, 64))
     assert "target_size=(32, 64)" in write_card(tmp_path / "wide.md", wide, {}).read_text("utf-8")
     write_card(path, model, {**METRICS, "accuracy": 0.5})  # its own is written anew
     assert "50.0%" in path.read_text("utf-8")
+
+
+def test_a_path_that_is_no_text_costs_one_letter(tmp_path):
+    metrics = {**METRICS, "command": "cin-keras train caf\udce9"}
+    path = write_card(tmp_path / "README.md", tiny_model(class_names=NAMES), metrics)
+    assert "cin-keras train caf?" in path.read_text("utf-8")
 
 
 def test_what_is_not_known_is_not_said(tmp_path):

@@ -69,6 +69,13 @@ def test_mixed_precision():
     assert_close(maps, class_contrast_map(explained_cin(), images), relative=0.1)
 
 
+def test_eight_bits():
+    model = explained_cin()
+    model.quantize("int8")
+    maps = assert_decomposes(model, images_of(), relative=0.02)
+    assert_close(maps, class_contrast_map(explained_cin(), images_of()), relative=0.1)
+
+
 @pytest.mark.every_backend
 def test_against_predict():
     model, images = explained_cin(), images_of()

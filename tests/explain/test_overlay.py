@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -97,3 +98,10 @@ def test_colours_and_limits():
 def test_mistakes(arguments, words):
     with pytest.raises(ValueError, match=words):
         overlay(**{"image": np.zeros((6, 6, 3)), "map": np.eye(2), **arguments})
+
+
+@pytest.mark.every_backend
+def test_a_tensor_is_taken_as_an_array():
+    image = np.random.default_rng(0).integers(0, 256, (6, 6, 3)).astype("float32")
+    tensor = keras.Variable(image).value  # on PyTorch one with a gradient
+    np.testing.assert_array_equal(overlay(tensor, np.eye(6)), overlay(image, np.eye(6)))

@@ -106,6 +106,9 @@ def test_the_rate_falls_over_the_epochs_of_a_fit():
     callbacks = keras.callbacks.CallbackList([rates], model=model)
     model.fit(*batch, epochs=2, callbacks=callbacks, verbose=0)
     assert rates.used[2:] == [0.02, 0.01]
+    model.fit(*batch, epochs=2, callbacks=callbacks, verbose=0)
+    assert rates.used[4:] == [0.02, 0.01], "the same list serves again"
+    assert rates in callbacks.callbacks
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
 
 
@@ -128,6 +131,13 @@ def test_what_somebody_compiles_stays_as_it_is():
     model.compile(LayerwiseSGD(0.1), loss=loss)
     model.fit(*pair_batch(), epochs=2, callbacks=[rates], verbose=0)
     assert rates.used == [0.1, 0.1] and model.loss is loss
+
+
+def test_an_optimizer_of_several_has_its_own_rates():
+    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+    optimizer = keras.optimizers.SGD(0.1)
+    model.compile(keras.optimizers.MultiOptimizer(lambda variable: optimizer), model.loss)
+    model.fit(*pair_batch(), verbose=0)
 
 
 def test_smoothing_is_of_all_images_of_a_pair():

@@ -168,6 +168,23 @@ def test_class_weights_weigh_the_images_of_pairs(form):
     assert wanted["loss"] != uncompiled(tiny_cin()).fit(images, labels, verbose=0).history["loss"]
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="a loader of PyTorch")
+def test_workers_that_persist_begin_with_what_is_checked():
+    import torch
+
+    images, labels = pair_batch()
+    by_class = {0: 2.0, 2: 0.5}
+    stacked = [*zip(*images)], [*zip(*labels)]
+    items = [((a, b), (int(c), int(d))) for (a, b), (c, d) in zip(*stacked)]
+    options = {"batch_size": len(items), "num_workers": 1, "persistent_workers": True}
+    loader = torch.utils.data.DataLoader(items, **options)
+    model, expected = (uncompiled(tiny_cin()) for _ in range(2))
+    expected.set_weights(model.get_weights())
+    found = model.fit(loader, class_weight=by_class, verbose=0).history["loss"]
+    wanted = expected.fit(images, labels, class_weight=by_class, verbose=0).history["loss"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 def test_class_weights_go_with_weights_and_one_hot_labels():
     images, labels = pair_batch()
     by_class = {0: 2.0, 2: 0.5}

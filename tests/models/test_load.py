@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import warnings
@@ -100,6 +101,15 @@ def test_damage_inside_the_archive(tmp_path):
     for place in (whole.index(b'"registered_name"'), whole.index(b"\x89HDF") + 2000):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert_refused(path, "is damaged: copy or download")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        with zipfile.ZipFile(io.BytesIO(whole)) as file:
+            for name in file.namelist():
+                packed.writestr(name, file.read(name))
+    deflated = bytearray(path.read_bytes())
+    begin = 30 + len(zipfile.ZipFile(path).namelist()[0])  # of the first member's content
+    deflated[begin : begin + 20] = b"\xff" * 20
+    path.write_bytes(deflated)
+    assert_refused(path, "is damaged: copy or download")
     path.write_bytes(whole)
     change(path, config_json="{")
     assert_refused(path, "its description cannot be read")

@@ -182,7 +182,10 @@ def test_the_average_is_what_is_kept_and_the_weights_what_goes_on(tmp_path):
     with pytest.raises(ValueError, match="`output` must be a folder of this run alone, and another"):
         begin(resume=True)
     run.release()
+    (tmp_path / "model.keras").unlink()
     _, model, _, epoch = begin(resume=True)
+    best = cin_keras.load_model(tmp_path / "model.keras").classifier.kernel
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(best), average, atol=1e-5)
     kernel = keras.ops.convert_to_numpy(model.classifier.kernel)
     np.testing.assert_allclose(kernel, kernels.seen[-1], atol=1e-6)
     assert epoch == 1

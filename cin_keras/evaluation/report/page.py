@@ -163,6 +163,7 @@ def write_report(
         probabilities=probabilities,
         explained=explained,
         model_type=type(model).__name__,
+        attentions=isinstance(model, CIN),
         colours=colour_gradient(),
         levels=accuracy_of_levels(test.labels, probabilities, test.hierarchy),
         temperature=temperature,

@@ -113,7 +113,7 @@ def with_contrast(model, found, pairs):
         return [None] * len(found)
     maps = class_contrast_map(
         model,
-        np.stack([found[i][1] for i in places]),
+        model.in_own_format(np.stack([found[i][1] for i in places])),
         classes=np.array([pairs[i // 2].taken_for for i in places]),
         others=np.array([pairs[i // 2].true for i in places]),
     )

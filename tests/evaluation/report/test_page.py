@@ -203,6 +203,20 @@ def test_an_evaluation_alone_has_a_page(tmp_path, model):
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
+def test_several_attentions_leave_no_maps(tmp_path):
+    model = tiny_model(class_names=NAMES, interaction="osme")
+    inputs = material()
+    path = write_report(
+        tmp_path / "r.html",
+        model=model,
+        test=inputs["test"],
+        probabilities=inputs["probabilities"],
+        metrics={},
+    )
+    page = Page(path.read_text("utf-8"))
+    assert "no contrast maps: several attentions leave none." in page.by_id["pairs"]
+
+
 def test_nothing_wrong_and_few_classes(tmp_path):
     test = samples(6, 0, num_classes=3)
     path = write_report(
