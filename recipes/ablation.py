@@ -14,10 +14,10 @@ from cin_keras.measuring import accuracies, comparison, costs, results, splits
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import make_reader
 from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, own_rates, own_settings
+from cin_keras.streams import stop, tidy_streams
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
-from cin_keras.training.streams import stop, tidy_streams
 
 # Options in which the runs of one table may differ, and those that came after results existed.
 FREE = "rows seeds learning_rates output data_dir weights maps trials_only trial_seeds table".split()
@@ -25,20 +25,21 @@ LATER = "weight_decay label_smoothing unseen crops".split()
 
 
 def parse_arguments(arguments=None):
-    parser, add = measuring.measuring_parser(
+    parser = measuring.measuring_parser(
         "python recipes/ablation.py",
         "Trains the rows of the paper's comparison under one budget.",
         "runs/ablation",
         epilog=f"Rows: {'; '.join(ROWS)}.",
     )
+    add, switch = parser.add, parser.switch
     number = positive(int)
     add("--rows", "ROW", "(those of the paper; with --table, all)", nargs="+", choices=ROWS)
     add("--seeds", "N", "runs of each row (%(default)s)", type=number, default=2)
     add("--learning-rates", "R", "to choose from", type=positive(float), nargs="+")
     add("--trial-epochs", "N", "of the choice (as --epochs)", type=number)
     add("--trial-seeds", "N", "of the choice (%(default)s)", type=number, default=1)
-    add("--trials-only", action="store_true", help="choose the learning rates, and no runs")
-    add("--table", action="store_true", help="of the runs that there are, and no more of them")
+    switch("--trials-only", "choose the learning rates, and no runs")
+    switch("--table", "of the runs that there are, and no more of them")
     add("--epochs", "N", "(%(default)s)", type=number, default=5)
     add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
     add("--backbone", "NAME", "in keras.applications, or 'small' (%(default)s)", default="small")
@@ -49,7 +50,7 @@ def parse_arguments(arguments=None):
     add("--pairs-per-batch", "N", "(%(default)s)", type=number, default=16)
     add("--weight-decay", "W", "of kernels (%(default)s)", type=share(), default=WEIGHT_DECAY)
     add("--label-smoothing", "S", "(%(default)s)", type=share(), default=LABEL_SMOOTHING)
-    add("--unseen", action="store_true", help="train on every second class, Recall@1 of the others")
+    switch("--unseen", "train on every second class, Recall@1 of the others")
     add("--crops", "N", "of each image, computed once up to --freeze-to (anew)", type=number)
     add("--maps", "DIR", "where what --crops computes is kept (%(default)s)", default="runs/maps")
     add("--limit", "N", "images of each split, for a quick try", type=number)

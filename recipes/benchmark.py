@@ -18,16 +18,17 @@ from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import benchmarks, costs
 from cin_keras.measuring.rounds import many_models_are_traced
+from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import tidy_streams
 
 
 def parse_arguments(arguments):
-    parser, add = measuring.measuring_parser(
+    parser = measuring.measuring_parser(
         "python recipes/benchmark.py",
         "Measures what CIN costs beyond its backbone, in time and memory.",
         "runs/benchmark",
     )
+    add, switch = parser.add, parser.switch
     add("--backbone", "NAME", "in keras.applications (%(default)s)", default="resnet50")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
     add("--image-size", "N", "pixels (%(default)s)", type=positive(int), default=448)
@@ -41,10 +42,10 @@ def parse_arguments(arguments):
     add("--rounds", "N", "every model once in each (%(default)s)", type=positive(int), default=9)
     add("--steps", "N", "steps timed at a time (%(default)s)", type=positive(int), default=1)
     add("--memory-pairs", "N", "pairs to take the peak memory at", type=positive(int), nargs="*")
-    add("--serving", help="only the exported forms, on one image", action="store_true")
-    add("--systems", help="only the paper's time table", action="store_true")
-    add("--peers", help="only CIN as the public toolbox has it, PyTorch", action="store_true")
-    add("--train", help="of the systems, training steps as well", action="store_true")
+    switch("--serving", "only the exported forms, on one image")
+    switch("--systems", "only the paper's time table")
+    switch("--peers", "only CIN as the public toolbox has it, PyTorch")
+    switch("--train", "of the systems, training steps as well")
     add("--seed", "N", "of weights and images (%(default)s)", type=int, default=0)
     add("--peak-of", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)

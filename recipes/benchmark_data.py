@@ -12,17 +12,18 @@ from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import feeding, shards
+from cin_keras.streams import tidy_streams
 from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import tidy_streams
 
 
 def parse_arguments(arguments=None):
-    parser, add = measuring.measuring_parser(
+    parser = measuring.measuring_parser(
         "python recipes/benchmark_data.py",
         "Measures the pair sampler on many images, and how fast images are read.",
         "runs/benchmark_data",
     )
+    add = parser.add
     number = positive(int)
     add("--images", "N", "in the sampler's index (%(default)s)", type=number, default=2_000_000)
     add("--classes", "N", "in the sampler's index (%(default)s)", type=number, default=10_000)

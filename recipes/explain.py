@@ -14,10 +14,10 @@ import cin_keras
 from cin_keras.data import differing_parts
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.measuring import explanations, scored_parts
+from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.training.data_set import is_first_process
 from cin_keras.training.options import refuse_beside_model
-from cin_keras.training.streams import tidy_streams
 from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}

@@ -17,9 +17,9 @@ from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
 from cin_keras.measuring import new_classes, seconds
 from cin_keras.measuring.networks import freeze_to
+from cin_keras.streams import tidy_streams
 from cin_keras.training.data_set import data_set_parser, settle_data_set
 from cin_keras.training.failures import accidents_in_one_sentence
-from cin_keras.training.streams import tidy_streams
 
 
 def train_on(samples, args, output):

@@ -21,9 +21,9 @@ from cin_keras.measuring import channel_features as features
 from cin_keras.measuring import ridge
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.splits import training_and_test
+from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.options import choose_weights, refuse_beside_model
-from cin_keras.training.streams import tidy_streams
 
 # Every form of W is one line: the arguments of SelfChannelInteraction.
 INTERACTIONS = {
@@ -37,11 +37,12 @@ INTERACTIONS = {
 
 
 def parse_arguments(arguments=None):
-    parser, add = measuring.measuring_parser(
+    parser = measuring.measuring_parser(
         "python recipes/probe.py",
         "Asks whether interactions know more of the classes than spatial means.",
         "runs/probe",
     )
+    add = parser.add
     add("--data-dir", "DIR", "a data set of any known layout (drawn cars)")
     add("--model", "FILE", "a trained CIN, in place of the next four")
     add("--backbone", "NAME", "in keras.applications, or 'small' (resnet50)")

@@ -9,7 +9,7 @@ import sys
 
 from cin_keras.cli.parser import build_parser, sentence_as_typed
 from cin_keras.cli.quiet import without_notes
-from cin_keras.training.streams import stop, tidy_streams
+from cin_keras.streams import stop, tidy_streams
 
 ACCIDENT = 1
 MISTAKE = 2  # the exit status that argparse gives, too
@@ -41,6 +41,15 @@ def main(arguments=None):
         if getattr(error, "errno", None) == errno.ENOSPC and error.filename is None:
             error = f"What is printed cannot be written ({error.strerror})."
         stop(f"error: {error}", ACCIDENT)
+    except Exception as error:  # a store that cannot be reached, which TensorFlow tells its own way
+        if "tensorflow" not in sys.modules:
+            raise
+        from cin_keras.training.failures import accident
+
+        sentence = accident(error)
+        if sentence is None:
+            raise
+        stop(f"error: {sentence}", ACCIDENT)
 
 
 def _run(arguments):

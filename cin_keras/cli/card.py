@@ -9,8 +9,8 @@ from cin_keras.checks import first_line
 from cin_keras.cli.files import check_output
 from cin_keras.evaluation.card import write_card
 from cin_keras.models import load_model
+from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import one_line
 
 
 def run(args):

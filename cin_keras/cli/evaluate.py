@@ -16,10 +16,10 @@ from cin_keras.data.splits import SPLIT_NAMES, check_parts, listed_photographs
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.progress import progress_bar
+from cin_keras.streams import one_line
 from cin_keras.text import first_few
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.folder import data_name, table_options
-from cin_keras.training.streams import one_line
 from cin_keras.versions import versions
 
 RESULTS = ("metrics.json", "confusion_matrix.png", "worst_mistakes.png", "report.html")
@@ -146,14 +146,15 @@ def split_of_the_run(model, data_dir, settings, options):
             "The model was trained on some of these photographs, and has to be better on them: no "
             "split.json lies beside it that says which. Give it with --split-file."
         ]
-    if split_file.is_file() and data_name(trained_on) == data_name(data_dir):
-        if lists_most_of(split_file, data_dir):
+    ends = [pathlib.Path(path).resolve().name for path in (trained_on, data_dir)]
+    if split_file.is_file() and ends[0] == ends[1]:
+        if lists_most_of(split_file, data_dir, options):
             return split_file, []
         with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
             find_splits(data_dir, split_file=split_file, **options)
             return split_file, []
     with contextlib.suppress(ValueError):  # a file of something else
-        if split_file.is_file() and lists_most_of(split_file, data_dir):
+        if split_file.is_file() and lists_most_of(split_file, data_dir, options):
             return None, [
                 "Most photographs that the model was trained on have namesakes here: if these are "
                 "the same, in a folder of another name, it has to be better on them, and "
@@ -162,22 +163,29 @@ def split_of_the_run(model, data_dir, settings, options):
     return None, []
 
 
-def lists_most_of(split_file, data_dir):
-    """Whether most photographs of a split lie in a folder: then it is meant, though some are gone.
+def lists_most_of(split_file, data_dir, options):
+    """Whether most photographs of a split are there: then it is meant, though some are gone.
 
     Args:
         split_file: `pathlib.Path`, as `save_split` writes it.
-        data_dir: Str, the folder.
+        data_dir: Str, the folder in which they have to lie, or a table that has to list them.
+        options: Dict, how a table is to be read, as from `table_options`.
 
     Returns:
         Bool.
 
     Raises:
         ValueError: If the file is no such file.
+        FileNotFoundError, ValueError: As `find_data_set`, of a table.
     """
     listed = listed_photographs(split_file)
-    there = sum(os.path.exists(os.path.join(data_dir, path)) for path in listed)
-    return 2 * there > len(listed)
+    if os.path.isfile(data_dir):
+        rows = find_data_set(data_dir, None, **options).paths
+        table = os.path.dirname(data_dir)
+        there = {pathlib.PurePath(os.path.relpath(path, table)).as_posix() for path in rows}
+    else:
+        there = {path for path in listed if os.path.exists(os.path.join(data_dir, path))}
+    return 2 * sum(path in there for path in listed) > len(listed)
 
 
 def is_data_of_the_run(trained_on, data_dir, folder):

@@ -19,8 +19,8 @@ from cin_keras.explain import (
 )
 from cin_keras.files import check_writable
 from cin_keras.models import NTS
+from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import one_line
 
 MOST_OTHERS = 5  # beside the first photograph in the contrast figure
 LONGEST_STEM = 200  # bytes, of the 255 that a name may have
@@ -52,8 +52,9 @@ def run(args):
     for path in paths:
         try:
             image = crop(decode(path, max_pixels=args.max_pixels), *classifier.image_size)
-        except UnreadableImage as error:
-            report_unreadable(path, reason_as_typed(error.reason))
+        except (UnreadableImage, MemoryError) as error:
+            reason = getattr(error, "reason", "there is not enough memory to decode it")
+            report_unreadable(path, reason_as_typed(reason))
             bad += 1
             continue
         stem = new_stem(path, stems)

@@ -15,9 +15,9 @@ from cin_keras.data import Samples, find_data_set, find_layout
 from cin_keras.data.loaders.find import official_splits
 from cin_keras.gallery import Gallery
 from cin_keras.models import load_model
+from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.folder import table_options
-from cin_keras.training.streams import one_line
 
 
 def run(args):

@@ -2,14 +2,15 @@
 
 import json
 import math
+import os
 import textwrap
 import zipfile
 
 from cin_keras.cli.classifier import is_saved_model, open_saved_model
 from cin_keras.files import megabytes
 from cin_keras.models import load_model
+from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import one_line
 
 NAMES_SHOWN = 10
 
@@ -35,7 +36,7 @@ def describe(model, path):
 
     Args:
         model: `CIN`.
-        path: Str, its `.keras` file.
+        path: Str, its `.keras` file, or the address of one on a hub.
 
     Returns:
         Dict of what JSON can hold.
@@ -48,7 +49,7 @@ def describe(model, path):
     return {
         "file": path,
         "format": "keras",
-        "megabytes": round(megabytes(path), 1),
+        "megabytes": round(megabytes(path), 1) if os.path.exists(path) else None,
         "saved": written["date_saved"].replace("@", " ") if "date_saved" in written else None,
         "image_size": model.image_size,
         "backbone": model.backbone_name or model.backbone.name,
@@ -100,7 +101,7 @@ def read_metadata(path):
         with zipfile.ZipFile(path) as file:
             noted = json.loads(file.read("metadata.json"))
         return {name: value for name, value in noted.items() if isinstance(value, str)}
-    except (KeyError, ValueError, AttributeError):
+    except (KeyError, ValueError, AttributeError, OSError):  # a hub's model is no file
         return {}
 
 
@@ -137,7 +138,8 @@ def as_text(found):
     size, names = found["image_size"], found["class_names"]
     settings = [f"{key} {value}" for key, value in found["settings"].items() if value is not None]
     saved = f", saved {found['saved']}" if found.get("saved") else ""
-    rows = {"file": f"{found['file']}, {found['format']}, {found['megabytes']} MB{saved}"}
+    takes = "" if found["megabytes"] is None else f", {found['megabytes']} MB"
+    rows = {"file": f"{found['file']}, {found['format']}{takes}{saved}"}
     rows["images"] = f"{size[1]} × {size[0]} pixels" if size else "any size"
     if found["format"] == "keras":
         layer = f", its layer {found['feature_layer']}" if found["feature_layer"] else ""

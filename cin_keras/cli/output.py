@@ -32,7 +32,7 @@ def open_output(path):
 
 
 class Form:
-    """How the result of each photograph is written; what cannot be read, not at all.
+    """How the result of each photograph is written.
 
     Args:
         out: Text file.
@@ -41,42 +41,45 @@ class Form:
     def __init__(self, out):
         self.out = out
 
-    def write_error(self, path, reason):
-        """For a form that tells of what cannot be read, which standard error does in any case."""
-
     def write_json(self, entry):
         """Writes a dict as a line."""
         print(json_line(entry), file=self.out, flush=True)
 
 
-def write_each(args, count, make_form, results):
+def write_each(args, paths, problems, make_form, results):
     """Writes what was found of each photograph, and reports those that cannot be read.
 
     Args:
-        args: What the parser returned: `output` and `progress`.
-        count: Int, how many photographs there are.
+        args: What the parser returned: `json`, `output` and `progress`.
+        paths: List of str, the photographs.
+        problems: Dict or list of `(path, reason)`, what cannot be read and is no photograph.
         make_form: Function of a text file that returns a `Form` with a method `write`.
         results: Iterable of `(path, what, reason)`: `what` are the arguments of `write` after the
             path, or `reason` says why there are none.
 
     Returns:
-        Int, how many cannot be read.
+        Int, the exit status: 1 if something could not be read.
     """
-    bad = 0
+    for path, reason in problems:
+        report_unreadable(path, reason)
+    bad = len(problems)
     with open_output(args.output) as out:
         form = make_form(out)
         # On one terminal with the result, bar and result would write over each other.
         wanted = False if args.progress is None and out.isatty() else args.progress
-        with progress_bar(count, "image", wanted) as bar:
+        with progress_bar(len(paths), "image", wanted) as bar:
             for path, what, reason in results:
                 if reason is None:
                     form.write(path, *what)
                 else:
                     bad += 1
                     report_unreadable(path, reason)
-                    form.write_error(path, reason)
+                    if args.json:
+                        form.write_json({"path": path, "error": reason})
                 bar.update()
-    return bad
+    if bad > 1:
+        say(f"{bad} could not be read.")
+    return 1 if bad else 0
 
 
 def json_line(entry):

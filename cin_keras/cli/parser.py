@@ -5,7 +5,7 @@ import argparse
 from cin_keras.checks import positive
 from cin_keras.training.command import as_typed
 from cin_keras.training.folder import add_table_options, folder_parser
-from cin_keras.training.options import filled, share, whole
+from cin_keras.training.options import Parser, share, whole
 from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
@@ -17,7 +17,7 @@ def build_parser():
     """The parser of all commands; `subcommand` in its result is `None` where none is given.
 
     Returns:
-        `argparse.ArgumentParser`.
+        `cin_keras.training.options.Parser`.
 
     Example:
 
@@ -25,7 +25,7 @@ def build_parser():
     >>> args.subcommand, args.model, args.paths, args.top
     ('predict', 'model.keras', ['photographs'], 3)
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cin-keras",
         description="Tells apart things that look almost the same: trains a Channel Interaction "
         "Network on a folder of photographs and uses it. A model file is all the other commands "
@@ -33,7 +33,6 @@ def build_parser():
         epilog="cin-keras COMMAND --help shows the options of a command. Keras runs on TensorFlow "
         "or, with KERAS_BACKEND=jax or torch, on JAX or PyTorch. Exit status: 0 all is well, "
         "1 some files were bad or a run could not go on, 2 a mistake in the arguments.",
-        formatter_class=_formatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND")
@@ -61,7 +60,6 @@ def _add_train(commands):
         description=options.description,
         epilog="A model, what it can do on photographs that it was not trained on, and figures "
         "are written to runs/ and the folder's name, or to --output.",
-        formatter_class=_formatter,
     )
 
 
@@ -75,19 +73,14 @@ def _add_predict(commands):
     )
     _add_model(parser, "a .keras file, or the folder of an exported SavedModel")
     _add_paths(parser)
-    parser.add_argument(
-        "--top",
-        metavar="K",
-        type=positive(int),
-        default=1,
-        help="most probable classes to show of each (%(default)s)",
+    parser.add(
+        "--top", "K", "most probable classes to show of each (%(default)s)", type=positive(int), default=1
     )
     _add_min_confidence(parser)
-    parser.add_argument(
+    parser.add(
         "--gallery",
-        metavar="FILE",
-        type=filled,
-        help="classes of this gallery of cin-keras index, by similarity, not the model's own; its "
+        "FILE",
+        "classes of this gallery of cin-keras index, by similarity, not the model's own; its "
         "threshold, if it has one, says none of these, too",
     )
     _add_result(
@@ -110,52 +103,34 @@ def _add_index(commands):
         "status is 1.",
     )
     _add_model(parser)
-    parser.add_argument(
+    parser.add(
         "data_dir",
-        metavar="DATA",
-        type=filled,
-        help="one folder a class, a CSV table, or a published data set, as for evaluate; with "
+        "DATA",
+        "one folder a class, a CSV table, or a published data set, as for evaluate; with "
         "--class a folder of any kind or a photograph",
     )
-    parser.add_argument(
-        "--output",
-        metavar="FILE",
-        type=filled,
-        default="gallery.npz",
-        help="the gallery (%(default)s)",
-    )
-    parser.add_argument(
-        "--add", action="store_true", help="add to the gallery; what it has is left out"
-    )
-    parser.add_argument("--split", metavar="NAME", help="train, val or test alone (all)")
-    parser.add_argument(
-        "--class",
-        dest="class_name",
-        metavar="NAME",
-        type=filled,
-        help="the class of all of them (that of their folder)",
-    )
-    parser.add_argument(
+    parser.add("--output", "FILE", "the gallery (%(default)s)", default="gallery.npz")
+    parser.switch("--add", "add to the gallery; what it has is left out")
+    parser.add("--split", "NAME", "train, val or test alone (all)")
+    parser.add("--class", "NAME", "the class of all of them (that of their folder)", dest="class_name")
+    parser.add(
         "--by",
-        choices=("means", "nearest"),
         help="classify by the nearest class mean, or by votes of the nearest photographs (means)",
+        choices=("means", "nearest"),
     )
-    parser.add_argument(
+    parser.add(
         "--calibrate",
-        metavar="DATA",
-        type=filled,
-        help="photographs to choose the threshold of none of these by, not in the gallery; those "
+        "DATA",
+        "photographs to choose the threshold of none of these by, not in the gallery; those "
         "of other classes stand for the unknown",
     )
-    parser.add_argument(
-        "--calibrate-split", metavar="NAME", help="train, val or test of these alone (all)"
-    )
-    parser.add_argument(
+    parser.add("--calibrate-split", "NAME", "train, val or test of these alone (all)")
+    parser.add(
         "--false-alarm-rate",
-        metavar="R",
+        "R",
+        "share of the unknown that may be taken for a known class (%(default)s)",
         type=share(with_one=True),
         default=0.05,
-        help="share of the unknown that may be taken for a known class (%(default)s)",
     )
     add_table_options(parser)
     _add_reading(parser)
@@ -171,22 +146,15 @@ def _add_search(commands):
         "file that cannot be decoded is reported on standard error, the rest go on, and the exit "
         "status is 1.",
     )
-    parser.add_argument(
-        "gallery", metavar="GALLERY", type=filled, help="what cin-keras index has written"
-    )
+    parser.add("gallery", "GALLERY", "what cin-keras index has written")
     _add_paths(parser)
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        type=filled,
-        help="the model of the gallery (where it was when the gallery was made)",
-    )
-    parser.add_argument(
+    parser.add("--model", "MODEL", "the model of the gallery (where it was when the gallery was made)")
+    parser.add(
         "--top",
-        metavar="K",
+        "K",
+        "most similar photographs to show of each (%(default)s)",
         type=positive(int),
         default=10,
-        help="most similar photographs to show of each (%(default)s)",
     )
     _add_result(
         parser,
@@ -206,42 +174,24 @@ def _add_demo(commands):
         'photographs. Nothing leaves this machine. Needs Gradio: pip install ".[demo]".',
     )
     _add_model(parser)
-    parser.add_argument(
+    parser.add(
         "--gallery",
-        metavar="FILE",
-        type=filled,
-        help="classes of this gallery of cin-keras index, as for predict, and its photographs",
+        "FILE",
+        "classes of this gallery of cin-keras index, as for predict, and its photographs",
     )
-    parser.add_argument(
-        "--top",
-        metavar="K",
-        type=positive(int),
-        default=5,
-        help="most probable classes to show (%(default)s)",
-    )
-    parser.add_argument(
-        "--similar",
-        metavar="K",
-        type=positive(int),
-        default=12,
-        help="most similar photographs to show (%(default)s)",
+    parser.add("--top", "K", "most probable classes to show (%(default)s)", type=positive(int), default=5)
+    parser.add(
+        "--similar", "K", "most similar photographs to show (%(default)s)", type=positive(int), default=12
     )
     _add_min_confidence(parser)
-    parser.add_argument(
+    parser.add(
         "--host",
-        metavar="NAME",
-        type=filled,
+        "NAME",
+        "address to listen at; 0.0.0.0 for other machines, too (%(default)s)",
         default="127.0.0.1",
-        help="address to listen at; 0.0.0.0 for other machines, too (%(default)s)",
     )
-    parser.add_argument(
-        "--port",
-        metavar="N",
-        type=whole(most=65535),
-        default=7860,
-        help="0 for any that is free (%(default)s)",
-    )
-    parser.add_argument("--open", action="store_true", help="show it in the browser, too")
+    parser.add("--port", "N", "0 for any that is free (%(default)s)", type=whole(most=65535), default=7860)
+    parser.switch("--open", "show it in the browser, too")
     _add_sizes(parser)
 
 
@@ -255,30 +205,15 @@ def _add_evaluate(commands):
         "exit status is 1.",
     )
     _add_model(parser)
-    parser.add_argument(
+    parser.add(
         "data_dir",
-        metavar="DATA",
-        type=filled,
-        help="one folder a class, perhaps in train/, val/, test/; a CSV table; Stanford Cars, "
+        "DATA",
+        "one folder a class, perhaps in train/, val/, test/; a CSV table; Stanford Cars, "
         "CUB-200-2011 or FGVC-Aircraft",
     )
-    parser.add_argument(
-        "--split",
-        metavar="NAME",
-        help="train, val or test (test; all photographs where DATA is not divided)",
-    )
-    parser.add_argument(
-        "--split-file",
-        metavar="FILE",
-        type=filled,
-        help="split.json of a training run, for DATA that is not divided",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        type=filled,
-        help="folder to write (evaluation/ and the name of DATA)",
-    )
+    parser.add("--split", "NAME", "train, val or test (test; all photographs where DATA is not divided)")
+    parser.add("--split-file", "FILE", "split.json of a training run, for DATA that is not divided")
+    parser.add("--output", "DIR", "folder to write (evaluation/ and the name of DATA)")
     add_table_options(parser)
     _add_reading(parser)
 
@@ -295,30 +230,16 @@ def _add_explain(commands):
         "that an NTS chose, with their scores.",
     )
     _add_model(parser)
-    parser.add_argument(
-        "paths",
-        metavar="IMAGE",
-        nargs="+",
-        type=filled,
-        help="a photograph, a folder, or - for a list",
-    )
-    parser.add_argument(
+    parser.add("paths", "IMAGE", "a photograph, a folder, or - for a list", nargs="+")
+    parser.add(
         "--figure",
+        help="draw this one, can be given several times (all that the model has)",
         dest="figures",
         choices=("decision", "channels", "ranking", "contrast", "parts"),
         action="append",
-        help="draw this one, can be given several times (all that the model has)",
     )
-    parser.add_argument(
-        "--channel", metavar="N", type=whole(), help="for channels and ranking (the strongest)"
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        type=filled,
-        default="explanations",
-        help="folder to write (%(default)s)",
-    )
+    parser.add("--channel", "N", "for channels and ranking (the strongest)", type=whole())
+    parser.add("--output", "DIR", "folder to write (%(default)s)", default="explanations")
     _add_sizes(parser)
 
 
@@ -330,20 +251,18 @@ def _add_export(commands):
         "Writes a model for serving without this package, class names and image size included.",
     )
     _add_model(parser)
-    parser.add_argument(
-        "path", metavar="PATH", type=filled, help="folder (savedmodel) or file to write"
-    )
-    parser.add_argument(
+    parser.add("path", "PATH", "folder (savedmodel) or file to write")
+    parser.add(
         "--format",
-        choices=EXPORT_FORMATS,
         help="(by PATH: onnx for .onnx, litert for .tflite, savedmodel without an ending)",
+        choices=EXPORT_FORMATS,
     )
     _add_image_size(parser)
-    parser.add_argument(
+    parser.add(
         "--max-pixels",
-        metavar="N",
+        "N",
+        f"photographs of more pixels are refused by the SavedModel ({MAX_PIXELS})",
         type=positive(int),
-        help=f"photographs of more pixels are refused by the SavedModel ({MAX_PIXELS})",
     )
 
 
@@ -355,7 +274,7 @@ def _add_info(commands):
         "Says what a model file holds: classes, size, network, and how it was trained.",
     )
     _add_model(parser, "a .keras file, or the folder of an exported SavedModel")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.switch("--json", "one JSON document")
 
 
 def _add_card(commands):
@@ -367,21 +286,9 @@ def _add_card(commands):
         "classes, limits, how to use the model. A run writes one itself.",
     )
     _add_model(parser)
-    parser.add_argument(
-        "--metrics",
-        metavar="FILE",
-        type=filled,
-        help="metrics.json of a run or an evaluation (the one beside the model)",
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", type=filled, help="(README.md beside the model)"
-    )
-    parser.add_argument(
-        "--push",
-        metavar="ADDRESS",
-        type=filled,
-        help="put model and card on the Hugging Face Hub, at hf://NAMESPACE/NAME",
-    )
+    parser.add("--metrics", "FILE", "metrics.json of a run or an evaluation (the one beside the model)")
+    parser.add("--output", "FILE", "(README.md beside the model)")
+    parser.add("--push", "ADDRESS", "put model and card on the Hugging Face Hub, at hf://NAMESPACE/NAME")
 
 
 def sentence_as_typed(sentence, args):
@@ -406,23 +313,20 @@ def sentence_as_typed(sentence, args):
 
 
 def _command(commands, name, help, description):
-    return commands.add_parser(
-        name, help=help, description=description, formatter_class=_formatter, allow_abbrev=False
-    )
+    return commands.add_parser(name, help=help, description=description, allow_abbrev=False)
 
 
 def _add_model(parser, help="a .keras file"):
-    parser.add_argument("model", metavar="MODEL", type=filled, help=help)
+    parser.add("model", "MODEL", help)
 
 
 def _add_paths(parser):
-    parser.add_argument(
+    parser.add(
         "paths",
-        metavar="PATH",
-        nargs="+",
-        type=filled,
-        help="a photograph, a folder (all images in it, at any depth, sorted), or - for a list "
+        "PATH",
+        "a photograph, a folder (all images in it, at any depth, sorted), or - for a list "
         "on standard input, one path a line",
+        nargs="+",
     )
 
 
@@ -433,20 +337,18 @@ def _add_result(parser, json, csv, image_size=True):
         "--json", action="store_true", help=f"JSON lines: one object a photograph, {json}"
     )
     form.add_argument("--csv", action="store_true", help=f"CSV: {csv}")
-    parser.add_argument(
-        "--output", metavar="FILE", type=filled, help="write there, not to standard output"
-    )
+    parser.add("--output", "FILE", "write there, not to standard output")
     _add_reading(parser, image_size)
     _add_progress(parser)
 
 
 def _add_min_confidence(parser):
-    parser.add_argument(
+    parser.add(
         "--min-confidence",
-        metavar="P",
-        type=share(with_one=True),
-        help="probability below which the answer is none of these, or, if the classes have a "
+        "P",
+        "probability below which the answer is none of these, or, if the classes have a "
         "hierarchy, the finest level that reaches it (0: always a class)",
+        type=share(with_one=True),
     )
 
 
@@ -459,36 +361,26 @@ def _add_progress(parser):
 
 
 def _add_reading(parser, image_size=True):
-    parser.add_argument(
-        "--batch-size",
-        metavar="N",
-        type=positive(int),
-        default=32,
-        help="photographs at a time (%(default)s)",
-    )
+    parser.add("--batch-size", "N", "photographs at a time (%(default)s)", type=positive(int), default=32)
     _add_sizes(parser, image_size)
 
 
 def _add_image_size(parser):
-    parser.add_argument(
+    parser.add(
         "--image-size",
-        metavar="N",
+        "N",
+        "pixels, for a network of any size (what the model file says)",
         type=positive(int),
-        help="pixels, for a network of any size (what the model file says)",
     )
 
 
 def _add_sizes(parser, image_size=True):
     if image_size:
         _add_image_size(parser)
-    parser.add_argument(
+    parser.add(
         "--max-pixels",
-        metavar="N",
+        "N",
+        "photographs of more pixels are not decoded (%(default)s)",
         type=positive(int),
         default=MAX_PIXELS,
-        help="photographs of more pixels are not decoded (%(default)s)",
     )
-
-
-def _formatter(prog):
-    return argparse.HelpFormatter(prog, max_help_position=26, width=80)

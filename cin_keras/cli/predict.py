@@ -7,12 +7,12 @@ import numpy as np
 from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import check_image_size, embed_each, open_gallery
-from cin_keras.cli.output import Form, report_unreadable, say, write_each
+from cin_keras.cli.output import Form, say, write_each
 from cin_keras.data import Samples
 from cin_keras.data.hierarchy import levels_of, roll_up
 from cin_keras.gallery import Classified
+from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import one_line
 
 
 def run(args):
@@ -31,9 +31,6 @@ def run(args):
             source = Classifier(args.model, args.image_size)
         else:
             source = GalleryClassifier(args.gallery, args.model, args.image_size)
-    for path, reason in problems:
-        report_unreadable(path, reason)
-    bad = len(problems)
     if not source.has_class_names:
         say(f"{args.model} does not name its classes: they are numbers, from 0.")
     if args.top > len(source.class_names):
@@ -41,12 +38,8 @@ def run(args):
         say(f"--top {args.top} is more than the {what} has: {len(source.class_names)} classes.")
     kind = Json if args.json else Csv if args.csv else Text
     answers = args.min_confidence is not None or args.gallery is not None
-    bad += write_each(
-        args, len(paths), lambda out: kind(out, answers), _predictions(source, paths, args)
-    )
-    if bad > 1:
-        say(f"{bad} could not be read.")
-    return 1 if bad else 0
+    found = _predictions(source, paths, args)
+    return write_each(args, paths, problems, lambda out: kind(out, answers), found)
 
 
 class GalleryClassifier:
@@ -193,9 +186,6 @@ class Json(Text):
         none = {"class": None, "label": None, "probability": top[0]["probability"]}
         answer = answer or none | ({"levels": levels} if levels else {})
         self.write_json({"path": path, **answer, "top": top})
-
-    def write_error(self, path, reason):
-        self.write_json({"path": path, "error": reason})
 
 
 class Csv(Text):

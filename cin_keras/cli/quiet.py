@@ -1,10 +1,9 @@
 """Loading TensorFlow without what its C++ code tells of the machine."""
 
-import contextlib
-import os
+import functools
 import re
-import sys
-import tempfile
+
+from cin_keras.streams import standard_error_through
 
 _NOTE = re.compile(
     r"^(?:[IW]\d{4} \d\d:\d\d:.*|WARNING: All log messages before absl.*"
@@ -13,7 +12,6 @@ _NOTE = re.compile(
 )
 
 
-@contextlib.contextmanager
 def without_notes():
     """Drops TensorFlow's notes and warnings from standard error, of C code, too, while it loads.
 
@@ -27,19 +25,4 @@ def without_notes():
         import tensorflow
     ```
     """
-    try:
-        original = os.dup(2)
-    except OSError:  # there is no standard error
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
-        sys.stderr.flush()
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            caught.seek(0)
-            sys.stderr.write(_NOTE.sub("", caught.read().decode(errors="replace")))
+    return standard_error_through(functools.partial(_NOTE.sub, ""))

@@ -6,10 +6,10 @@ import numpy as np
 
 from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import embed_each, open_gallery
-from cin_keras.cli.output import Form, report_unreadable, say, write_each
+from cin_keras.cli.output import Form, say, write_each
 from cin_keras.data import Samples
+from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.streams import one_line
 
 
 def run(args):
@@ -25,17 +25,11 @@ def run(args):
         paths, problems = list_photographs(args.paths)
         check_output(args.output, [args.model or "", args.gallery, *paths])
         gallery = open_gallery(args.gallery, args.model)
-    for path, reason in problems:
-        report_unreadable(path, reason)
-    bad = len(problems)
     if args.top > len(gallery):
         say(f"--top {args.top} is more than the gallery has: {len(gallery)} photographs.")
     k = min(args.top, len(gallery))
     kind = Json if args.json else Csv if args.csv else Text
-    bad += write_each(args, len(paths), kind, _neighbours_of_each(gallery, paths, k, args))
-    if bad > 1:
-        say(f"{bad} could not be read.")
-    return 1 if bad else 0
+    return write_each(args, paths, problems, kind, _neighbours_of_each(gallery, paths, k, args))
 
 
 def _neighbours_of_each(gallery, paths, k, args):
@@ -82,9 +76,6 @@ class Json(Text):
 
     def write(self, path, found):
         self.write_json({"path": path, "neighbours": found})
-
-    def write_error(self, path, reason):
-        self.write_json({"path": path, "error": reason})
 
 
 class Csv(Text):

@@ -56,7 +56,8 @@ def with_cache(samples, cache, image_size=448, max_pixels=None):
         `read(index)` returns a uint8 array `(8/7 height, 8/7 width, 3)`.
 
     Raises:
-        ValueError: If `cache` or `image_size` is something else, or `samples` are none.
+        ValueError: If `cache` or `image_size` is something else, or `samples` are none, or have
+            another cache.
         MemoryError: If the images do not fit into the memory that is free.
         OSError: If the folder cannot be written, or has no room for them.
 
@@ -71,6 +72,12 @@ def with_cache(samples, cache, image_size=448, max_pixels=None):
     """
     check_samples(samples)
     size = check_size("image_size", image_size)
+    if isinstance(samples, _Cache) and (cache is not None or samples._size != size):
+        raise ValueError(
+            "`samples` have a cache already, for one size of the network: give the same "
+            f"`image_size`, {samples._size}, and no other cache, or the samples without one. "
+            f"Received: image_size={size}, cache={cache!r}"
+        )
     if cache is None:
         return samples
     if cache == "memory":

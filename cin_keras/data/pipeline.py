@@ -7,6 +7,7 @@ from cin_keras.checks import check_choice, check_int, check_size
 from cin_keras.data.cache import with_cache
 from cin_keras.data.cropping import crop, crop_resized, size_that_will_do
 from cin_keras.data.rand_augment import rand_augment
+from cin_keras.data.samples import Samples
 from cin_keras.data.skipping import Reader
 
 # A call from TensorFlow to Python takes a good part of the time that a small photograph takes.
@@ -166,7 +167,8 @@ def read_in_batches(
     check_choice("augment", augment, (None, "crop", "randaugment"))
     source = with_cache(samples, cache, (height, width), max_pixels)
     reader = Reader(source, on_error, max_pixels, stand_ins, size_that_will_do(height, width))
-    load = _loader(reader, crop if cache is None else crop_resized, height, width, augment, seed)
+    cut = crop if isinstance(source, Samples) else crop_resized
+    load = _loader(reader, cut, height, width, augment, seed)
     together = min(batch_size, IMAGES_PER_CALL)
     images = places_in_order(epochs, together).map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if reader.shortens:

@@ -6,17 +6,15 @@ import io
 import json
 import os
 import warnings
-import zipfile
-import zlib
 
 import numpy as np
 
 from cin_keras.checks import check_choice, check_int, check_path, short
-from cin_keras.data.decoding import UnreadableImage
+from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage
 from cin_keras.data.records import Records
 from cin_keras.data.samples import Samples, check_samples, fingerprint
 from cin_keras.data.stores import file_state, is_remote, open_file
-from cin_keras.files import remove_partial, whole_file
+from cin_keras.files import NOT_WHOLE, remove_partial, whole_file
 from cin_keras.progress import progress_bar
 from cin_keras.text import first_few
 
@@ -106,9 +104,10 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
     # Not finished any more, until all is written.
     _write(f"{folder}/{INDEX}", json.dumps(about).encode())
     for split, part in splits.items():
+        root = _root(part)
         with progress_bar(len(part), "image") as bar:
             for name, indices in shards[split].items():
-                _write_shard(part, indices, f"{folder}/{name}", on_error, bar, states[name])
+                _write_shard(part, indices, f"{folder}/{name}", root, on_error, bar, states[name])
         _write_index(folder, split, shards[split])
     about["states"] = states
     about["shards"] = {
@@ -209,7 +208,7 @@ def shard_splits(folder):
 
     >>> shard_splits("nowhere")
     """
-    about = _about(str(folder))
+    about = _about(_address(folder))
     return about and list(about["shards"] or ["train"])
 
 
@@ -257,16 +256,18 @@ def _begin(folder, about):
 
 
 def _are_whole(folder, shards):
-    """Whether all files of a finished folder are there, as large as they were."""
+    """Whether all files of a finished folder are there, undamaged or as large as they were."""
+    try:
+        for split in shards:
+            _load(f"{folder}/{split}.npz")
+    except (OSError, ValueError):
+        return False
     sizes = {name: size for names in shards.values() for name, size in names.items()}
-    indices = [f"{folder}/{split}.npz" for split in shards]
-    return None not in map(_size, indices) and all(
-        _size(f"{folder}/{name}") == size for name, size in sizes.items()
-    )
+    return all(_size(f"{folder}/{name}") == size for name, size in sizes.items())
 
 
 def _state(samples, indices):
-    """A str that changes with the files of some samples; of objects it does not, which takes long."""
+    """A str that changes with some samples; with their files, too, but not with objects, which takes long."""
     # Not `state_of`: by another digest, all shards that there are would be written anew.
     state = hashlib.blake2b(digest_size=16)
     if isinstance(samples.encoded, Records):
@@ -280,10 +281,16 @@ def _state(samples, indices):
     for path in files:
         if not is_remote(path) and os.path.exists(path):
             state.update("{} {}\n".format(*file_state(path)).encode())
+    for name in (*_BESIDE, "parts"):  # where none is, the digest of the files alone
+        if (values := getattr(samples, name)) is not None:
+            own = [values[i] for i in indices.tolist()]
+            state.update(json.dumps([name, own], default=_plain).encode())
+    if samples.max_pixels != MAX_PIXELS:
+        state.update(str(samples.max_pixels).encode())
     return state.hexdigest()
 
 
-def _write_shard(samples, indices, path, on_error, bar, state):
+def _write_shard(samples, indices, path, root, on_error, bar, state):
     """One shard and, after it, its part of the index, unless both are there, in this state."""
     import tensorflow as tf
 
@@ -292,7 +299,6 @@ def _write_shard(samples, indices, path, on_error, bar, state):
             bar.update(len(indices))
             return
     kept, names, offsets, sizes, skipped = [], [], [], [], []
-    root = _root(samples)
     with _whole(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         begin = 0
         for i in indices.tolist():
@@ -416,7 +422,7 @@ def _load(path):
     try:
         with np.load(content) as arrays:
             return dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*NOT_WHOLE, ValueError) as error:
         raise ValueError(f"{path} is damaged. Write the shards anew.") from error
 
 

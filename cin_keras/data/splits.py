@@ -215,11 +215,12 @@ def save_split(path, splits, data_dir, about=None):
     for name, samples in splits.items():
         content[name] = [_relative(path, data_dir) for path in samples.paths]
         for photograph in content[name]:
-            if part_of.setdefault(photograph, name) != name:
+            if photograph in part_of:
                 raise ValueError(
-                    f"A photograph must belong to one part of a split. Received: {photograph!r} "
+                    f"A photograph must stand once in a split. Received: {photograph!r} "
                     f"in {part_of[photograph]!r} and in {name!r}"
                 )
+            part_of[photograph] = name
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -20,7 +20,7 @@ def data_set_parser(recipe, data, places, size, settings, drawings=None, what=No
         what: Str, what the photographs show. Defaults to `None`, the name of the script.
 
     Returns:
-        `argparse.ArgumentParser`.
+        `cin_keras.training.options.Parser`.
 
     Example:
 
@@ -35,8 +35,7 @@ def data_set_parser(recipe, data, places, size, settings, drawings=None, what=No
     where = f"{data}; without it, {drawn} if none is found" if drawn else f"{data} ({places[0]})"
     command = f"python recipes/{recipe}.py"
     parser = recipe_parser(command, what, settings, where, f"runs/{recipe}", drawings)
-    help = f"get the photographs first, {size}"
-    parser.add_argument("--download", action="store_true", help=help)
+    parser.switch("--download", f"get the photographs first, {size}")
     parser.set_defaults(data_set=(data, places, drawn))  # for `settle_data_set`, which takes it out
     return parser
 

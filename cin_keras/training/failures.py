@@ -6,7 +6,7 @@ import sys
 
 from cin_keras.callbacks import NonFiniteLoss
 from cin_keras.data import DownloadError
-from cin_keras.training.streams import stop
+from cin_keras.streams import stop
 
 
 def mistake(error):
@@ -23,7 +23,7 @@ def mistake(error):
     >>> mistake(ValueError("Three is none.")), mistake(KeyError("defect"))
     ('Three is none.', None)
     """
-    mistakes = (OSError, ValueError, DownloadError, MemoryError)
+    mistakes = (OSError, ValueError, DownloadError, MemoryError, ImportError)
     if not isinstance(error, mistakes) or _nobody_reads(error):
         return None
     # What Keras says of a layer stands in a frame of lines about its arguments.

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from cin_keras.checks import positive
-from cin_keras.training.options import filled, recipe_parser, settle
+from cin_keras.training.options import recipe_parser, settle
 
 
 def folder_parser(command, settings):
@@ -15,7 +15,7 @@ def folder_parser(command, settings):
         settings: Dict, as for `recipe_parser`.
 
     Returns:
-        `argparse.ArgumentParser`.
+        `cin_keras.training.options.Parser`.
 
     Example:
 
@@ -25,18 +25,11 @@ def folder_parser(command, settings):
     'runs/pets'
     """
     parser = recipe_parser(command, "your own photographs", settings)
-    parser.add_argument(
-        "data_dir", metavar="FOLDER", type=filled, help="one folder a class, a CSV table, or shards"
-    )
-    parser.add_argument(
-        "--split-file", metavar="FILE", type=filled, help="split.json of a run, to split as it did"
-    )
+    parser.add("data_dir", "FOLDER", "one folder a class, a CSV table, or shards")
+    parser.add("--split-file", "FILE", "split.json of a run, to split as it did")
     add_table_options(parser)
-    parser.add_argument(
-        "--max-pixels",
-        metavar="N",
-        type=positive(int),
-        help="larger photographs cannot be read (178956970)",
+    parser.add(
+        "--max-pixels", "N", "larger photographs cannot be read (178956970)", type=positive(int)
     )
     return parser
 
@@ -51,7 +44,7 @@ def add_table_options(parser):
         ("--class-names", "FILE", "of a table: its classes in their order, a line each"),
         ("--levels", "NAMES", "of nested folders: make,model for make/model/; of a table: columns"),
     ):
-        parser.add_argument(name, metavar=metavar, type=filled, help=help)
+        parser.add(name, metavar, help)
 
 
 def table_options(args):

@@ -118,6 +118,34 @@ def share(with_one=False):
     return number_of
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of `argparse` whose help is 80 columns wide, and that takes an option in a line.
+
+    Example:
+
+    >>> parser = Parser(prog="sort")
+    >>> parser.add("--top", "N", "how many (%(default)s)", type=positive(int), default=3)
+    >>> parser.switch("--json", "as JSON")
+    >>> vars(parser.parse_args(["--json"]))
+    {'top': 3, 'json': True}
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs, formatter_class=_help_formatter)
+
+    def add(self, name, metavar=None, help=None, type=filled, **kwargs):
+        """As `add_argument`, of text that is not empty, unless `type` says another."""
+        self.add_argument(name, metavar=metavar, help=help, type=type, **kwargs)
+
+    def switch(self, name, help):
+        """Adds an option without a value: `True` where it is given, else `False`."""
+        self.add_argument(name, help=help, action="store_true")
+
+
+def _help_formatter(prog):
+    return argparse.HelpFormatter(prog, max_help_position=26, width=80)
+
+
 def recipe_parser(command, what, settings, data=None, output=None, drawings=None):
     """The parser of a recipe, to which it may add options of its own.
 
@@ -132,8 +160,8 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
         drawings: Dict, likewise for drawn images, or `None`. Defaults to `None`.
 
     Returns:
-        `argparse.ArgumentParser`. What the command line leaves open is `None` in its result,
-        until `settle` fills it in.
+        `Parser`. What the command line leaves open is `None` in its result, until `settle` fills
+        it in.
 
     Example:
 
@@ -142,60 +170,32 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     >>> settle(parser.parse_args(["--epochs", "3"]), settings).epochs
     3
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=command,
         usage=f"{command} [options]",
         description=f"Trains a Channel Interaction Network on {what}.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=80),
     )
-
-    def add(name, metavar=None, help=None, **kwargs):
-        parser.add_argument(name, metavar=metavar, help=help, **kwargs)
-
-    def switch(name, help):
-        parser.add_argument(name, help=help, action="store_true")
+    add, switch = parser.add, parser.switch
 
     def default(key):
         return f"({settings[key]}{f'; drawn: {drawings[key]}' if drawings else ''})"
 
     if data:
-        add("--data-dir", "DIR", data, type=filled)
+        add("--data-dir", "DIR", data)
     add("--backbone", "NAME", f"of Keras, or small {default('backbone')}")
     add("--feature-layer", "NAME", "layer of the backbone that interacts (the last)")
-    add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file", type=filled)
+    add("--weights", "FILE", "'imagenet' (default), 'none' (small) or a file")
     add("--image-size", "N", f"pixels {default('image_size')}", type=positive(int))
     add("--epochs", "N", default("epochs"), type=positive(int))
-    add(
-        "--pairs-per-batch",
-        "N",
-        f"two images each {default('pairs_per_batch')}",
-        type=positive(int),
-    )
-    add(
-        "--learning-rate",
-        "R",
-        f"the highest ({LEARNING_RATE}, covariance: half; small: {SMALL_LEARNING_RATE}; paper: 0.01)",
-        type=positive(float),
-    )
+    add("--pairs-per-batch", "N", f"two images each {default('pairs_per_batch')}", type=positive(int))
+    rate = f"the highest ({LEARNING_RATE}, covariance: half; small: {SMALL_LEARNING_RATE}; paper: 0.01)"
+    add("--learning-rate", "R", rate, type=positive(float))
     add("--recipe", "NAME", "strong (default), or paper: its settings", choices=RECIPES)
-    add(
-        "--weight-decay",
-        "W",
-        f"of kernels ({WEIGHT_DECAY:g}; small: {SMALL_WEIGHT_DECAY:g}; paper: 0.002)",
-        type=share(),
-    )
-    add(
-        "--label-smoothing",
-        "S",
-        f"share spread over all classes ({LABEL_SMOOTHING}; paper: 0)",
-        type=share(),
-    )
-    add(
-        "--classes-per-batch",
-        "N",
-        "draw each batch from N classes (any; paper: 4)",
-        type=positive(int),
-    )
+    decay = f"of kernels ({WEIGHT_DECAY:g}; small: {SMALL_WEIGHT_DECAY:g}; paper: 0.002)"
+    add("--weight-decay", "W", decay, type=share())
+    smoothing = f"share spread over all classes ({LABEL_SMOOTHING}; paper: 0)"
+    add("--label-smoothing", "S", smoothing, type=share())
+    add("--classes-per-batch", "N", "draw each batch from N classes (any; paper: 4)", type=positive(int))
     mixing = parser.add_mutually_exclusive_group()
     for name, what in (("--mixup", "blend"), ("--cutmix", "patch")):
         mixing.add_argument(name, help=f"{what} photographs with others", action="store_true")
@@ -206,21 +206,15 @@ def recipe_parser(command, what, settings, data=None, output=None, drawings=None
     add("--seed", "N", of_what, type=whole(most=2**32 - 1), default=0)
     add("--on-error", "DO", "raise at a bad image, or skip it", choices=["raise", "skip"])
     folder = f"folder to write ({output or 'runs/ and its name'})"
-    add("--output", "DIR", folder, type=filled, default=output)
+    add("--output", "DIR", folder, default=output)
     add("--limit", "N", "images of each split, for a quick try", type=positive(int))
     switch("--resume", "go on with the run in --output")
     switch("--deterministic", "on TensorFlow, the same weights bit for bit, slower")
-    switch(
-        "--distribute",
-        "on all local accelerators, or all processes of a launcher; PyTorch: under torchrun",
-    )
+    everywhere = "on all local accelerators, or all processes of a launcher; PyTorch: under torchrun"
+    switch("--distribute", everywhere)
     switch("--tensorboard", "log to tensorboard/ in --output")
-    add(
-        "--head",
-        "NAME",
-        "contrast (default; small, paper, explain: cin), cin, sci, covariance, mean_and_deviation or plain",
-        choices=HEADS,
-    )
+    heads = "contrast (default; small, paper, explain: cin), cin, sci, covariance, mean_and_deviation or plain"
+    add("--head", "NAME", heads, choices=HEADS)
     switch("--plain", "as --head plain")
     parser.set_defaults(on_error="raise", recipe="strong", command=command)
     return parser

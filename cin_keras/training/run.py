@@ -6,11 +6,11 @@ import sys
 
 from cin_keras.distribution import Devices, distribute
 from cin_keras.distribution.replicas import LOST, is_lost
+from cin_keras.streams import tidy_streams
 from cin_keras.training.command import as_typed
 from cin_keras.training.failures import accident, mistake, mistakes_in_one_sentence, stop
 from cin_keras.training.options import PAPER_CLASSES_PER_BATCH
 from cin_keras.training.run_folder import RunFolder
-from cin_keras.training.streams import tidy_streams
 
 
 @contextlib.contextmanager

@@ -183,6 +183,33 @@ def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
     assert remarks("../copy/animals") == []
 
 
+def test_the_split_of_a_run_on_a_table_that_has_moved(here):
+    names = [f"images/{name}{i}.png" for name in "abc" for i in range(10)]
+    rows = ["path,label", *(f"{name},{name[7]}" for name in names)]
+    for folder in ("a", "copy", "other"):
+        write_files(here / folder, *names)
+        (here / folder / "pets.csv").write_text("\n".join(rows))
+    find_splits("a/pets.csv", split_file=here / "a" / "runs" / "pets" / "split.json")
+    trained, model = {"data_dir": "pets.csv"}, "a/runs/pets/model.keras"
+    assert parts(model, "a/pets.csv", settings=trained)[1] == 3
+    assert parts(model, "copy/pets.csv", settings=trained)[1] == 3
+    (here / "copy" / "pets.csv").write_text("\n".join(rows[:-1]))
+    with pytest.raises(FileNotFoundError, match="1 of the 30 photographs .* Put them back"):
+        parts(model, "copy/pets.csv", settings=trained)
+    # A table of a few others beside the same photographs is not theirs.
+    (here / "other" / "pets.csv").write_text("\n".join(["path,label", *rows[1:3], *rows[11:13]]))
+    assert parts(model, "other/pets.csv", settings=trained) == ("all photographs", 4)
+
+    def remarks(table):
+        args = build_parser().parse_args(["evaluate", model, table])
+        return find_samples(args, trained)[2]
+
+    (here / "copy" / "pets.csv").rename(here / "copy" / "animals.csv")
+    assert "have namesakes here" in remarks("copy/animals.csv")[0]
+    (here / "other" / "pets.csv").rename(here / "other" / "animals.csv")
+    assert remarks("other/animals.csv") == []
+
+
 def test_photographs_that_a_model_was_trained_on(here):
     write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
     args = build_parser().parse_args(["evaluate", "m.keras", "pets"])

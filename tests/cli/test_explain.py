@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 import cin_keras
-from cin_keras.cli import main
+from cin_keras.cli import explain, main
 from tests.cli.conftest import write_photograph
 from tests.models.networks import tiny_backbone, tiny_cin
 
@@ -109,3 +109,19 @@ def test_the_limit_of_pixels(models, tmp_path, capsys):
     command = ["explain", str(models / "c.keras"), path, "--output", str(tmp_path / "out")]
     assert main([*command, "--max-pixels", "98"]) == 1
     assert "11×9 pixels are more than --max-pixels=98" in capsys.readouterr().err
+
+
+def test_a_photograph_that_memory_does_not_hold(models, tmp_path, capsys, monkeypatch):
+    paths = [write_photograph(tmp_path / f"{i}.png", (9, 200, 70)) for i in range(2)]
+    read = explain.decode
+
+    def limited(path, **kwargs):
+        if path == paths[0]:
+            raise MemoryError(f"Not enough memory to decode {path!r}")
+        return read(path, **kwargs)
+
+    monkeypatch.setattr(explain, "decode", limited)
+    out = tmp_path / "out"
+    assert main(["explain", str(models / "c.keras"), *paths, "--output", str(out)]) == 1
+    assert f"cannot read {paths[0]!r}: there is not enough memory" in capsys.readouterr().err
+    assert [path.name for path in out.glob("*-decision.png")] == ["1-decision.png"]

@@ -75,3 +75,21 @@ def test_a_full_disk_behind_standard_output(models, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Full())
     cli.main(["info", str(models / "c.keras")])
     assert ended == [("error: What is printed cannot be written (No space left on device).", 1)]
+
+
+def test_a_model_on_a_hub(models, monkeypatch, capsys):
+    monkeypatch.setattr("cin_keras.models.load._download", lambda address: unpacked)
+    unpacked = models / "unpacked"
+    with zipfile.ZipFile(models / "c.keras") as file:
+        file.extractall(unpacked)
+    assert main(["info", "hf://me/m"]) == 0
+    text = capsys.readouterr().out
+    assert "hf://me/m, keras\n" in text and "settings     epochs 3" in text
+    assert main(["info", "hf://me/m", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["megabytes"] is None
+
+
+def test_a_hub_without_its_package(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert main(["info", "hf://me/m"]) == 2
+    assert "error: To load 'hf://me/m', huggingface_hub must be installed" in capsys.readouterr().err

@@ -250,6 +250,22 @@ def test_quiet_ends(models, photographs, monkeypatch, capsys, end, error, status
     assert capsys.readouterr().err == message
 
 
+def test_a_store_that_cannot_be_reached(models, capsys, end):
+    with pytest.raises(Ended) as ended:
+        main(["predict", str(models / "c.keras"), "s3://bucket/1.jpg"])
+    assert ended.value.args == (1,)
+    assert "error: s3://bucket/1.jpg cannot be reached" in capsys.readouterr().err
+
+
+def test_a_defect_stays_one(models, photographs, monkeypatch):
+    def fail(*args):
+        raise KeyError("defect")
+
+    monkeypatch.setattr("cin_keras.cli.predict.write_each", fail)
+    with pytest.raises(KeyError, match="defect"):
+        main(["predict", str(models / "c.keras"), str(photographs)])
+
+
 def test_a_broken_model(models, tmp_path, photographs, capsys, end):
     model = cin_keras.load_model(models / "c.keras")
     model.classifier.set_weights([np.full((3, 3), np.nan), np.zeros(3)])

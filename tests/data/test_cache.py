@@ -5,6 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from cin_keras.data import Samples, image_dataset, pair_dataset, with_cache
@@ -116,6 +117,19 @@ def test_the_centre_is_that_without_a_cache(samples, cache):
     )
     assert plain.std() > 30
     assert np.abs(plain.astype(int) - cached).max() <= 1
+
+
+def test_samples_with_a_cache_are_fed_as_any_others(samples, cache):
+    cached = with_cache(samples, cache, 14)
+    for make, batch in ((image_dataset, {"batch_size": 4}), (pair_dataset, {"pairs_per_batch": 2})):
+        options = {"image_size": 14, "augment": "crop", "seed": 3, **batch}
+        received, expected = make(cached, **options), make(samples, cache="memory", **options)
+        for found, wanted in zip(received, expected, strict=True):
+            for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(wanted), strict=True):
+                np.testing.assert_array_equal(a, b)
+    for wrong in ({"image_size": 21}, {"image_size": 14, "cache": "memory"}):
+        with pytest.raises(ValueError, match=r"have a cache already.*`image_size`, \(14, 14\), and no"):
+            image_dataset(cached, **wrong)
 
 
 def test_encoded_samples_are_told_apart_by_their_bytes(tmp_path, reads):

@@ -187,6 +187,27 @@ def test_a_photograph_that_has_changed_is_written_anew(tmp_path, monkeypatch):
     assert sorted({found.read(i).size for i in range(12)}) == [(5, 5), (6, 6)]
 
 
+def test_another_box_crop_or_limit_is_written_anew(tmp_path):
+    samples, folder = write_folder(tmp_path / "photographs"), str(tmp_path / "s")
+    plain = write_shards(samples, folder, images_per_shard=4) and from_shards(folder)
+    boxed = dataclasses.replace(samples, boxes=[[1, 1, 3, 3]] * 12)
+    forms = [boxed, boxed.crop_to_boxes(), dataclasses.replace(boxed, max_pixels=99), samples]
+    for form in forms:
+        found = from_shards(write_shards(form, folder, images_per_shard=4))
+        assert found.read(0).size == form.read(0).size
+        assert (found.boxes is None) == (form.boxes is None) and found.max_pixels == form.max_pixels
+    assert from_shards(folder).paths == plain.paths
+
+
+def test_writing_goes_on_with_the_boxes_of_the_second_call(tmp_path, monkeypatch):
+    samples = coloured_samples(LABELS)
+    with broken_off(monkeypatch), pytest.raises(KeyboardInterrupt):
+        write_shards(samples, tmp_path / "s", images_per_shard=6)
+    boxed = dataclasses.replace(samples, boxes=[[1, 1, 3, 3]] * 20)
+    found = from_shards(write_shards(boxed, tmp_path / "s", images_per_shard=6))
+    assert found.boxes.tolist() == [[1, 1, 3, 3]] * 20
+
+
 def test_a_cache_of_shards_is_renewed_with_them(tmp_path):
     # All of one size in bytes and of one name's length: the places are the same in either order.
     encoded = [encode(np.full((16, 16, 3), 20 * i), "BMP") for i in range(10)]
@@ -235,6 +256,8 @@ def test_a_damaged_index_is_named(folder, damage):
     message = "index of the shards is missing" if damage is None else "damaged. Write the shards anew"
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         from_shards(folder)
+    samples = coloured_samples(LABELS)
+    assert by_name(from_shards(write_shards(samples, folder, images_per_shard=6))) == by_name(samples)
 
 
 def test_what_cannot_be_written_is_named(tmp_path):
@@ -350,7 +373,8 @@ def test_addresses_of_objects_go_through_tensorflow(tmp_path, monkeypatch):
     """TensorFlow's own file system in memory stands for a store."""
     samples = coloured_samples(LABELS)
     folder = write_shards(samples, "ram://shards", images_per_shard=6)
-    assert find_layout("ram://shards") == "shards"
+    assert find_layout("ram://shards") == find_layout("ram://shards/") == "shards"
+    assert len(find_data_set("ram://shards/")) == len(samples)
     assert by_name(from_shards(folder)) == by_name(samples)
     assert json.loads(tf.io.gfile.GFile("ram://shards/shards.json").read())["shards"]
     assert len(from_shards("ram://shards/")) == len(samples)

@@ -105,6 +105,9 @@ def test_the_file_can_be_read_and_is_written_whole(tmp_path, monkeypatch):
 def test_save_split_refuses(tmp_path):
     with pytest.raises(ValueError, match="'data|class 0/0.jpg' in 'train' and in 'test'"):
         save_split(tmp_path / "s.json", {"train": make([2]), "test": make([1])}, "data")
+    twice = make([2]).subset([0, 1, 0])
+    with pytest.raises(ValueError, match="must stand once.*class 0/0.jpg' in 'train' and in 'train'"):
+        save_split(tmp_path / "s.json", {"train": twice}, "data")
     with pytest.raises(ValueError, match="must have the same classes.*train with Samples"):
         save_split(tmp_path / "s.json", {"train": make([2]), "test": make([1, 1])}, "data")
     assert not os.listdir(tmp_path)

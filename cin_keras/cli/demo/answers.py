@@ -13,7 +13,7 @@ from cin_keras.data.cropping import crop
 from cin_keras.data.predicting import predict_each
 from cin_keras.explain import class_contrast, overlay
 from cin_keras.models import CIN
-from cin_keras.training.streams import one_line
+from cin_keras.streams import one_line
 
 PICTURE = 640  # pixels of the longer side
 THUMBNAIL = 256

@@ -159,7 +159,7 @@ def _transfer(url, part, size, timeout, bar):
         return f"no byte came for {timeout:g} s"
     except requests.RequestException as error:
         return f"{type(error).__name__}: {first_cause(error)}"
-    except urllib3.exceptions.ProtocolError as error:
+    except urllib3.exceptions.HTTPError as error:
         if total is None:
             return str(error.args[0])
     have = _size(part)

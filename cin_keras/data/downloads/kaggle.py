@@ -7,9 +7,9 @@ import os
 import pathlib
 import shutil
 import tarfile
-import zipfile
 
 from cin_keras.data.downloads.fetch import DownloadError, first_cause, persist
+from cin_keras.files import NOT_WHOLE
 
 
 def fetch_from_kaggle(handle, folder, *, attempts=5, pause=1.0, verbose=1):
@@ -86,7 +86,7 @@ def _try_once(handle, folder, verbose, found):
             f"{handle} comes from Kaggle as a tar archive, which kagglehub unpacks from Python 3.11.4 on; "
             "it was removed. Use a newer Python"
         ) from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+    except (*NOT_WHOLE, tarfile.TarError, ValueError) as error:
         shutil.rmtree(folder)
         raise DownloadError(
             f"{handle} from Kaggle is damaged ({type(error).__name__}: {error}); it was removed"

@@ -196,7 +196,7 @@ class _Table:
         delimiter = delimiter or _find_delimiter(text, (*required, *wanted))
         try:
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-            self.columns = [name.strip() for name in next(reader, [])]
+            self.columns = [name.strip() for name in next(filter(None, reader), [])]
             self._take_other_cases((*required, *wanted))
             self.rows, self.lines, line = [], [], reader.line_num
             for row in reader:

@@ -7,14 +7,15 @@ import argparse
 import dataclasses
 import json
 import os
-import signal
 import sys
 
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.verify import verify_folder
+from cin_keras.streams import tidy_streams
 from cin_keras.text import first_few
 
 
+@tidy_streams()
 def main(arguments=None):
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
@@ -32,9 +33,6 @@ def main(arguments=None):
         help="larger images are a problem (%(default)s)",
     )
     args = parser.parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):  # a file's name may be what a terminal cannot show
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     if args.max_pixels < 1:
         parser.error(f"--max-pixels must be at least 1. Received: {args.max_pixels}")
     if not os.path.isdir(args.folder):
@@ -73,10 +71,4 @@ def as_dict(folder, verification, others):
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads any more (| head): nor what Python has still to print
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + signal.SIGPIPE
-    sys.exit(status)
+    sys.exit(main())

@@ -156,7 +156,7 @@ def _inspect(samples, index, max_pixels):
         with open_image(data, name=path, max_pixels=max_pixels) as image:
             image.load()
             exif = image.info.get("exif")  # which `to_rgb` may remove
-            rgb = to_rgb(image)
+            rgb = samples._cut(to_rgb(image), index)
             result.notes = _notes(image, rgb, path, exif)
         if image.format == "PNG":
             with open_image(data, name=path, max_pixels=max_pixels) as image:

@@ -6,14 +6,13 @@ error of the process, and says nothing of which image: they are caught there.
 """
 
 import contextlib
-import os
 import re
-import sys
-import tempfile
+
+from cin_keras.streams import standard_error_through
 
 _WARNING = re.compile(
     r"^(?:Corrupt JPEG data: (?!bad ICC)(?P<corrupt>.*)"
-    r"|(?P<other>Inconsistent progression sequence.*|Premature end of JPEG file.*))$",
+    r"|(?P<other>Inconsistent progression sequence.*|Premature end of JPEG file.*))$\n?",
     re.MULTILINE,
 )
 
@@ -49,28 +48,12 @@ def jpeg_warnings(contents, run=map):
             tf.io.decode_jpeg(content)
 
     def warning_of(some, run):
-        text = _standard_error_of(lambda: list(run(decode, some)))
-        for line in filter(None, _WARNING.sub("", text).split("\n")):  # somebody else's
-            print(line, file=sys.stderr)
-        warning = _WARNING.search(text)
+        said = []
+        with standard_error_through(lambda text: said.append(text) or _WARNING.sub("", text)):
+            list(run(decode, some))
+        warning = _WARNING.search("".join(said))
         return warning and (warning["corrupt"] or warning["other"])
 
     if not warning_of(contents, run):
         return [None] * len(contents)
     return [warning_of([content], map) for content in contents]
-
-
-def _standard_error_of(work):
-    """What everybody, C code, too, writes to standard error while the function `work` runs."""
-    with tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        original = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            work()
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-        file.seek(0)
-        return file.read().decode(errors="replace")

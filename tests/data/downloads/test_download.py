@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+import urllib3
 from kagglesdk import kaggle_env
 
 from cin_keras.data import DownloadError, cub_200_2011, download, stanford_cars
@@ -132,6 +133,20 @@ def test_broken_connections_are_resumed_where_they_stopped(server, tmp_path):
     path = get(server, tmp_path / "file.tgz")
     assert path.read_bytes() == CONTENT
     assert server.requests == [None, "bytes=70000-", "bytes=120000-", "bytes=120000-"]
+
+
+def test_an_end_that_tls_does_not_expect_is_resumed(server, tmp_path, monkeypatch):
+    """As urllib3 raises it of a connection that is cut, which no server on loopback speaks."""
+    read, cut = urllib3.HTTPResponse.read1, [True]
+
+    def broken(self, *args, **kwargs):
+        if cut.pop() if cut else False:
+            raise urllib3.exceptions.SSLError("EOF occurred in violation of protocol")
+        return read(self, *args, **kwargs)
+
+    monkeypatch.setattr(urllib3.HTTPResponse, "read1", broken)
+    assert get(server, tmp_path / "file.tgz").read_bytes() == CONTENT
+    assert len(server.requests) == 2
 
 
 def test_as_many_breaks_as_it_takes_while_it_gets_further(server, tmp_path):

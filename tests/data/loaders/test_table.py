@@ -177,6 +177,14 @@ def test_a_column_of_splits_is_used_or_named(folder):
         assert len(from_table(table)) == 6
 
 
+def test_blank_lines_above_the_header(folder):
+    table = write(folder, "", "", "path,label", "images/1.png,cat", "", "images/2.png,dog,more")
+    with pytest.raises(ValueError, match="Line 6 of .* has 3 cells"):
+        from_table(table)
+    found = from_table(write(folder, "", "path,label", "images/1.png,cat", "images/2.png,dog"))
+    assert found.class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize("again", ["images/../images/1.png", "images\\1.png", "absolute"])
 def test_a_photograph_that_is_written_in_two_ways_is_one(folder, again):
     again = str(folder / "images" / "1.png") if again == "absolute" else again

@@ -144,6 +144,15 @@ def test_the_limit_of_pixels(folder, capsys):
     assert status == 1 and output.count("16×16 pixels are more than --max-pixels 255") == 3
 
 
+def test_closed_streams(folder, monkeypatch):
+    """As after `>&- 2>&-`, which cron may do."""
+    with monkeypatch.context() as patch:
+        for name in ("stdin", "stdout", "stderr"):
+            patch.setattr(sys, name, None)
+        statuses = [main([str(folder)]), main([str(folder), "--json"])]
+    assert statuses == [0, 0]
+
+
 def test_an_interrupt_is_said(folder, capsys, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt

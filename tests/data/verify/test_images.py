@@ -137,6 +137,16 @@ def test_a_box_outside_of_its_image():
     ]
 
 
+def test_a_crop_is_looked_at_and_not_what_is_around_it():
+    half = np.zeros((32, 32, 3), "uint8")
+    half[:, 16:] = NOISE[:, 16:]
+    crops = [[16, 0, 32, 32], [0, 0, 16, 32], [40, 0, 50, 9]]
+    samples = Samples(list("012"), [0, 0, 0], ["x"], encoded=[encode(half)] * 3, crops=crops)
+    found = verify_images(samples, verbose=0)
+    assert [problem.path for problem in found.problems] == ["2"]
+    assert {note.path for note in found.notes if "one colour" in note.message} == {"1"}
+
+
 def test_a_box_is_compared_with_the_upright_image():
     exif = Image.Exif()
     exif[0x0112] = 6

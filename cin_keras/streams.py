@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import tempfile
 import unicodedata
 import warnings
 
@@ -56,6 +57,36 @@ def tidy_streams():
             stream.flush()
     except BrokenPipeError:
         stop(None, READER_GONE)
+
+
+@contextlib.contextmanager
+def standard_error_through(change):
+    """Holds back what is written to standard error, by C code, too, until the `with` block ends.
+
+    Args:
+        change: Function of the text (str) that returns what of it comes out in the end.
+
+    Example:
+
+    >>> with standard_error_through(lambda text: ""):
+    ...     print("Nobody sees it.", file=sys.stderr)
+    """
+    try:
+        original = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            caught.seek(0)
+            sys.stderr.write(change(caught.read().decode(errors="replace")))
 
 
 @contextlib.contextmanager

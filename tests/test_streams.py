@@ -8,13 +8,14 @@ import warnings
 import pytest
 
 import cin_keras
-from cin_keras.training import open_run, streams
-from cin_keras.training.streams import (
+from cin_keras import streams
+from cin_keras.streams import (
     one_line,
     one_line_warnings,
     open_standard_streams,
     tidy_streams,
 )
+from cin_keras.training import open_run
 from tests.recipe_runs import load_recipe
 
 
