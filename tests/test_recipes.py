@@ -5,7 +5,6 @@ import pathlib
 import re
 import runpy
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 import cin_keras
-from tests import recipe_runs
+from tests import processes, recipe_runs
 from tests.data.small_sets import (
     write_cub_200_2011,
     write_fgvc_aircraft,
@@ -35,27 +34,14 @@ def photographs(folder):
 
 
 def start(*arguments, folder):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(RECIPES.parent),
-        "KERAS_BACKEND": keras.backend.backend(),
-        "STANFORD_CARS_DIR": "",
-    }
-    return subprocess.Popen(
-        [sys.executable, str(RECIPES / "cars.py"), *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # Whoever starts the tests in the background may have SIGINT ignored; recipes inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    backend = keras.backend.backend()
+    environment = {**os.environ, "KERAS_BACKEND": backend, "STANFORD_CARS_DIR": ""}
+    return processes.Started(RECIPES / "cars.py", *arguments, cwd=folder, env=environment)
 
 
 def run(*arguments, folder):
     process = start(*arguments, folder=folder)
-    output, _ = process.communicate()
+    output = "".join(process.communicate())
     return process.returncode, output
 
 
@@ -98,7 +84,7 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     try:
-        output, _ = process.communicate(timeout=120)
+        output = "".join(process.communicate(timeout=120))
     finally:
         process.kill()
     assert process.returncode == 130, output[-3000:]

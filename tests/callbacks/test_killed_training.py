@@ -1,13 +1,12 @@
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import cin_keras
+from tests import processes
 
 ROOT = pathlib.Path(__file__).parents[2]
 SEED, KILLS = 3, 10
@@ -16,14 +15,8 @@ SEED, KILLS = 3, 10
 # Bit for bit is promised on TensorFlow; the others are resumed in test_training_state.
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_run_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
-    command = [sys.executable, "-m", "tests.callbacks.killed_training", tmp_path, SEED, KILLS]
-    result = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
+    command = ["-m", "tests.callbacks.killed_training", tmp_path, SEED, KILLS]
+    result = processes.run(*command, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "tensorflow"})
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert int(re.search(r"(\d+) processes killed", result.stdout)[1]) >= KILLS

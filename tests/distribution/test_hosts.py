@@ -3,8 +3,6 @@
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -19,6 +17,7 @@ from cin_keras.distribution.hosts import (
     asks_for_several,
 )
 from cin_keras.distribution.replicas import LOST, Replicas, is_lost
+from tests import processes
 from tests.distribution import hosts
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -28,13 +27,12 @@ on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX' proce
 def run_and_kill(folder, killed):
     """Standard output, standard error and exit status of the process that is left."""
     running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.distribution.hosts", str(killed)],
+        processes.Started(
+            "-m",
+            "tests.distribution.hosts",
+            killed,
             cwd=ROOT,
             env={**os.environ, **hosts.environment(folder, process), "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
         )
         for process in range(2)
     ]

@@ -7,8 +7,6 @@ two devices each, too, which stand for hosts.
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -16,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from cin_keras.distribution import Devices
+from tests import processes
 from tests.distribution import hosts, training
 
 pytestmark = pytest.mark.every_backend
@@ -29,7 +28,7 @@ def start(count, file, process=None):
 
     With `process`, 0 or 1, that one of two processes on JAX.
     """
-    command = [sys.executable, "-m"]
+    command = ["-m"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
     if keras.backend.backend() == "torch":
         command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
@@ -39,14 +38,8 @@ def start(count, file, process=None):
         environment["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={own}"
     if process is not None:
         environment |= hosts.environment(file.parent, process)
-    return subprocess.Popen(
-        [*command, "tests.distribution.training", str(count), str(file)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command += ["tests.distribution.training", count, file]
+    return processes.Started(*command, cwd=ROOT, env=environment)
 
 
 def test_several_devices_are_as_one(tmp_path):
@@ -68,7 +61,7 @@ def train_on_one_and_on_several(folder):
         if keras.backend.backend() == "tensorflow":
             on_one["in a strategy"] = training.train_in_a_strategy(tf.distribute.get_strategy())
         for process in running:
-            output, _ = process.communicate(timeout=900)
+            output = "".join(process.communicate(timeout=900))
             assert process.returncode == 0, output
     finally:
         for process in running:

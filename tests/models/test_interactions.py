@@ -1,8 +1,6 @@
 """Every row of the comparison keeps what CIN can do."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,7 +10,7 @@ from keras import ops
 import cin_keras
 from cin_keras.models.interactions import INTERACTIONS, SELF_CHANNEL
 from cin_keras.serving.folding import folded_inference
-from tests import reference
+from tests import processes, reference
 from tests.models.networks import awake, normalized_backbone, pair_batch, tiny_backbone, uncompiled
 
 ROWS = [
@@ -286,11 +284,7 @@ def test_interactions_are_served_by_tensorflow_alone(tmp_path):
         folders.append(tmp_path / f"served_{interaction}")
         model.export(folders[-1], verbose=False)
         expected.append(model.predict(images[0], verbose=0))
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(tmp_path / "images.npy"), *map(str, folders)],
-        capture_output=True,
-        text=True,
-    )
+    done = processes.run("-c", SERVE, tmp_path / "images.npy", *folders)
     assert done.returncode == 0, done.stderr[-2000:]
     for outputs, of_model in zip(json.loads(done.stdout), expected, strict=True):
         reference.assert_close(outputs, of_model)

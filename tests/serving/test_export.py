@@ -14,6 +14,7 @@ import cin_keras
 from cin_keras.data.decoding import decode
 from cin_keras.serving import decoding
 from cin_keras.serving.decoding import crop_in_graph
+from tests import processes
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
 pytestmark = pytest.mark.every_backend
@@ -71,23 +72,13 @@ model.export(sys.argv[2], verbose=False)
 """
 
 
-def run_python(script, *arguments, backend="tensorflow"):
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def serve(folders, images, tmp_path, files=()):
     """What TensorFlow alone, in a process of its own, makes of images and files with each model."""
     np.save(tmp_path / "images.npy", images)
     files = json.dumps([str(path) for path in files])
-    return json.loads(run_python(SERVE, tmp_path / "images.npy", files, *folders).splitlines()[-1])
+    done = processes.run("-c", SERVE, tmp_path / "images.npy", files, *folders)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def trained_model(size=8, **form):
@@ -190,7 +181,8 @@ def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path):
 def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
     model, images = trained_model()
     model.save(tmp_path / "model.keras")
-    run_python(TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model")
+    command = [sys.executable, "-c", TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model"]
+    subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=True)
     (outputs,) = serve([tmp_path / "saved_model"], images, tmp_path)
     check(outputs, model.predict(images, verbose=0), model)
 

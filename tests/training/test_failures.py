@@ -1,11 +1,9 @@
-import os
-import subprocess
-import sys
 
 import pytest
 
 from cin_keras.files import RESULTS_MARK, check_writable
 from cin_keras.training.failures import accident, mistake, mistakes_in_one_sentence
+from tests import processes
 
 
 @pytest.mark.parametrize("error", [ValueError("Three is none."), OSError("Three is none.")])
@@ -48,9 +46,7 @@ with accidents_in_one_sentence():
     next(iter(tf.data.Dataset.range(1).map(lambda x: tf.py_function(read, [x], tf.int64))))
 """
     # Without KERAS_BACKEND: the sentence is the same on every backend.
-    done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ}, capture_output=True, text=True
-    )
+    done = processes.run("-c", script)
     assert done.returncode == 1 and done.stdout == "started\n"
     assert done.stderr.splitlines()[-1].startswith("error: Cannot decode 'cat.jpg'"), done.stderr
     assert "Traceback" not in done.stderr.split("error: ")[-1]

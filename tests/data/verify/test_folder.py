@@ -12,6 +12,7 @@ from cin_keras.data import image_folder, write_shards
 from cin_keras.data.loaders.folders import list_images
 from cin_keras.data.verify import verify_folder
 from cin_keras.data.verify.__main__ import main
+from tests import processes
 from tests.data.small_sets import (
     encode,
     write_annotations,
@@ -99,10 +100,8 @@ def test_json(folder, capsys):
 
 
 def test_the_command(folder):
-    command = [sys.executable, "-m", "cin_keras.data.verify", folder]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}  # cannot print every name
     spoil(folder)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = processes.run("-m", "cin_keras.data.verify", folder)
     assert done.returncode == 1, done.stderr
     assert "10 images checked: 7 problems" in done.stdout
     assert "10/10" in done.stderr and "RuntimeWarning" not in done.stderr
