@@ -25,7 +25,7 @@ def image_dataset(
     """A `tf.data` pipeline of single images, for `evaluate`, `predict` and plain classifiers.
 
     Args:
-        samples: `Samples`.
+        samples: `Samples`, or what `cin_keras.data.with_cache` made of them for `image_size`.
         image_size: Int or `(height, width)`, in pixels. Defaults to 448.
         batch_size: Int ≥ 1; the last batch may be smaller. Defaults to 32.
         shuffle: Bool, a new order every epoch. Defaults to `False`.

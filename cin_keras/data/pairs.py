@@ -41,7 +41,7 @@ def pair_dataset(
     incomplete batch is dropped.
 
     Args:
-        samples: `Samples`.
+        samples: `Samples`, or what `cin_keras.data.with_cache` made of them for `image_size`.
         image_size: Int or `(height, width)`, in pixels. Defaults to 448.
         pairs_per_batch: Int ≥ 1; a batch holds twice as many images. Defaults to 10.
         positive_fraction: Float in [0, 1], share of positive pairs, in every batch as nearly as

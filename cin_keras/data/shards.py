@@ -32,8 +32,8 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
     `image/filename`: whatever reads TFRecords reads them. Beside them lie `train.npz`, one entry an
     image, with which `from_shards` knows labels and places without reading a shard, and
     `shards.json`. Every file appears whole or not at all; the same call goes on where an earlier one
-    was broken off, and writes all anew where a local photograph has changed since. (Whether an object
-    of a store has changed is not asked.)
+    was broken off, and writes all anew where a local photograph, or a box, a crop or parts of one, have changed
+    since. (Whether an object of a store has changed is not asked.)
 
     Args:
         samples: `Samples`, or a dict from `"train"`, `"val"` and `"test"` to `Samples` of the same

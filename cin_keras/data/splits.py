@@ -192,7 +192,8 @@ def save_split(path, splits, data_dir, about=None):
             of what JSON can hold, or `None`. Defaults to `None`.
 
     Raises:
-        ValueError: If the parts have different classes, or a photograph stands in two of them.
+        ValueError: If the parts have different classes, or a photograph stands in two of them, or
+            twice in one.
 
     Example:
 
