@@ -47,17 +47,17 @@ def variable_index(optimizer, variable):
 
 
 class OwnDecayAndClipping:
-    """Mixin for a Keras optimizer, before its class, that decays and clips in its own way.
+    """Mixin for a Keras optimizer, before its class, whose `update_step` decays and clips itself.
 
-    Weight decay is left to its `update_step`; its method `clip_to_norm(gradient, norm)` is what
-    `clipnorm` does to each gradient.
+    That is weight decay, and `clipnorm` of each gradient; the other ways of clipping are Keras'.
     """
 
     def _apply_weight_decay(self, variables):
         """Nothing here: Keras would decay all variables at the common rate."""
 
     def _clip_by_norm(self, values, axes=None):
-        return self.clip_to_norm(values, self.clipnorm)
+        """Nothing here, either."""
+        return values
 
 
 def is_writing_hdf5():

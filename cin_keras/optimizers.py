@@ -50,28 +50,34 @@ class _Layerwise(OwnDecayAndClipping):
         for name in self.rates:
             _warn_unless_used(name, variables)
 
-    def clip_to_norm(self, gradient, norm):
-        """The gradient, shortened to `norm` if it is longer."""
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            # Which makes no square as large as the gradient.
-            gradient = tf.convert_to_tensor(gradient)
-            length = tf.sqrt(2 * tf.nn.l2_loss(gradient))
-        else:
-            length = ops.sqrt(ops.sum(ops.square(gradient)))
-        return gradient * (norm / ops.maximum(length, norm))
-
     def update_step(self, gradient, variable, learning_rate):
         index = variable_index(self, variable)
         learning_rate = learning_rate * self.factors[index]
         if self.weight_decay and self.decays[index]:
             kept = ops.cast(1 - learning_rate * self.weight_decay, variable.dtype)
             self.assign(variable, variable * kept)
+        if self.clipnorm:
+            gradient, learning_rate = self.clipped(gradient, learning_rate)
         super().update_step(gradient, variable, learning_rate)
+
+    def clipped(self, gradient, learning_rate):
+        """Gradient and rate of a step in which the gradient is no longer than `clipnorm`."""
+        return gradient * _shrinking(gradient, self.clipnorm), learning_rate
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
+
+
+def _shrinking(gradient, norm):
+    """The factor that makes a gradient no longer than `norm`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Which makes no square as large as the gradient.
+        length = tf.sqrt(2 * tf.nn.l2_loss(tf.convert_to_tensor(gradient)))
+    else:
+        length = ops.sqrt(ops.sum(ops.square(gradient)))
+    return norm / ops.maximum(length, norm)
 
 
 def _multiplies(variable):
@@ -163,6 +169,10 @@ class LayerwiseSGD(_Layerwise, _SGD):
 
     def __init__(self, learning_rate=0.01, rates=None, **kwargs):
         super().__init__(learning_rate, rates=rates, **kwargs)
+
+    def clipped(self, gradient, learning_rate):
+        # Descent goes by their product, and a smaller rate takes no pass over memory.
+        return gradient, learning_rate * ops.cast(_shrinking(gradient, self.clipnorm), "float32")
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")

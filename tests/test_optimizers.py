@@ -62,7 +62,7 @@ def test_without_factors_it_is_sgd():
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others fuse by themselves")
 @pytest.mark.parametrize("arguments", [{}, {"nesterov": True}, {"clipnorm": 0.1}])
 def test_tensorflow_takes_a_step_in_few_passes(arguments):
-    """One operation updates the momentum and the weight, and clipping looks at a gradient once."""
+    """One operation updates the momentum and the weight, and clipping only looks at a gradient."""
     import tensorflow as tf
 
     optimizer = LayerwiseSGD(0.1, momentum=0.9, **arguments)
@@ -74,6 +74,9 @@ def test_tensorflow_takes_a_step_in_few_passes(arguments):
     assert types.count("ResourceApplyKerasMomentum") == 1
     assert types.count("L2Loss") == len(arguments.keys() & {"clipnorm"})
     assert not {"Square", "Sub"} & set(types)
+    computed = [op for op in graph.get_operations() if op.outputs and op.type != "Placeholder"]
+    large = [op.type for op in computed if op.outputs[0].shape == (2, 3)]
+    assert set(large) <= {"Identity", "IdentityN"}, "the gradient is not copied, for clipping either"
 
 
 def test_adamw_clips_as_in_keras():

@@ -143,7 +143,7 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         seen = [share.values(x) for x in inputs] if self._psi_needs_the_map() else values
         images = [(*share.compared(x), v, s) for x, v, s in zip(inputs, values, seen)]
         if share.block_rows is None:
-            interacted = image_by_image(self._interact_whole, *images[0], *images[1])
+            interacted = image_by_image(self._interact_whole, *images[0], *images[1], in_a_loop=True)
         else:
             interacted = self._interact_in_blocks(*images)
         contrasted, mixed = interacted[:2], interacted[2:]

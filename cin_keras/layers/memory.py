@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# Below, a matrix of 4 MB, the loop takes longer than what it saves.
+FEWEST_CHANNELS = 1024
+
 
 def in_row_blocks(function, rows, whole, block_rows):
     """`function` of all rows, computed for one block of rows after the other.
@@ -26,7 +29,7 @@ def in_row_blocks(function, rows, whole, block_rows):
     size = -(-channels // blocks)
     # On TensorFlow, what is differentiated must come as an argument, not from the enclosing scope.
     recomputed = keras.remat(function)
-    outputs = _map(
+    outputs = _one_by_one(
         lambda blocks: recomputed(*blocks, *whole),
         tuple(_split(x, blocks, size) for x in rows),
     )
@@ -47,20 +50,20 @@ def _join(x, channels):
     return x[:, :channels]
 
 
-def _map(function, blocks):
-    """`keras.ops.map`, one block at a time."""
+def _one_by_one(function, items):
+    """`keras.ops.map`, of which TensorFlow computes one item at a time, too."""
     if keras.backend.backend() != "tensorflow":
-        return ops.map(function, blocks)
+        return ops.map(function, items)
     import tensorflow as tf
 
-    # Keras lets TensorFlow run ten blocks at once, which would be most of the matrix.
-    first = function(tuple(x[0] for x in blocks))
+    # Keras lets TensorFlow compute ten at once, whose matrices would all be there.
+    first = function(tuple(x[0] for x in items))
     signature = keras.tree.map_structure(tf.TensorSpec.from_tensor, first)
-    return tf.map_fn(function, blocks, parallel_iterations=1, fn_output_signature=signature)
+    return tf.map_fn(function, items, parallel_iterations=1, fn_output_signature=signature)
 
 
-def image_by_image(function, *batch):
-    """`function(*batch)`, on PyTorch's CPU for one image after the other.
+def image_by_image(function, *batch, in_a_loop=False):
+    """`function(*batch)`, on a CPU for one image after the other.
 
     There, a tensor of more than 32 MB comes fresh from the operating system every time, which
     costs as much as computing it; the matrices of a single image are below that and memory is
@@ -69,15 +72,31 @@ def image_by_image(function, *batch):
     Args:
         function: From tensors `(batch, ...)` to a tuple of tensors `(batch, ...)`; what it makes
             of an image must not depend on the others.
-        *batch: Tensors `(batch, ...)`.
+        *batch: Tensors `(batch, ...)`, the first `(batch, positions, channels)`.
+        in_a_loop: Bool, whether TensorFlow may loop in its graph, too: in training, as what serves
+            a model takes no loops. Defaults to `False`.
 
     Returns:
         What `function` returns.
     """
+    if in_a_loop and _on_a_tensorflow_cpu() and batch[0].shape[-1] >= FEWEST_CHANNELS:
+
+        def of_one(images):
+            return tuple(y[0] for y in function(*(x[None] for x in images)))
+
+        return _one_by_one(of_one, batch)
     if not _on_a_torch_cpu(batch[0]) or len(batch[0]) < 2:
         return function(*batch)
     images = [function(*(x[i : i + 1] for x in batch)) for i in range(len(batch[0]))]
     return tuple(ops.concatenate(outputs, axis=0) for outputs in zip(*images))
+
+
+def _on_a_tensorflow_cpu():
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
 
 
 def _on_a_torch_cpu(x):

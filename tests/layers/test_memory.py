@@ -1,15 +1,18 @@
-"""That blocks of rows never add up to a whole matrix, forward or backward.
+"""That blocks of rows never add up to a whole matrix, and that pairs may come one by one.
 
 One pair, 3 of 11 rows at a time, 2 positions: of all tensors of a training step only blocks of `W`
 have 3 · 11 elements, and only whole ones 11 · 11.
 """
+
+import types
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
+from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction, memory
+from tests.gradients import gradients
 
 pytestmark = pytest.mark.every_backend
 
@@ -129,3 +132,54 @@ def test_no_whole_matrix_exists_in_forward_or_backward():
 def test_the_watch_sees_a_whole_matrix():
     seen, _ = sizes(pair_loss(None))
     assert WHOLE in seen
+
+
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="PyTorch loops in Python, XLA fuses"
+)
+
+
+def step_of_a_pair(descriptor="average"):
+    """The sum of what CCI and SCI give of three pairs, as a function, and the layer."""
+    interaction = SelfChannelInteraction(scale=0.1, pooling="avg", learnable_scale=True)
+    layer = ContrastiveChannelInteraction(interaction, pooling="avg", descriptor=descriptor)
+    x = [np.random.default_rng(i).normal(size=(3, 4, 4, 6)).astype("float32") for i in range(2)]
+    layer(x)
+
+    def total(x_a, x_b):
+        contrasted, plain = layer((x_a, x_b), return_self_interaction=True)
+        return sum(ops.sum(z * z) for z in (*contrasted, *plain))
+
+    return total, x, layer
+
+
+@on_tensorflow
+@pytest.mark.parametrize("descriptor", ["average", "flatten"])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_pair_after_pair_gives_what_all_at_once_give(monkeypatch, descriptor, compiled):
+    keras.utils.set_random_seed(0)
+    function, x, layer = step_of_a_pair(descriptor)
+    expected = gradients(function, x, layer, compiled)
+    monkeypatch.setattr(memory, "FEWEST_CHANNELS", 6)
+    for found, wanted in zip(gradients(function, x, layer, compiled), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@on_tensorflow
+def test_pairs_are_looped_over_where_matrices_are_large_and_on_cpus_alone(monkeypatch):
+    import tensorflow as tf
+
+    function, x, layer = step_of_a_pair()
+
+    def loops(function, inputs):
+        graph = tf.function(lambda *inputs: function(*inputs)).get_concrete_function(*inputs).graph
+        return sum("While" in operation.type for operation in graph.get_operations())
+
+    assert loops(function, x) == 0
+    monkeypatch.setattr(memory, "FEWEST_CHANNELS", 6)
+    assert loops(function, x) == 1
+    assert loops(layer.interaction, x[:1]) == 0, "serving takes no loops"
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda: [types.SimpleNamespace(device_type="GPU")]
+    )
+    assert loops(function, x) == 0
