@@ -139,7 +139,8 @@ class _SGD(keras.optimizers.SGD):
 class LayerwiseSGD(_Layerwise, _SGD):
     """Stochastic gradient descent with a rate of its own for some layers.
 
-    Everything else (momentum, schedules, clipping, accumulation, averaging) is Keras' SGD. Weight
+    Everything else (momentum, schedules, clipping, accumulation, averaging) is Keras' SGD, but that
+    `clipnorm` shortens the gradient that the devices of a strategy have together. Weight
     decay is decoupled, as in Keras: at each step a variable loses `learning_rate * weight_decay`
     of itself, with the learning rate of its layer. Only kernels decay: variables of two axes or
     more that Keras does not name `bias`, `beta`, `gamma` or `alpha`. What

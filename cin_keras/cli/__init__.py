@@ -42,11 +42,12 @@ def main(arguments=None):
             error = f"What is printed cannot be written ({error.strerror})."
         stop(f"error: {error}", ACCIDENT)
     except Exception as error:  # a store that cannot be reached, which TensorFlow tells its own way
-        if "tensorflow" not in sys.modules:
+        tf = sys.modules.get("tensorflow")
+        if tf is None or not isinstance(error, tf.errors.OpError):
             raise
-        from cin_keras.training.failures import accident
+        from cin_keras.training.failures import raised_inside
 
-        sentence = accident(error)
+        sentence = raised_inside(error)
         if sentence is None:
             raise
         stop(f"error: {sentence}", ACCIDENT)

@@ -260,7 +260,7 @@ def _are_whole(folder, shards):
     try:
         for split in shards:
             _load(f"{folder}/{split}.npz")
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return False
     sizes = {name: size for names in shards.values() for name, size in names.items()}
     return all(_size(f"{folder}/{name}") == size for name, size in sizes.items())

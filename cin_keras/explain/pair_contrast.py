@@ -6,7 +6,6 @@ a sum over the positions of both images: `d² = û · ê_A − û · ê_B = mean
 `M_A(l) = û · H Z'_A(l) / ‖H z̄_A‖`, `M_B(l) = −û · H Z'_B(l) / ‖H z̄_B‖`.
 """
 
-import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -78,27 +77,25 @@ def pair_contrast(model, image, others):
             "`image` and `others` must have one size. Received: shapes "
             f"{image.shape[1:]} and {others.shape[1:]}"
         )
-    with without_gradients(), _whole_maps(model.contrast):
+    contrast = _long_form(model.contrast)
+    with without_gradients():
         parts = [
-            _contrast(model, np.repeat(image, len(batch), axis=0), batch)
+            _contrast(model, contrast, np.repeat(image, len(batch), axis=0), batch)
             for (batch,) in in_batches(others, size=4)
         ]
     return PairContrast(*join(parts))
 
 
-@contextlib.contextmanager
-def _whole_maps(contrast):
-    """The model's CCI returns whole maps inside the block."""
-    pooling, contrast.pooling = contrast.pooling, None
-    try:
-        yield
-    finally:
-        contrast.pooling = pooling
+def _long_form(contrast):
+    """A CCI of the same layers that returns whole maps; the model's own stays as it is."""
+    whole = object.__new__(type(contrast))
+    vars(whole).update(vars(contrast), pooling=None)
+    return whole
 
 
-def _contrast(model, images_a, images_b):
+def _contrast(model, contrast, images_a, images_b):
     features = [backbone_maps(model, images)[0] for images in (images_a, images_b)]
-    z = [to_array(x) for x in model.contrast(features)]
+    z = [to_array(x) for x in contrast(features)]
     kernel = to_array(model.embedding.kernel)
     positions = [x[0].size // model.interaction.channels for x in z]
     if model.descriptor == "average":

@@ -79,7 +79,7 @@ def image_by_image(function, *batch, in_a_loop=False):
     Returns:
         What `function` returns.
     """
-    if in_a_loop and _on_a_tensorflow_cpu() and batch[0].shape[-1] >= FEWEST_CHANNELS:
+    if in_a_loop and _in_a_graph_for_cpus(batch) and batch[0].shape[-1] >= FEWEST_CHANNELS:
 
         def of_one(images):
             return tuple(y[0] for y in function(*(x[None] for x in images)))
@@ -91,12 +91,16 @@ def image_by_image(function, *batch, in_a_loop=False):
     return tuple(ops.concatenate(outputs, axis=0) for outputs in zip(*images))
 
 
-def _on_a_tensorflow_cpu():
-    if keras.backend.backend() != "tensorflow":
+def _in_a_graph_for_cpus(batch):
+    """Whether TensorFlow, without a GPU, traces a graph of some images, whose sizes are known."""
+    if keras.backend.backend() != "tensorflow" or batch[0].shape[0] in (0, 1):
+        return False
+    if any(None in x.shape[1:] for x in batch):
         return False
     import tensorflow as tf
 
-    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+    devices = tf.config.list_logical_devices()
+    return not tf.executing_eagerly() and all(found.device_type == "CPU" for found in devices)
 
 
 def _on_a_torch_cpu(x):

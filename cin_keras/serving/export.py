@@ -43,13 +43,17 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
     with whole_file(filepath) as whole, as_runtimes_compute(model):
         partial = whole.with_suffix(whole.suffix.lower())  # Keras wants it in small letters
         inference = folded_inference(model)
-        if format == "onnx":
-            _write_onnx(inference, model, partial, **kwargs)
-            write_onnx_metadata(partial, model)
-        else:
-            _convert(inference, partial, format, **kwargs)
-            write_litert_metadata(partial, model)
-        os.replace(partial, whole)
+        try:
+            if format == "onnx":
+                _write_onnx(inference, model, partial, **kwargs)
+                write_onnx_metadata(partial, model)
+            else:
+                _convert(inference, partial, format, **kwargs)
+                write_litert_metadata(partial, model)
+            os.replace(partial, whole)
+        finally:
+            if partial != whole:
+                partial.unlink(missing_ok=True)
     if verbose is not False:
         print(f"Saved artifact at '{filepath}'.")
 

@@ -53,9 +53,23 @@ def accident(error):
     if isinstance(error, (NonFiniteLoss, OSError)) and not _nobody_reads(error):
         return str(error)
     if isinstance(error, tf.errors.OpError):
-        inside = re.search(r"(?:UnreadableImage|ValueError|StoreError): (.+)", str(error))
-        return inside[1] if inside else str(error)
+        return raised_inside(error) or str(error)
     return None
+
+
+def raised_inside(error):
+    """What our own code has raised within TensorFlow's (str), or `None`.
+
+    Args:
+        error: An exception of TensorFlow.
+
+    Example:
+
+    >>> raised_inside(ValueError("UnknownError: StoreError: s3://x cannot be reached"))
+    's3://x cannot be reached'
+    """
+    inside = re.search(r"(?:UnreadableImage|ValueError|StoreError): (.+)", str(error))
+    return inside and inside[1]
 
 
 def _nobody_reads(error):

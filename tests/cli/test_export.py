@@ -65,6 +65,15 @@ def test_the_model_itself_takes_capitals_too(tmp_path, monkeypatch):
     tiny_cin().export(tmp_path / "m.TFLITE", format="litert", verbose=False)
     assert written and [entry.name for entry in tmp_path.iterdir()] == ["m.TFLITE"]
 
+    def fail(path, model):
+        assert path.exists()
+        raise RuntimeError("no metadata")
+
+    monkeypatch.setattr("cin_keras.serving.export.write_litert_metadata", fail)
+    with pytest.raises(RuntimeError, match="no metadata"):
+        tiny_cin().export(tmp_path / "n.TFLITE", format="litert", verbose=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.TFLITE"], "nothing is left of it"
+
 
 @pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
 def test_a_folder_may_have_an_ending_if_the_format_is_given(models, tmp_path):

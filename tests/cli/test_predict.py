@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import cin_keras
 from cin_keras.cli import main
@@ -257,12 +258,15 @@ def test_a_store_that_cannot_be_reached(models, capsys, end):
     assert "error: s3://bucket/1.jpg cannot be reached" in capsys.readouterr().err
 
 
-def test_a_defect_stays_one(models, photographs, monkeypatch):
+@pytest.mark.parametrize(
+    "defect", [KeyError("defect"), tf.errors.InvalidArgumentError(None, None, "a defect")]
+)
+def test_a_defect_stays_one(models, photographs, monkeypatch, defect):
     def fail(*args):
-        raise KeyError("defect")
+        raise defect
 
     monkeypatch.setattr("cin_keras.cli.predict.write_each", fail)
-    with pytest.raises(KeyError, match="defect"):
+    with pytest.raises(type(defect), match="defect"):
         main(["predict", str(models / "c.keras"), str(photographs)])
 
 

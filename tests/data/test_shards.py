@@ -28,6 +28,7 @@ from cin_keras.data import (
     write_shards,
 )
 from cin_keras.data.records import Records
+from cin_keras.data.stores import StoreError
 from cin_keras.training.photographs import SamePhotographs
 from tests.data.small_sets import coloured_samples, encode
 
@@ -382,6 +383,20 @@ def test_addresses_of_objects_go_through_tensorflow(tmp_path, monkeypatch):
         file.write("mine")
     with pytest.raises(ValueError, match="must be new or empty.*'ram://others', where notes.txt is"):
         write_shards(samples, "ram://others/")
+
+
+def test_a_store_that_is_away_for_a_moment_does_not_cost_the_shards(monkeypatch):
+    samples = coloured_samples(LABELS)
+    folder = write_shards(samples, "ram://away", images_per_shard=6)
+
+    def fail(path):
+        raise StoreError(f"{path} cannot be reached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "_load", fail)
+        with pytest.raises(StoreError):
+            write_shards(samples, folder, images_per_shard=6)
+    assert len(from_shards(folder)) == len(samples)
 
 
 def test_wrong_arguments_are_named(tmp_path):

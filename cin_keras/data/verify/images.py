@@ -78,7 +78,7 @@ def verify_images(samples, *, max_pixels=MAX_PIXELS, verbose=1):
 
     A problem is an image that `cin_keras.data.decode` refuses; a JPEG that libjpeg decodes with a
     warning, so that a part may be missing or wrong; a PNG whose checksums do not fit; and
-    a box that misses its image. A note is what decodes as it should: a name with another format's
+    a box or a crop that misses its image. A note is what decodes as it should: a name with another format's
     ending; frames and pages that are not used; CMYK whose polarity the file does not tell; broken
     EXIF data; an image wholly transparent, of one colour, or of a few pixels; the same image more
     than once; a class with one image or none.
