@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import sys
 import warnings
 
 import numpy as np
@@ -57,24 +58,27 @@ def run(args):
             gallery = Gallery(model, by=by, image_size=args.image_size, batch_size=args.batch_size)
         check_image_size(gallery, args.image_size)
         gallery.model_path = path_of_model(args.model, args.output)
-        with warnings.catch_warnings():
-            # Each is reported by a line of its own.
-            warnings.filterwarnings("ignore", "Left out .* cannot be decoded")
-            try:
-                gallery.add(samples, on_error="skip", resume_file=part, progress=args.progress)
-            except KeyboardInterrupt:
-                say(f"\nWhat is done so far is in {part!r}: the same command goes on.")
-                raise
-        for path, reason in gallery.skipped.items():
-            report_unreadable(path, reason_as_typed(reason))
-        bad = len(gallery.skipped)
-        if not len(gallery):
-            say("None of the photographs could be read: there is nothing to write.")
-            return 1
-        found = None
-        if validation is not None:
+    with warnings.catch_warnings():
+        # Each is reported by a line of its own.
+        warnings.filterwarnings("ignore", "Left out .* cannot be decoded")
+        try:
+            gallery.add(samples, on_error="skip", resume_file=part, progress=args.progress)
+        except KeyboardInterrupt:
+            say(f"\nWhat is done so far is in {part!r}: the same command goes on.")
+            raise
+        except (ValueError, MemoryError) as error:
+            sys.exit(f"error: {error}")
+    for path, reason in gallery.skipped.items():
+        report_unreadable(path, reason_as_typed(reason))
+    bad = len(gallery.skipped)
+    if not len(gallery):
+        say("None of the photographs could be read: there is nothing to write.")
+        return 1
+    found = None
+    if validation is not None:
+        with mistakes_in_one_sentence():
             found = gallery.calibrate(validation, args.false_alarm_rate)
-        gallery.save(args.output)
+    gallery.save(args.output)
     pathlib.Path(part).unlink(missing_ok=True)
     print(one_line(f"{args.output}: {gallery!r}"))
     if found is not None:

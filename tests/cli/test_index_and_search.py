@@ -14,6 +14,7 @@ from cin_keras.cli import index, main
 from cin_keras.cli.galleries import check_image_size
 from cin_keras.cli.parser import build_parser
 from cin_keras.gallery.embedder import Embedder
+from tests.callbacks.no_room import no_room_beyond
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
 
 
@@ -27,6 +28,16 @@ def place(models, photographs, tmp_path, monkeypatch):
 
 def unit(colour):
     return np.asarray(colour, "float32") / np.linalg.norm(colour)
+
+
+def test_a_full_disk_is_an_accident_and_no_mistake(place, monkeypatch, capsys):
+    ended = []
+    monkeypatch.setattr("cin_keras.cli.stop", lambda *given: ended.append(given))
+    with no_room_beyond(100):
+        main(["index", "model.keras", "photos", "--output", "gallery.npz"])
+    ((said, status),) = ended
+    assert status == 1 and "gallery.npz" in said and "File too large" in said
+    assert not (place / "gallery.npz").exists()
 
 
 @pytest.mark.every_backend
