@@ -91,9 +91,11 @@ class KeepBest(keras.callbacks.Callback):
             return
         if self.best_epoch == epoch:
             # The state is written first: the run may have ended before the model was.
+            if not self.averaged:
+                self._save(model)
+                return
             weights = model.get_weights()
-            if self.averaged:
-                model.optimizer.finalize_variable_values(model.trainable_weights)
+            model.optimizer.finalize_variable_values(model.trainable_weights)
             self._save(model)
             model.set_weights(weights)
         elif not self.filepath.exists():

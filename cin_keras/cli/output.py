@@ -52,7 +52,7 @@ def write_each(args, paths, problems, make_form, results):
     Args:
         args: What the parser returned: `json`, `output` and `progress`.
         paths: List of str, the photographs.
-        problems: Dict or list of `(path, reason)`, what cannot be read and is no photograph.
+        problems: List of `(path, reason)`, what cannot be read and is no photograph.
         make_form: Function of a text file that returns a `Form` with a method `write`.
         results: Iterable of `(path, what, reason)`: `what` are the arguments of `write` after the
             path, or `reason` says why there are none.

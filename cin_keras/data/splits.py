@@ -219,7 +219,8 @@ def save_split(path, splits, data_dir, about=None):
             if photograph in part_of:
                 raise ValueError(
                     f"A photograph must stand once in a split. Received: {photograph!r} "
-                    f"in {part_of[photograph]!r} and in {name!r}"
+                    f"in {part_of[photograph]!r} and in {name!r}. Of one with several boxes keep one, or "
+                    "write no split down."
                 )
             part_of[photograph] = name
     path = pathlib.Path(path)

@@ -75,3 +75,20 @@ def test_figure(tmp_path):
 def test_models_without_cci(contrast):
     with pytest.raises(ValueError, match=f"contrast='cci'.*contrast={contrast!r}"):
         pair_contrast(explained_cin("sci", contrast), images_of(1), images_of(2))
+
+
+def test_eight_bits_and_a_model_that_stays_as_it_is():
+    model, (image, *others) = explained_cin(contrast="cci"), images_of()
+    expected = pair_contrast(model, image, np.stack(others))
+    seen = []
+
+    class Watched(type(model.backbone)):
+        def __call__(self, *args, **kwargs):
+            seen.append(model.contrast.pooling)
+            return super().__call__(*args, **kwargs)
+
+    model.quantize("int8")
+    model.backbone.__class__ = Watched
+    found = pair_contrast(model, image, np.stack(others))
+    assert_close(found.distances, expected.distances, relative=0.1)
+    assert set(seen) == {"avg"}, "others may use it meanwhile"
