@@ -73,8 +73,8 @@ def image_by_image(function, *batch, in_a_loop=False):
         function: From tensors `(batch, ...)` to a tuple of tensors `(batch, ...)`; what it makes
             of an image must not depend on the others.
         *batch: Tensors `(batch, ...)`, the first `(batch, positions, channels)`.
-        in_a_loop: Bool, whether TensorFlow may loop in its graph, too: in training, as what serves
-            a model takes no loops. Defaults to `False`.
+        in_a_loop: Bool, whether TensorFlow may loop in its graph, too: in training and `predict`,
+            as what is written for other machines has no loops. Defaults to `False`.
 
     Returns:
         What `function` returns.

@@ -141,9 +141,9 @@ class SelfChannelInteraction(ResidualConvolution):
         weights = self.interaction_weights(inputs)
         return self.restore(apply_rows(weights, values), residual, self.pooling), weights
 
-    def mixed(self, inputs, values):
-        """`W values`, to which φ is applied."""
-        return self.mix_values(*self.compared(inputs), values)
+    def mixed(self, inputs, values, in_a_loop=False):
+        """`W values`, to which φ is applied; `in_a_loop` as for `image_by_image`."""
+        return self.mix_values(*self.compared(inputs), values, in_a_loop)
 
     def interaction_weights(self, inputs):
         """`W = softmax_rows(∓scale · S)`, one matrix an image.
@@ -203,19 +203,20 @@ class SelfChannelInteraction(ResidualConvolution):
         """
         return softmax_rows(float32_matmul(ops.transpose(rows, (0, 2, 1)), x))
 
-    def mix_values(self, rows, x, values):
+    def mix_values(self, rows, x, values, in_a_loop=False):
         """`W values`, in blocks of rows if the layer has any.
 
         Args:
             rows: As from `compared`.
             x: As from `compared`.
             values: `(batch, channels, columns)`.
+            in_a_loop: As for `image_by_image`. Defaults to `False`.
 
         Returns:
             Tensor of the shape and dtype of `values`.
         """
         if self.block_rows is None:
-            return image_by_image(self._mix_rows, rows, x, values)[0]
+            return image_by_image(self._mix_rows, rows, x, values, in_a_loop=in_a_loop)[0]
         return in_row_blocks(self._mix_rows, (rows,), (x, values), self.block_rows)[0]
 
     def _mix_rows(self, rows, x, values):

@@ -34,7 +34,7 @@ class FoldedPrediction:
             return None
         layers, seen = (model.interaction, model.classifier), _fingerprint(model)
         if self._network is None:
-            self._head = FoldedHeads(*layers)
+            self._head = FoldedHeads(*layers, in_a_loop=True)
             outputs = self._head(model.interaction.input)[0]
             self._network = _Network(model.input, outputs, name=model.name)
         elif not all(map(np.array_equal, seen, self._seen)):

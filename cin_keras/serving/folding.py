@@ -94,6 +94,7 @@ class FoldedHeads(keras.layers.Layer):
             `pooling="avg"`.
         classifier: Built `keras.layers.Dense` on the spatial mean.
         whitening: `cin_keras.models.Whitening` of the same, or `None`.
+        in_a_loop: As for `cin_keras.layers.memory.image_by_image`. Defaults to `False`.
 
     Input shape:
         As for the interaction.
@@ -102,11 +103,11 @@ class FoldedHeads(keras.layers.Layer):
         A list of `(batch, classes)` and, with a whitening, `(batch, dimensions)`, float32.
     """
 
-    def __init__(self, interaction, classifier, whitening=None):
+    def __init__(self, interaction, classifier, whitening=None, in_a_loop=False):
         super().__init__(name="folded_heads", autocast=False)
         # In functions, where Keras does not look for layers whose weights to keep.
         self._values = lambda inputs: interaction.values(inputs, "avg")
-        self._mixed = interaction.mixed
+        self._mixed = lambda *args: interaction.mixed(*args, in_a_loop=in_a_loop)
         self._centre, self._activation = interaction.centre_tap, classifier.activation
         folded = self._folded(interaction, classifier, whitening)
         for weight, value in zip(("taps", "mean", "bias"), folded):

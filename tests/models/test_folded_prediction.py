@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import cin_keras
+from cin_keras.layers import memory
 from cin_keras.serving import folding
 from tests.models.networks import awake, pair_batch, tiny_backbone, tiny_cin
 
@@ -120,6 +121,28 @@ def test_it_is_compiled_as_the_model_is():
     model.compile(loss=model.loss, steps_per_execution=3, jit_compile=False)
     network = model.prediction_network()
     assert (network.steps_per_execution, network.jit_compile) == (3, False)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the loop is TensorFlow's")
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_large_matrices_are_made_image_by_image_but_for_other_machines(monkeypatch, jit_compile):
+    def loops(network):
+        images = tf.TensorSpec((None, *IMAGES.shape[1:]))
+        graph = tf.function(network).get_concrete_function(images).graph
+        return sum("While" in operation.type for operation in graph.get_operations())
+
+    def scores():
+        model = awake(tiny_cin())
+        model.compile(loss=model.loss, jit_compile=jit_compile)
+        return model.predict(IMAGES, batch_size=3, verbose=0), model
+
+    whole, model = scores()
+    assert loops(model.prediction_network()) == 0
+    monkeypatch.setattr(memory, "FEWEST_CHANNELS", 2)
+    looped, model = scores()
+    assert loops(model.prediction_network()) == 1
+    assert loops(folding.folded_inference(model)) == 0
+    np.testing.assert_allclose(looped, whole, rtol=1e-5)
 
 
 def test_a_mistake_costs_neither_the_weights_nor_the_next_prediction():
