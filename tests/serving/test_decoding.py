@@ -2,8 +2,6 @@ import io
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from cin_keras.data.cropping import crop
 from cin_keras.data.decoding import MAX_PIXELS, decode
 from cin_keras.serving.decoding import crop_in_graph, decode_in_graph, turn_upright
+from tests import processes
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,7 @@ def test_a_file_of_very_many_parts_is_refused(graph):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="no such measure here")
 def test_decoding_takes_three_times_the_memory_of_the_pixels():
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    done = processes.run("-c", MEMORY)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 4
