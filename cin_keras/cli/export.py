@@ -41,6 +41,12 @@ def run(args):
                     "takes pixels. Leave it out."
                 )
             options["max_pixels"] = args.max_pixels
+        if args.no_embeddings:
+            if name != "savedmodel":
+                raise ValueError(
+                    f"--no-embeddings is for a SavedModel; {name} has the scores alone. Leave it out."
+                )
+            options["embeddings"] = False
         if path.exists():
             raise ValueError(f"{args.path} is there already: remove it, or give another name.")
         model = load_model(args.model, compile=False)

@@ -264,6 +264,7 @@ def _add_export(commands):
         f"photographs of more pixels are refused by the SavedModel ({MAX_PIXELS})",
         type=positive(int),
     )
+    parser.switch("--no-embeddings", "a SavedModel of class and probabilities alone, which is smaller")
 
 
 def _add_info(commands):

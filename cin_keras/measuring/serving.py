@@ -1,5 +1,6 @@
 """What each form of a trained model takes to answer one request, and to store."""
 
+import functools
 import importlib.util
 import io
 import pathlib
@@ -15,6 +16,7 @@ from cin_keras.measuring.rounds import by_turns, seconds, spread
 from cin_keras.measuring.tables import markdown_table, with_quartiles
 
 KERAS, TENSORS, BYTES = "Keras, predict", "SavedModel, tensors", "SavedModel, JPEG"
+SCORES = "SavedModel, no embeddings"
 ONNX, LITERT = "ONNX, onnxruntime", "LiteRT"
 
 
@@ -46,7 +48,7 @@ def measure_serving(model, rounds, seed):
         )
         sizes = {name: megabytes(path) for name, (_, path) in forms.items()}
     logits = np.asarray(outputs[KERAS])
-    expected = {TENSORS: np.asarray(keras.ops.softmax(logits))}
+    expected = dict.fromkeys((TENSORS, SCORES), np.asarray(keras.ops.softmax(logits)))
     return {
         name: {
             "milliseconds": times[name],
@@ -66,7 +68,7 @@ def write_forms(model, folder, rng):
     forms = {KERAS: (lambda image: model.predict(image, verbose=0), folder / "model.keras")}
     backend = keras.backend.backend()
     if backend != "torch":
-        forms |= saved_model_forms(model, folder / "saved_model", rng)
+        forms |= saved_model_forms(model, folder, rng)
     if backend != "jax" and has("onnxruntime", "onnxscript" if backend == "torch" else "tf2onnx"):
         forms[ONNX] = onnx_form(model, folder / "model.onnx")
     if backend == "tensorflow":
@@ -74,12 +76,14 @@ def write_forms(model, folder, rng):
     return forms
 
 
-def saved_model_forms(model, path, rng):
-    """As `write_forms`, of a SavedModel: given an image, and given a JPEG file of another one."""
+def saved_model_forms(model, folder, rng):
+    """As `write_forms`, of SavedModels: given an image, and given a JPEG file of another one."""
     import tensorflow as tf
 
-    model.export(path, verbose=False)
-    signatures = tf.saved_model.load(path).signatures
+    whole, scores = folder / "saved_model", folder / "scores"
+    model.export(whole, verbose=False)
+    model.export(scores, verbose=False, embeddings=False)
+    signatures = {path: tf.saved_model.load(path).signatures for path in (whole, scores)}
     # Smooth, as photographs are, and larger than the network's image.
     height, width = model.image_size
     small = Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype("uint8"))
@@ -87,13 +91,16 @@ def saved_model_forms(model, path, rng):
     small.resize((width * 8 // 7, height * 8 // 7), Image.Resampling.BICUBIC).save(file, "JPEG")
     photograph = tf.constant([file.getvalue()])
 
-    def tensors(image):
-        return signatures["serving_default"](images=tf.constant(image))["probabilities"].numpy()
+    def tensors(image, path=whole):
+        serve = signatures[path]["serving_default"]
+        return serve(images=tf.constant(image))["probabilities"].numpy()
 
     def encoded(image):
-        return signatures["serving_bytes"](image_bytes=photograph)["probabilities"].numpy()
+        serve = signatures[whole]["serving_bytes"]
+        return serve(image_bytes=photograph)["probabilities"].numpy()
 
-    return {TENSORS: (tensors, path), BYTES: (encoded, path)}
+    alone = functools.partial(tensors, path=scores)
+    return {TENSORS: (tensors, whole), BYTES: (encoded, whole), SCORES: (alone, scores)}
 
 
 def onnx_form(model, path):
@@ -133,14 +140,14 @@ def has(*modules):
 
 
 def exported_megabytes(model):
-    """Float, of the SavedModel; of the `.keras` file on PyTorch, where Keras writes none."""
+    """Float, of a SavedModel without embeddings; on PyTorch, of the `.keras` file."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "exported"
         if keras.backend.backend() == "torch":
             path = path.with_suffix(".keras")
             keras.Model(model.input, model.output).save(path)
         else:
-            model.export(path, verbose=False)
+            model.export(path, verbose=False, embeddings=False)
         return megabytes(path)
 
 

@@ -429,6 +429,9 @@ class Classifier(keras.Model):
         `whitening`, scaled to length 1, so that a product of two is their cosine similarity, for
         retrieval.
 
+        With `embeddings=False` it has no `embeddings`, and is as much smaller as φ is folded into the
+        classifier: of a ResNet-50 with 200 classes 112 MB instead of 249.
+
         - `serving_default` takes `images`: float32 `(batch, height, width, 3)`, RGB, 0 to 255;
         - `serving_bytes` takes `image_bytes`: strings `(batch,)`, whole JPEG or PNG files of any
           size, decoded as `cin_keras.data.image_dataset` does and cropped as it does within one
@@ -450,9 +453,9 @@ class Classifier(keras.Model):
                 `"onnx"` (on TensorFlow and PyTorch; packages of `pip install ".[export]"`),
                 `"litert"` (on TensorFlow) or another of Keras'. Defaults to `"tf_saved_model"`.
             verbose: Bool, whether to describe what was written. Defaults to `None`, Keras' own.
-            **kwargs: As for `keras.Model.export`; for a SavedModel `jax2tf_kwargs` and
-                `max_pixels` (int ≥ 1, 178,956,970) alone, and an `input_signature` writes Keras'
-                own, with `serve` and nothing else.
+            **kwargs: As for `keras.Model.export`; for a SavedModel `jax2tf_kwargs`,
+                `max_pixels` (int ≥ 1, 178,956,970) and `embeddings` (bool, `True`) alone, and an
+                `input_signature` writes Keras' own, with `serve` and nothing else.
 
         Raises:
             RuntimeError: For a format that this backend cannot write, or not of this network: on

@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 
-from cin_keras.checks import check_int
+from cin_keras.checks import check_bool, check_int
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.files import named_if_not_written, whole_file
 from cin_keras.serving.folding import folded_inference
@@ -84,38 +84,46 @@ def _convert(inference, filepath, format, **kwargs):
         ) from error
 
 
-def export_saved_model(model, filepath, verbose=None, jax2tf_kwargs=None, max_pixels=MAX_PIXELS):
+def export_saved_model(
+    model, filepath, verbose=None, jax2tf_kwargs=None, max_pixels=MAX_PIXELS, embeddings=True
+):
     """Writes a SavedModel that needs TensorFlow alone; see `cin_keras.CIN.export`."""
     if keras.backend.backend() == "torch":
         raise RuntimeError(f"Keras cannot write a SavedModel on the PyTorch backend. {IN_TENSORFLOW}")
     check_int("max_pixels", max_pixels, least=1)
+    embeddings = check_bool("embeddings", embeddings)
     import tensorflow as tf
 
     from cin_keras.serving.decoding import crop_in_graph, decode_in_graph, turn_upright
 
     archive = keras.export.ExportArchive()
-    network = folded_inference(model, embeddings=True)
+    network = folded_inference(model, embeddings)
     channels_first = model.data_format == "channels_first"
-    forward = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
+    compute = _as_tensorflow(network, archive, jax2tf_kwargs, channels_first)
     text, temperature = card(model), model.temperature
     shape = model.input.shape
     names = model.class_names or [str(number) for number in range(model.num_classes)]
     # Names of folders may hold bytes that are no UTF-8.
     names = tf.constant([name.encode("utf-8", "surrogateescape") for name in names])
 
+    def forward(images):
+        return tf.nest.flatten(compute(images))
+
     def describe(images):
-        outputs, embeddings = forward(images)
+        outputs, *seen = forward(images)
         probabilities = outputs
         if model.classifier_activation is None:
             probabilities = tf.nn.softmax(outputs / temperature)
         elif temperature != 1:
             logits = tf.math.log(tf.maximum(outputs, np.finfo("float32").tiny))
             probabilities = tf.nn.softmax(logits / temperature)
-        return {
+        found = {
             "class_names": tf.gather(names, tf.argmax(probabilities, axis=1)),
             "probabilities": probabilities,
-            "embeddings": tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1),
         }
+        if seen:
+            found["embeddings"] = tf.math.l2_normalize(tf.cast(seen[0], tf.float32), axis=1)
+        return found
 
     def read(image_bytes):
         height, width = model.image_size

@@ -76,6 +76,20 @@ def test_the_model_itself_takes_capitals_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
+def test_a_saved_model_without_embeddings(models, tmp_path, capsys):
+    import tensorflow as tf
+
+    path = tmp_path / "served"
+    assert main(["export", str(models / "c.keras"), str(path), "--no-embeddings"]) == 0
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    assert set(served.structured_outputs) == {"class_names", "probabilities"}
+    assert main(["predict", str(path), write_photograph(tmp_path / "1.png", (9, 200, 70))]) == 0
+    assert "grün" in capsys.readouterr().out
+    assert main(["export", str(models / "c.keras"), str(tmp_path / "m.onnx"), "--no-embeddings"]) == 2
+    assert "--no-embeddings is for a SavedModel; onnx has" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
 def test_a_folder_may_have_an_ending_if_the_format_is_given(models, tmp_path):
     path = tmp_path / "served.v2"
     options = ["--format", "savedmodel", "--max-pixels", "1000"]

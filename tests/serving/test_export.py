@@ -14,6 +14,7 @@ import cin_keras
 from cin_keras.data.decoding import decode
 from cin_keras.serving import decoding
 from cin_keras.serving.decoding import crop_in_graph
+from cin_keras.serving.folding import folded_inference
 from tests import processes
 from tests.models.networks import normalized_backbone, pair_batch, tiny_cin, uncompiled
 
@@ -175,6 +176,28 @@ def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path):
     np.testing.assert_allclose(outputs["probabilities"], halved, atol=1e-5)
     names = [name.decode() for name in outputs["class_names"].numpy()]
     assert names == [str(i) for i in expected.argmax(axis=1)]
+
+
+@no_saved_model
+def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path):
+    import tensorflow as tf
+
+    model, images = trained_model(class_names=["a", "b", "c"])
+    model.export(tmp_path / "scores", verbose=False, embeddings=False)
+    served = tf.saved_model.load(tmp_path / "scores")
+    assert set(served.signatures) >= {"serving_default", "serving_bytes"}
+    found = served.signatures["serving_default"](images=tf.constant(images, tf.float32))
+    assert set(found) == {"class_names", "probabilities"}
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(served.serve_uint8(images), expected, rtol=1e-4, atol=1e-4)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(expected))
+    np.testing.assert_allclose(found["probabilities"], probabilities, rtol=1e-4, atol=1e-4)
+    variables = tf.train.list_variables(str(tmp_path / "scores" / "variables" / "variables"))
+    sizes = [np.prod(shape) for name, shape in variables if not name.startswith("_CHECKPOINT")]
+    folded, whole = (n.count_params() for n in (folded_inference(model), model))
+    assert sum(map(int, sizes)) == folded < whole
+    with pytest.raises(ValueError, match="`embeddings` must be True or False. Received: .*no"):
+        model.export(tmp_path / "other", embeddings="no")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others export by themselves")
