@@ -62,18 +62,15 @@ def parse_arguments(arguments=None):
             "--crops keeps maps of photographs, and NTS looks again at the photographs: leave "
             f"--crops or these rows out. Received: --rows {' '.join(parts)}"
         )
+    if args.crops and not args.freeze_to:
+        parser.error("--crops keeps what the frozen part makes of photographs: give --freeze-to, too")
     args.trial_epochs = args.trial_epochs or args.epochs
     if not args.table:
-        args.learning_rates = args.learning_rates or ([2e-3] if is_small(args) else [0.02])
+        args.learning_rates = args.learning_rates or [2e-3 if args.backbone == "small" else 0.02]
     return args
 
 
-def is_small(args):
-    """Whether the network is the small one, which AdamW trains from nothing."""
-    return args.backbone == "small"
-
-
-def train_rows(args, found, samples, unseen, build, identity):
+def train_rows(args, found, samples, unseen, build, identity, rates):
     """The runs of every row, at its best rate; those among the results are not made again."""
     with accidents_in_one_sentence():
         maps = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{args.image_size}")
@@ -84,12 +81,10 @@ def train_rows(args, found, samples, unseen, build, identity):
             found,
             0 if args.trials_only else args.seeds,
             samples,
-            {row: own_rates(row, args.learning_rates, is_small(args)) for row in args.rows},
+            rates,
             identity,
             train=lambda *run: comparison.train_row(*run, reader, *budget),
-            score=lambda model, part: accuracies.score_model(
-                model, reader, part, samples[0], unseen
-            ),
+            score=lambda *run: accuracies.score_model(*run, reader, samples[0], unseen),
             epochs=args.epochs,
             trial_epochs=args.trial_epochs,
             trial_seeds=args.trial_seeds,
@@ -117,9 +112,11 @@ def main(arguments=None):
             settings = results.settings_of(vars(args), FREE, LATER, samples)
             found = results.Results(folder / "results.jsonl", settings)
         rows = ROWS if args.trials_only else args.rows  # the table of trials is of all
-        identity = {row: own_settings(row, is_small(args)) for row in rows}
+        identity = {row: own_settings(row, args.backbone) for row in rows}
+        rates = args.learning_rates
+        rates = rates and {row: own_rates(row, rates, args.backbone) for row in args.rows}
         if not args.table:
-            runs = train_rows(args, found, samples, unseen, build, identity)
+            runs = train_rows(args, found, samples, unseen, build, identity, rates)
     except KeyboardInterrupt:
         stop(f"\nInterrupted. Finished runs are in {folder}; the same command goes on there.")
     with mistakes_in_one_sentence():
@@ -128,12 +125,11 @@ def main(arguments=None):
             write_text(folder / "trials.md", f"{table}\n")
             return print(f"\n{table}\n\n{folder}/\n  results.jsonl, trials.md")
         if args.table:
-            finished = comparison.finished(found, "run", identity, args.learning_rates)
-            runs = comparison.best_runs(finished)
+            runs = comparison.best_runs(comparison.finished(found, "run", identity, rates))
     models = {row: build(row, samples[0].num_classes) for row in runs}
-    table = accuracies.comparison(runs, costs.inference_costs(models, size))
+    table = runs, costs.inference_costs(models, size), folder
     with mistakes_in_one_sentence():
-        print(f"\n{accuracies.write_comparison(table, folder)}\n")
+        print(f"\n{accuracies.write_comparison(*table)}\n")
     print(f"{folder}/\n  results.jsonl   every run and trial")
     print("  ablation.md, ablation.csv, ablation.png")
 

@@ -66,7 +66,7 @@ def main(arguments=None):
         check_writable(folder)
         model = cin_keras.load_model(args.model) if args.model else None
         if model is not None:
-            args.image_size = model.input_shape[1] or args.image_size
+            args.image_size = max(model.image_size or [args.image_size])
         samples = explanations.samples_with_parts(args.data_dir, args.image_size, args.seed)
         train, _, test = samples
         if args.limit:
@@ -80,7 +80,7 @@ def main(arguments=None):
             return
         model = cin_keras.load_model(folder / "model.keras")
     with mistakes_in_one_sentence():
-        size = [side or args.image_size for side in model.input_shape[1:3]]
+        size = model.image_size or [args.image_size] * 2
         references = explanations.read_images(train, explanations.first_of_each_class(train), size)
         what = ("a differing part", "car") if drawn else ("an annotated part", "bird")
         targets = explanations.Targets(test, PART_RADIUS, differing_parts if drawn else None)

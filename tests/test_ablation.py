@@ -61,7 +61,7 @@ def untrained(recipe, few_drawings, monkeypatch):
         calls.append((row, len(samples), learning_rate, epochs, seed))
         return 100 * learning_rate + seed / 10
 
-    def score(accuracy, reader, samples, known, unseen):
+    def score(accuracy, samples, reader, known, unseen):
         assert unseen is None
         return {"accuracy": accuracy, "top_5_accuracy": 0.75}
 
@@ -98,6 +98,17 @@ def test_rows_are_trained_once_and_the_table_grows(untrained, tmp_path, capsys):
         f"| {row} | 45.0% ± 7.1 | 75.0% | 2 | 0.004 | 1.5 | 1.2 M |" for row in ("CIN", "plain")
     ]
     assert table in capsys.readouterr().out
+
+
+def test_a_table_at_some_rate_has_rows_with_a_divisor_of_it(untrained, monkeypatch, capsys):
+    recipe, _ = untrained
+    monkeypatch.setattr(recipe, "build_network", lambda *_: None)
+    options = [*TINY, "--backbone", "mobilenet", "--rows", "plain", "bilinear", "--seeds", "1"]
+    recipe.main([*options, "--learning-rates", "0.02"])
+    capsys.readouterr()
+    recipe.main([*options, "--learning-rates", "0.02", "--table"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line[:2] == "| "]
+    assert {row[0]: row[4] for row in rows[2:]} == {"| plain": "0.02", "| bilinear": "0.001"}
 
 
 def test_a_table_of_what_is_finished_trains_nothing(untrained, tmp_path, monkeypatch, capsys):
@@ -225,7 +236,7 @@ def test_options_reach_what_is_trained(recipe, few_drawings, monkeypatch):
 def test_systems_of_other_papers_are_rows(recipe):
     rows = recipe.parse_arguments(TINY).rows
     assert {"CGNL", "MAMC", "NTS", "NTS+CIN"} <= set(rows)
-    assert not {"NTS", "NTS+CIN"} & set(recipe.parse_arguments(["--crops", "2"]).rows)
+    assert not {"NTS", "NTS+CIN"} & set(recipe.parse_arguments(["--crops", "2", "--freeze-to", "block_2"]).rows)
 
 
 def test_results_of_before_are_gone_on_with(untrained, tmp_path):
@@ -260,6 +271,7 @@ def test_other_settings_in_the_same_folder_are_refused(untrained, tmp_path):
     [
         (["--rows", "plain", "--freeze-to", "conv_9"], "error: .*conv_9"),
         (["--rows", "NTS", "--crops", "2"], "--crops or these rows out. Received: --rows NTS"),
+        (["--rows", "CIN", "--crops", "2"], "--crops keeps .*: give --freeze-to, too"),
         (["--data-dir", "nowhere"], "error: .*nowhere"),
         (["--rows", "CNN"], "invalid choice: 'CNN'"),
         (["--seeds", "0"], "--seeds: invalid positive int value: '0'"),

@@ -102,6 +102,21 @@ def test_the_parts_of_an_nts(recipe, tmp_path, capsys):
     assert written(output) == {"scores.md", "parts.png"}
 
 
+def test_a_model_of_any_size_is_shown_images_of_its_own(recipe, tmp_path, monkeypatch):
+    model = cin_keras.CIN(12, tiny_backbone(size=None), None, (None, None, 3), image_size=48)
+    model.save(tmp_path / "model.keras")
+    asked = []
+
+    def enough(data_dir, size, seed):
+        asked.append(size)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(recipe.explanations, "samples_with_parts", enough)
+    with pytest.raises(SystemExit, match="enough"):
+        recipe.main(["--model", str(tmp_path / "model.keras"), "--output", str(tmp_path / "out")])
+    assert asked == [48]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -60,13 +60,13 @@ def accuracy_of(logits, samples):
     }
 
 
-def score_model(model, reader, test, known, unseen=None):
+def score_model(model, test, reader, known, unseen=None):
     """What a model is worth on the classes it knows, and its embeddings on those it does not.
 
     Args:
         model: `CIN` or `NTS`.
-        reader: What gives it images, of `cin_keras.measuring.readers`.
         test: `Samples` of the classes it was trained on.
+        reader: What gives it images, of `cin_keras.measuring.readers`.
         known: `Samples` it was trained on, whose embeddings whiten the others.
         unseen: `Samples` of other classes, or `None`. Defaults to `None`.
 
@@ -186,37 +186,21 @@ def _cell(row, name):
     return f"{row[name]:.1%}{spread}"
 
 
-def comparison(runs, costs):
-    """The rows of a comparison, as the table and the figure take them.
+def write_comparison(runs, costs, folder):
+    """Writes `ablation.md`, `ablation.csv` and `ablation.png`.
 
     Args:
         runs: Dict from rows to lists of records, as from `run_rows`.
         costs: Dict from rows to dicts with `milliseconds` and `parameters`.
-
-    Returns:
-        List of dicts, one a row.
-    """
-    return [
-        {
-            "row": row,
-            **summarize_runs(own),
-            "learning_rate": own[0]["learning_rate"],
-            **costs[row],
-        }
-        for row, own in runs.items()
-    ]
-
-
-def write_comparison(table, folder):
-    """Writes `ablation.md`, `ablation.csv` and `ablation.png`.
-
-    Args:
-        table: List of dicts, as for `accuracy_table` and `accuracy_figure`.
         folder: `pathlib.Path`, which exists.
 
     Returns:
         Str, the table in Markdown.
     """
+    table = []
+    for row, own in runs.items():
+        rate = own[0]["learning_rate"]
+        table.append({"row": row, **summarize_runs(own), "learning_rate": rate, **costs[row]})
     text = accuracy_table(table)
     write_text(folder / "ablation.md", text + "\n")
     write_accuracies(table, folder / "ablation.csv")

@@ -91,7 +91,8 @@ def finished(results, kind, identity, rates=None):
         results: `Results`.
         kind: `"run"` or `"trial"`.
         identity: Dict from rows to dicts of what a row is, as for `run_rows`.
-        rates: Sequence of learning rates that count, or `None` for all. Defaults to `None`.
+        rates: Dict from rows to the learning rates that count, or `None` for all. Defaults to
+            `None`.
 
     Returns:
         List of the records of these rows as they are now, in the order in which they were made.
@@ -112,7 +113,7 @@ def finished(results, kind, identity, rates=None):
     records, changed = [], {}
     for record in results.find(kind=kind):
         row, rate = record["row"], record["learning_rate"]
-        if row not in identity or (rates is not None and rate not in rates):
+        if row not in identity or (rates is not None and rate not in rates[row]):
             continue
         if identity[row].items() <= record.items():
             records.append(record)
@@ -124,7 +125,7 @@ def finished(results, kind, identity, rates=None):
     if not records:
         raise ValueError(
             f"{results.path} holds no {kind} of these rows as they are now, at these rates. "
-            f"Received: rows {short(list(identity))}, rates {'any' if rates is None else list(rates)}"
+            f"Received: rows {short(list(identity))}, rates {'any' if rates is None else short(rates)}"
         )
     return records
 
@@ -182,7 +183,7 @@ def train_row(
         `CIN` or `NTS`.
     """
     keras.utils.set_random_seed(seed)
-    own = own_settings(row, small=backbone == "small")
+    own = own_settings(row, backbone)
     settings = {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
     settings |= own.get("recipe", {})
     model, pairs = reader.model(row, samples.num_classes), reader.pairs(samples, seed)

@@ -120,6 +120,11 @@ def check_model(model, train, test, file, data_dir):
             f"{test.num_classes}: {data_dir or 'drawn cars'}. Give the data that it was "
             "trained on."
         )
+    if model is not None and model.data_format == "channels_first":
+        raise ValueError(
+            f"Scored are explanations of models of channels-last images. Received: {file}, of "
+            "channels-first ones."
+        )
     first_of_each_class(train)
 
 

@@ -5,6 +5,7 @@ depends on its crop alone, so a few crops of each are put through them once; all
 comparison then train the rest of the network on these feature maps, drawn anew in every epoch.
 """
 
+import hashlib
 import math
 
 import keras
@@ -70,7 +71,7 @@ def fold(features):
     return flat.reshape(len(flat), -1, 1, 3)
 
 
-def feature_maps(network, samples, image_size, crops, path, seed=0):
+def feature_maps(network, samples, image_size, crops, path):
     """What a network makes of some crops of every image, computed once and kept in a file.
 
     Args:
@@ -79,7 +80,6 @@ def feature_maps(network, samples, image_size, crops, path, seed=0):
         image_size: Int, in pixels.
         crops: Int ≥ 1, random crops of each image, or 0 for the one in the centre.
         path: `pathlib.Path` of the file, whose name says of what it is: it is read if it is there.
-        seed: Int ≥ 0, of the crops. Defaults to 0.
 
     Returns:
         float16 of shape `(crops or 1, images, ...)`, on disk.
@@ -89,8 +89,7 @@ def feature_maps(network, samples, image_size, crops, path, seed=0):
         for crop in range(crops or 1):
             print(f"crop {crop + 1} of {crops or 1} of {len(samples)} images", flush=True)
             augment = "crop" if crops else None
-            options = {"augment": augment, "seed": seed, "start_epoch": crop}
-            images = image_dataset(samples, image_size, 64, **options)
+            images = image_dataset(samples, image_size, 64, augment=augment, start_epoch=crop)
             maps.append(network.predict(images, verbose=0).astype("float16"))
         with whole_file(path) as partial, open(partial, "wb") as file:
             np.save(file, np.stack(maps))
@@ -123,7 +122,11 @@ class FrozenPart:
         self._first, self._rest = cut(network, name)
         self._image_size, self._crops, self._folder = image_size, crops, folder
         self._samples = samples
-        self._row = {str(path): row for row, path in enumerate(samples.paths)}
+        self._row = {place: row for row, place in enumerate(_places(samples))}
+        weights = hashlib.sha256()
+        for weight in self._first.get_weights():
+            weights.update(weight.tobytes())
+        self._weights = weights.hexdigest()
 
     def rest(self):
         """`keras.Model`, the part that is trained, with the weights it has in the network."""
@@ -133,10 +136,8 @@ class FrozenPart:
 
     def pairs(self, samples, pairs_per_batch, seed=0):
         """`FeaturePairs` of samples to train on."""
-        maps, rows = (
-            self._maps(self._samples, self._crops),
-            [self._row[str(p)] for p in samples.paths],
-        )
+        maps = self._maps(self._samples, self._crops)
+        rows = [self._row[place] for place in _places(samples)]
         return FeaturePairs(maps, samples.labels, pairs_per_batch, seed, rows)
 
     def images(self, samples):
@@ -144,8 +145,17 @@ class FrozenPart:
         return fold(self._maps(samples, 0)[0])
 
     def _maps(self, samples, crops):
-        path = self._folder / f"maps-{fingerprint(samples)}-{crops}.npy"
+        # Apart from where the photographs lie: which they are, what of them, and of which weights.
+        seen = f"{self._weights} {[crop for _, crop in _places(samples)]}"
+        seen = hashlib.sha256(seen.encode()).hexdigest()[:12]
+        path = self._folder / f"maps-{fingerprint(samples)}-{seen}-{crops}.npy"
         return feature_maps(self._first, samples, self._image_size, crops, path)
+
+
+def _places(samples):
+    """What each sample shows: its photograph, and where in it."""
+    crops = [None] * len(samples) if samples.crops is None else samples.crops.tolist()
+    return [(str(path), crop and tuple(crop)) for path, crop in zip(samples.paths, crops)]
 
 
 class FeaturePairs(keras.utils.PyDataset):

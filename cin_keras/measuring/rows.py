@@ -89,32 +89,31 @@ def build_row(row, num_classes, **network):
     return (NTS if row in NTS_ROWS else CIN)(num_classes, **network, **ROWS[row])
 
 
-def own_rates(row, rates, small):
+def own_rates(row, rates, backbone):
     """The learning rates to choose from for a row, given those of all rows.
 
     Args:
         row: Str, of `ROWS`.
         rates: Sequence of floats > 0.
-        small: Bool, whether the network is the small one, which has the same for all.
+        backbone: Str; all rows of `"small"` have the same.
 
     Returns:
         List of floats.
 
     Example:
 
-    >>> own_rates("bilinear", [0.02, 0.1], small=False)
+    >>> own_rates("bilinear", [0.02, 0.1], "mobilenet")
     [0.001, 0.005]
     """
-    return [rate / (1 if small else DIVISORS.get(row, 1)) for rate in rates]
+    return [rate / (1 if backbone == "small" else DIVISORS.get(row, 1)) for rate in rates]
 
 
-def own_settings(row, small):
+def own_settings(row, backbone):
     """What a run of a row depends on beside the settings of all rows.
 
     Args:
         row: Str, of `ROWS`.
-        small: Bool, whether the network is the small one. AdamW trains that one, which needs no
-            rates nor decay of a row's own.
+        backbone: Str. AdamW trains `"small"`, which needs no rates nor decay of a row's own.
 
     Returns:
         Dict: the `arguments` of the row; the `rates` of its layers, factors on the learning rate;
@@ -122,9 +121,10 @@ def own_settings(row, small):
 
     Example:
 
-    >>> own_settings("plain, decay", small=False)["recipe"]
+    >>> own_settings("plain, decay", "mobilenet")["recipe"]
     {'label_smoothing': 0.0}
     """
+    small = backbone == "small"
     # Results of other rows are from before the Navigator had a rate of its own.
     of_all = {k: v for k, v in TRAINING_RATES.items() if k != "navigator" or row in NTS_ROWS}
     rates = of_all | ({} if small else RATES.get(row, {}))

@@ -24,7 +24,7 @@ def test_accuracy_is_of_the_images_that_are_right():
     model = tiny_cin(12, size=32, interaction=None, contrast=None, randomize=False)
     model.classifier.kernel.assign(0 * model.classifier.kernel)
     model.classifier.bias.assign([0.0] * 4 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0])
-    found = accuracies.score_model(model, READER, samples, samples)
+    found = accuracies.score_model(model, samples, READER, samples)
     confidence = np.exp(6) / (np.exp(np.arange(1, 7)).sum() + 6)
     assert found == {
         "accuracy": pytest.approx(1 / 12),
@@ -37,7 +37,7 @@ def test_a_model_that_diverged_counts_as_all_wrong():
     samples = drawn_cars("test", images_per_class=1, image_size=32)
     model = tiny_cin(12, size=32, interaction=None, contrast=None, randomize=False)
     model.classifier.bias.assign([float("nan")] * 12)
-    found = accuracies.score_model(model, READER, samples, samples)
+    found = accuracies.score_model(model, samples, READER, samples)
     assert found == {"accuracy": 0.0, "top_5_accuracy": 0.0, "diverged": True}
 
 
@@ -87,11 +87,11 @@ def test_a_model_is_scored_on_classes_it_knows_and_on_others():
     cars = drawn_cars(num_classes=4, images_per_class=3, image_size=32)
     known, others = cars.filter(cars.class_names[::2]), cars.filter(cars.class_names[1::2])
     model = tiny_cin(2, size=32, interaction=None, contrast=None, randomize=False)
-    found = accuracies.score_model(model, READER, known, known)
+    found = accuracies.score_model(model, known, READER, known)
     scores = model.predict(READER.images(known))
     assert found == accuracies.accuracy_of(scores, known) and "recall_at_1" not in found
     embeddings = keras.Model(model.inputs, model.classifier.input).predict(READER.images(others), verbose=0)
-    whole = accuracies.score_model(model, READER, known, known, others)
+    whole = accuracies.score_model(model, known, READER, known, others)
     assert whole["recall_at_1"] == recall_at_1(embeddings, others.labels)
     assert whole.items() > found.items() and "recall_at_1_whitened" in whole
 

@@ -63,8 +63,8 @@ def test_what_is_finished_is_of_rows_as_they_are_now(tmp_path, capsys):
     (record,) = finished(results, "trial", {"SCI": {"rates": {"phi": 2}}, "CIN": {}})
     assert (record["kind"], record["accuracy"]) == ("trial", 0.5)
     assert capsys.readouterr().out.endswith("became what it is: SCI (2)\n")
-    assert len(finished(results, "run", {"SCI": {}}, rates=[0.1])) == 3
-    for identity, rates in (({"CIN": {}}, None), ({"SCI": {}}, [0.2])):
+    assert len(finished(results, "run", {"SCI": {}}, rates={"SCI": [0.1]})) == 3
+    for identity, rates in (({"CIN": {}}, None), ({"SCI": {}}, {"SCI": [0.2]})):
         with pytest.raises(ValueError, match="holds no run of these rows as they are now"):
             finished(results, "run", identity, rates)
     assert capsys.readouterr().out == ""

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -24,16 +26,30 @@ def test_the_parts_make_what_the_network_makes(cars, tmp_path):
 
 
 def test_maps_are_of_crops_and_computed_once(cars, tmp_path, monkeypatch):
-    part = FrozenPart(normalized_backbone(size=8), "relu", cars, 8, 3, tmp_path)
+    network, other = normalized_backbone(size=8), normalized_backbone(size=8)
+    part = FrozenPart(network, "relu", cars, 8, 3, tmp_path)
     half = cars.subset([7, 2, 5, 0, 10, 9])
     pairs = part.pairs(half, pairs_per_batch=3, seed=4)
     (a, b), (labels_a, labels_b) = pairs[0]
     assert a.shape == (3, -(-8 * 8 * 4 // 3), 1, 3) and a.dtype == "float32"
     assert {*labels_a, *labels_b} <= {*half.labels}
     monkeypatch.setattr(keras.Model, "predict", None)
-    again = FrozenPart(normalized_backbone(size=8), "relu", cars, 8, 3, tmp_path)
+    again = FrozenPart(network, "relu", cars, 8, 3, tmp_path)
     for x, y in zip((a, b), again.pairs(half, 3, seed=4)[0][0], strict=True):
         np.testing.assert_array_equal(x, y)
+    other.set_weights([weight + 1 for weight in network.get_weights()])
+    with pytest.raises(TypeError, match="not callable"):  # which computes anew
+        FrozenPart(other, "relu", cars, 8, 3, tmp_path).pairs(half, 3)
+
+
+def test_of_two_boxes_in_one_photograph_each_has_its_own_map(cars, tmp_path):
+    twice = dataclasses.replace(cars, paths=cars.paths[:1] * 12, crops=[(i, 0, 32, 32) for i in range(12)])
+    part = FrozenPart(normalized_backbone(size=8), "relu", twice, 8, 1, tmp_path)
+    np.testing.assert_array_equal(part.pairs(twice.subset(range(11, -1, -1)), 2).rows, range(11, -1, -1))
+    assert len(list(tmp_path.iterdir())) == 1
+    part.images(dataclasses.replace(twice, crops=None))
+    part.images(twice)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_each_image_is_seen_once_an_epoch_in_some_crop():

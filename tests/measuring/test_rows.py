@@ -15,19 +15,19 @@ OF_ALL = {name: rate for name, rate in TRAINING_RATES.items() if name != "naviga
 
 @pytest.mark.parametrize("row", RATES)
 def test_rates_of_a_row_are_for_descent(row):
-    assert own_settings(row, small=False)["rates"] == OF_ALL | RATES[row]
-    assert own_settings(row, small=True)["rates"] == OF_ALL
+    assert own_settings(row, "mobilenet")["rates"] == OF_ALL | RATES[row]
+    assert own_settings(row, "small")["rates"] == OF_ALL
 
 
 def test_only_nts_has_a_navigator():
-    assert own_settings("NTS+CIN", small=False)["rates"] == TRAINING_RATES
-    assert own_settings("CIN", small=False)["rates"] == OF_ALL
+    assert own_settings("NTS+CIN", "mobilenet")["rates"] == TRAINING_RATES
+    assert own_settings("CIN", "mobilenet")["rates"] == OF_ALL
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_shares_of_the_recipe_hold_for_every_network(small):
+@pytest.mark.parametrize("backbone", ["mobilenet", "small"])
+def test_shares_of_the_recipe_hold_for_every_network(backbone):
     for row, recipe in SHARES.items():
-        found = own_settings(row, small)
+        found = own_settings(row, backbone)
         assert found["recipe"] == recipe and found["arguments"] == ROWS["plain"]
-    assert ("recipe" in own_settings("bilinear", small)) == (not small)
-    assert "recipe" not in own_settings("CIN", small)
+    assert ("recipe" in own_settings("bilinear", backbone)) == (backbone != "small")
+    assert "recipe" not in own_settings("CIN", backbone)
