@@ -155,7 +155,7 @@ class SkippedImages:
                 f"Left out {path!r} ({reason}). It and any others are listed at the end.",
                 stacklevel=2,
             )
-        if not self._left[label] and len(self.reasons) < len(self.samples):
+        if not self._silent and not self._left[label] and len(self.reasons) < len(self.samples):
             warnings.warn(
                 f"No image is left of the class {self.samples.class_names[label]!r}: not one of them "
                 "can be decoded.",

@@ -147,7 +147,7 @@ def folder_samples(args, run):
     root = pathlib.Path(args.data_dir)
     root = root.parent if root.is_file() else root
     about = {"data": args.data_dir, "seed": args.seed}
-    run.when_begun(lambda: save_split(own_file, parts, root, about))
+    run.when_begun = lambda: save_split(own_file, parts, root, about)
     if args.max_pixels is None:
         return tuple(parts.values())
     return tuple(dataclasses.replace(part, max_pixels=args.max_pixels) for part in parts.values())

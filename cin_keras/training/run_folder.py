@@ -54,11 +54,14 @@ RESULTS = (
     "channel.png",
     "ranking.png",
     "pair_contrast.png",
+    "parts.png",
     "scores.png",
+    "scores.json",
+    "scores.md",
 )
 
 # Settings that may have another value on every host.
-PLACES = ("data_dir", "cache", "weights", "split_file", "download")
+PLACES = ("data_dir", "cache", "weights", "split_file", "class_names", "download")
 WHITENED = 10_000  # training images are enough to know the directions of most variance
 
 
@@ -99,7 +102,7 @@ class RunFolder:
             decisive(settings),
             [self._photographs, self.keep_best, self._history],
         )
-        self._when_begun = []
+        self.when_begun = None  # called once an earlier run has been moved aside
         self._lock = filelock.FileLock(self.path / ".lock")
         self.watch = Watch()
 
@@ -233,22 +236,16 @@ class RunFolder:
                     print(f"No run to go on with in {self.path}: starting one.")
                 own = ["README.md"] if is_card(self.path / "README.md") else []
                 move_aside(self.path, [*RESULTS, *own])
-            for action in self._when_begun:
-                action()
+                for name in RESULTS:  # of a run that was killed while it wrote
+                    remove_partial(self.path / name)
+            if self.when_begun is not None:
+                self.when_begun()
         return self.devices.broadcast(epoch)
 
     @property
     def resumes(self):
         """Bool, whether there is an earlier run to go on with, and that is asked for."""
         return self.resume and self._state.filepath.exists()
-
-    def when_begun(self, action):
-        """Does something once the folder is this run's, after an earlier one was moved aside.
-
-        Args:
-            action: Function without arguments, which the chief calls in `first_epoch`.
-        """
-        self._when_begun.append(action)
 
     def callbacks(self, train_data, validation_data):
         """The callbacks for `fit`, which write after every epoch all that there is to keep.
@@ -318,6 +315,7 @@ class RunFolder:
             on_error=self.asked.get("on_error", "raise"),
             shard=self.devices.shard,
         )
+        images.skipped.silence()  # training has told of them
         if self.devices.is_chief:
             print(f"Embedding {plural(len(train), 'training image')}, to whiten embeddings by.")
         network = keras.Model(model.input, model.dropout.output)
@@ -393,9 +391,12 @@ class RunFolder:
         """Str, what the terminal shows in the end; empty in other processes than the chief."""
         if not self.devices.is_chief:
             return ""
-        served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
+        served = ""
         if keras.backend.backend() == "torch":
             served = "not on PyTorch: load model.keras with KERAS_BACKEND=tensorflow and export()"
+        elif (self.path / "saved_model").exists():
+            served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
+        exported = served and f"  saved_model/           {served}\n"
         split = "  split.json             which photograph was for what\n"
         if not (self.path / "split.json").exists():
             split = ""
@@ -406,7 +407,7 @@ class RunFolder:
             f"  report.html            all of it on a page, for any browser\n"
             f"  model.keras            cin_keras.load_model\n"
             f"  README.md              its model card, for a hub of models\n"
-            f"  saved_model/           {served}\n"
+            f"{exported}"
             f"  metrics.json           accuracy in all and per class, settings, versions\n"
             f"  history.csv            every epoch\n"
             f"  state.zip              for --resume\n"

@@ -63,6 +63,8 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn):
     parts = run.check_samples(samples, samples, samples)
     pairs, validation_data, test_data = pipelines(*parts, on_error="skip")
     model = fit(run, build(2, settings=run.settings), pairs, validation_data)
+    told = [w for w in recwarn if str(w.message).startswith("Left out")]
+    assert len(told) == 2, "of training and of validation, and not again of whitening"
     # Fitted on the validation images that could be read, and in the file.
     labels = validation_data.skipped.remaining().labels
     scores = model.predict(validation_data, verbose=0)
@@ -78,15 +80,18 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn):
     whitened = loaded.whitening(embeddings)
     np.testing.assert_allclose(whitened @ whitened.T, expected @ expected.T, rtol=0.02, atol=0.02)
     assert len(embeddings) == 15 and whitened.std() > 0.1
-    run.export(model)
-    assert (run.path / "saved_model").is_dir() == (keras.backend.backend() != "torch")
     metrics = run.evaluate(model, test_data)
+    on_torch = keras.backend.backend() == "torch"
+    assert ("saved_model/" in run.summary()) == on_torch, "which says why there is none"
+    run.export(model)
+    assert (run.path / "saved_model").is_dir() == (not on_torch) and "saved_model/" in run.summary()
     assert metrics["images"] == 15 and list(metrics["skipped"]) == [str(bad)]
     assert "the file is empty" in metrics["skipped"][str(bad)]
     out, err = capfd.readouterr()
     assert str(bad) in err and "train and test share images" in out
     assert not list(run.path.glob("*partial*"))
-    assert out.endswith(f"{run.summary()}\n") and "report.html" in run.summary()
+    assert "report.html" in run.summary() and "15 test images right, " in run.summary()
+    assert out.splitlines()[-1] == run.summary().splitlines()[-1]
     assert "15 test images right, " in out, "within five says nothing of two classes"
     saved = json.loads((run.path / "metrics.json").read_text())
     probabilities = calibrated(scores, model.temperature)
@@ -117,8 +122,9 @@ def test_a_run_goes_on_and_another_is_moved_aside(tmp_path, capsys):
         run = RunFolder(tmp_path, {"seed": 0}, resume=resume)
         pairs, validation_data, _ = pipelines(*run.check_samples(*drawings()))
         model = build()
+        (tmp_path / "state.0a1b2c.partial.zip").touch()  # of a run that was killed
         epoch = run.first_epoch(model)
-        assert epoch == first
+        assert epoch == first and not list(tmp_path.glob("*.partial.*"))
         assert len(list(tmp_path.glob("earlier-*"))) == (epochs == 1)
         if not resume:
             fit(run, model, pairs, validation_data, epochs)
@@ -221,6 +227,7 @@ def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
         "metrics.json",
         "report.html",
         "ranking.png",
+        "scores.json",
         "saved_model/graph.pb",
         "notes.txt",
         "mine.png",
@@ -228,7 +235,7 @@ def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     write_files(tmp_path, *names, content=b"")
     move_aside(tmp_path, RESULTS)
     (kept,) = tmp_path.glob("earlier-*")
-    moved = ["metrics.json", "ranking.png", "report.html", "saved_model"]
+    moved = ["metrics.json", "ranking.png", "report.html", "saved_model", "scores.json"]
     assert sorted(p.name for p in kept.iterdir()) == moved
     assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, "mine.png", "notes.txt"]
     assert f"moved to {kept}" in capsys.readouterr().out
