@@ -67,7 +67,7 @@ def _run(arguments):
         # On a machine without a GPU, TensorFlow calls that an error: only 3 is silent.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         quiet = without_notes()
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow" and importlib.util.find_spec(backend) is None:
         print(
             f"error: KERAS_BACKEND={backend}, and there is no such package: install it, or use "

@@ -9,6 +9,7 @@ from cin_keras.checks import first_line
 from cin_keras.cli.files import check_output
 from cin_keras.evaluation.card import write_card
 from cin_keras.models import load_model
+from cin_keras.models.load import HUB
 from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
 
@@ -25,6 +26,10 @@ def run(args):
     with mistakes_in_one_sentence():
         check_address(args.push)
         check_output(args.output, [args.model, args.metrics or ""])
+        if args.output is None and args.model.startswith(HUB):
+            raise ValueError(
+                f"{args.model} has no folder here for its card: give a file with --output."
+            )
         folder = pathlib.Path(args.model).parent
         metrics = read_metrics(args.metrics, folder / "metrics.json")
         model = load_model(args.model, compile=False)

@@ -100,19 +100,19 @@ def find_samples(args, settings):
     """
     data_dir, split = args.data_dir, args.split
     layout, options = find_layout(data_dir), table_options(args)
-    divided = official_splits(layout, data_dir, options) != {"train": None}
+    own = official_splits(layout, data_dir, options)
+    divided, wanted = own != {"train": None}, SPLIT_NAMES.get((split or "test").lower())
     split_file, remarks = args.split_file, []
-    if split_file is None and not divided:
+    if split_file is None and (not divided or wanted not in (None, *own)):
         split_file, remarks = split_of_the_run(args.model, data_dir, settings, options)
     if split_file is not None:
         if not pathlib.Path(split_file).is_file():
             raise FileNotFoundError(f"There is no file {str(split_file)!r}.")
         parts = find_splits(data_dir, split_file=split_file, **options)
-        name = SPLIT_NAMES.get((split or "test").lower())
-        if name is None:
+        if wanted is None:
             raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {split}")
-        check_parts(parts, [name], split_file)
-        return parts[name], f"the {name} part by {split_file}", remarks
+        check_parts(parts, [wanted], split_file)
+        return parts[wanted], f"the {wanted} part by {split_file}", remarks
     if divided:
         name = split or "test"
         return find_data_set(data_dir, name, **options), f"the {name} part", remarks

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from cin_keras.cli.classifier import Classifier, reason_as_typed
-from cin_keras.cli.files import check_apart, list_photographs
+from cin_keras.cli.files import check_apart, list_photographs, mark_as_results
 from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import UnreadableImage, decode
 from cin_keras.data.cropping import crop
@@ -45,6 +45,7 @@ def run(args):
         kinds = possible_figures(classifier.model, args.figures)
         check_channel(classifier.model, kinds, args.channel)
         check_writable(folder)
+        mark_as_results(folder)
     for path, reason in problems:
         report_unreadable(path, reason)
     bad = len(problems)

@@ -5,8 +5,7 @@ import pathlib
 import sys
 
 from cin_keras.cli.classifier import check_not_too_small
-from cin_keras.cli.info import megabytes
-from cin_keras.files import whole_folder
+from cin_keras.files import megabytes, whole_folder
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
 
@@ -59,7 +58,7 @@ def run(args):
             model.export(str(written), format=keras_name, verbose=False, **options)
         except (ImportError, RuntimeError, ValueError) as error:
             sys.exit(f"error: {error}")
-    print(f"{path}: {name}, {megabytes(path)} MB")
+    print(f"{path}: {name}, {megabytes(path):.1f} MB")
     return 0
 
 

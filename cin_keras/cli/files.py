@@ -6,7 +6,7 @@ import sys
 
 from cin_keras.data.loaders.folders import is_image, list_images, look_into
 from cin_keras.data.shards import shard_splits
-from cin_keras.files import holds_results
+from cin_keras.files import RESULTS_MARK, holds_results
 
 
 def list_photographs(arguments):
@@ -118,6 +118,12 @@ def check_apart(output, paths):
                 f"The figures would lie among the photographs of {str(folder)!r} and be taken for "
                 f"some: give a folder of their own. Received: --output {str(output)!r}"
             )
+
+
+def mark_as_results(folder):
+    """Marks a folder (`pathlib.Path`) that holds neither images nor folders as one of results."""
+    if not look_into(folder).images and not any(entry.is_dir() for entry in folder.iterdir()):
+        (folder / RESULTS_MARK).touch()
 
 
 def _what_it_holds(folder):

@@ -6,6 +6,7 @@ from cin_keras.cli.classifier import reason_as_typed
 from cin_keras.data.predicting import predict_each
 from cin_keras.gallery import Gallery
 from cin_keras.models import load_model
+from cin_keras.models.load import HUB
 
 
 def open_gallery(path, model=None):
@@ -24,9 +25,10 @@ def open_gallery(path, model=None):
             not there any more, or nothing is in the gallery.
     """
     if model is None:
-        noted = Gallery.load(path).model_path
-        model = noted and os.path.normpath(os.path.join(os.path.dirname(path) or ".", noted))
-        if model is None or not os.path.exists(model):
+        model = Gallery.load(path).model_path
+        if model and not model.startswith(HUB):
+            model = os.path.normpath(os.path.join(os.path.dirname(path) or ".", model))
+        if not model or not (model.startswith(HUB) or os.path.exists(model)):
             where = f"is not at {model!r}" if model else "is not noted down in it"
             raise FileNotFoundError(
                 f"The model that {path!r} was made with {where}: give it with --model."
@@ -50,7 +52,7 @@ def path_of_model(model, gallery):
     """How a gallery notes down its model: as seen from the gallery's folder, in `/`.
 
     Args:
-        model: Str, the model's file.
+        model: Str, the model's file, or its address on the Hugging Face Hub, which stays.
         gallery: Str, the gallery's file.
 
     Returns:
@@ -61,6 +63,8 @@ def path_of_model(model, gallery):
     >>> path_of_model("runs/cars/model.keras", "runs/gallery.npz")
     'cars/model.keras'
     """
+    if model.startswith(HUB):
+        return model
     return os.path.relpath(model, os.path.dirname(gallery) or ".").replace(os.sep, "/")
 
 

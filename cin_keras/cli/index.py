@@ -68,24 +68,30 @@ def run(args):
             raise
         except (ValueError, MemoryError) as error:
             sys.exit(f"error: {error}")
-    for path, reason in gallery.skipped.items():
-        report_unreadable(path, reason_as_typed(reason))
-    bad = len(gallery.skipped)
-    if not len(gallery):
-        say("None of the photographs could be read: there is nothing to write.")
-        return 1
-    found = None
-    if validation is not None:
-        with mistakes_in_one_sentence():
-            found = gallery.calibrate(validation, args.false_alarm_rate)
+        bad = report_skipped(gallery)
+        if not len(gallery):
+            say("None of the photographs could be read: there is nothing to write.")
+            return 1
+        found, seen = None, len(samples)
+        if validation is not None:
+            with mistakes_in_one_sentence():
+                found = gallery.calibrate(validation, args.false_alarm_rate, on_error="skip")
+            bad, seen = bad + report_skipped(gallery), seen + len(validation)
     gallery.save(args.output)
     pathlib.Path(part).unlink(missing_ok=True)
     print(one_line(f"{args.output}: {gallery!r}"))
     if found is not None:
         print(found)
     if bad:
-        say(f"{bad} of {len(samples)} photographs could not be read.")
+        say(f"{bad} of {seen} photographs could not be read.")
     return 1 if bad else 0
+
+
+def report_skipped(gallery):
+    """A line for each photograph that could not be read; returns how many."""
+    for path, reason in gallery.skipped.items():
+        report_unreadable(path, reason_as_typed(reason))
+    return len(gallery.skipped)
 
 
 def check_output(output, add):

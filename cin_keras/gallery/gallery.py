@@ -305,19 +305,10 @@ class Gallery:
             return 0
         if len(new) < len(samples):
             samples = samples.subset(new)
-        embeddings, reasons = self._embed_samples(samples, resume_file, progress, on_error)
-        if reasons:
-            read = [i for i in range(len(samples)) if i not in reasons]
-            self.skipped = {samples.paths[i]: reason for i, reason in reasons.items()}
-            lines = [f"{path!r} ({reason})" for path, reason in self.skipped.items()]
-            warnings.warn(
-                f"Left out {len(lines)} of {len(samples)} photographs that cannot be decoded: "
-                f"{first_few(lines)}. All are in `skipped`.",
-                stacklevel=2,
-            )
-            if not read:
-                return 0
-            embeddings, samples = embeddings[read], samples.subset(read)
+        embeddings, read = self._embed_readable(samples, on_error, resume_file, progress)
+        if not read:
+            return 0
+        samples = samples.subset(read)
         classes = [samples.class_names[label] for label in samples.labels]
         self._append(embeddings, classes, samples.paths)
         return len(samples)
@@ -529,7 +520,7 @@ class Gallery:
         maps = embedding_contrast_map(model, images, of_classes, of_others)
         return GalleryContrast(maps, self._names(classes), self._names(others, len(classes)))
 
-    def calibrate(self, samples, false_alarm_rate=0.05):
+    def calibrate(self, samples, false_alarm_rate=0.05, on_error="raise"):
         """Chooses the threshold of "none of these", and says what it costs.
 
         A false alarm is an unknown photograph that is taken for a known class. Photographs of
@@ -543,6 +534,7 @@ class Gallery:
             samples: `Samples` of photographs that are not in the gallery: for validation, say.
             false_alarm_rate: Float in [0, 1], how many of the unknown may be taken for a known
                 class. Defaults to 0.05.
+            on_error: As for `add`. Defaults to `"raise"`.
 
         Returns:
             `GalleryCalibration`.
@@ -553,6 +545,7 @@ class Gallery:
         """
         check_samples(samples)
         rate = check_number("false_alarm_rate", false_alarm_rate, least=0, most=1)
+        check_choice("on_error", on_error, ("raise", "skip"))
         if self.num_classes < 2:
             raise ValueError(
                 "To calibrate, the gallery must have photographs of two classes. "
@@ -573,7 +566,12 @@ class Gallery:
                 "No photograph is of a class that the gallery has. Received: classes "
                 f"{short(list(samples.class_names))} for {self!r}"
             )
-        embeddings = self.embed(samples)
+        self._check_model("embed")
+        self._check_unchanged()
+        embeddings, read = self._embed_readable(samples, on_error)
+        labels, is_known = labels[read], is_known[read]
+        if not is_known.any():
+            raise ValueError("No photograph of a class that the gallery has can be decoded.")
         of_known, labels = embeddings[is_known], labels[is_known]
         cosines = self._of_classes(of_known)
         pretended = bool(is_known.all())
@@ -658,7 +656,8 @@ class Gallery:
             gallery.temperature = about["temperature"]
             gallery.model_hash, size = about["model_hash"], about["image_size"]
             if about.get("model_path") is not None:
-                gallery.model_path = str(check_path("model_path", about["model_path"]))
+                check_path("model_path", about["model_path"])
+                gallery.model_path = about["model_path"]  # as it is: it may be an address
             if not isinstance(gallery.model_hash, (str, type(None))):
                 raise ValueError
             gallery.image_size = None if size is None else check_size("image_size", size)
@@ -749,6 +748,20 @@ class Gallery:
                 )
             warnings.warn(f"{text}: {first_few([repr(path) for path in again])}", stacklevel=3)
         return new
+
+    def _embed_readable(self, samples, on_error, resume_file=None, progress=False):
+        """Embeddings of the photographs that can be read, and their indices; `skipped` has the others."""
+        embeddings, reasons = self._embed_samples(samples, resume_file, progress, on_error)
+        self.skipped = {samples.paths[i]: reason for i, reason in reasons.items()}
+        if reasons:
+            lines = [f"{path!r} ({reason})" for path, reason in self.skipped.items()]
+            warnings.warn(
+                f"Left out {len(lines)} of {len(samples)} photographs that cannot be decoded: "
+                f"{first_few(lines)}. All are in `skipped`.",
+                stacklevel=3,
+            )
+        read = [i for i in range(len(samples)) if i not in reasons]
+        return embeddings[read], read
 
     def _embed_samples(self, samples, resume_file, progress, on_error):
         """Embeddings `(samples, width)`, and why there is none: a dict, index → reason."""

@@ -9,7 +9,7 @@ from keras.src.saving import saving_lib
 
 import cin_keras
 from cin_keras.cli import main
-from tests.cli.conftest import colour_model
+from tests.cli.conftest import colour_model, write_photograph
 
 
 @pytest.fixture
@@ -55,6 +55,15 @@ def test_a_model_to_hand_on(hub, tmp_path, capsys):
     assert 'load_model("hf://me/colours")' in capsys.readouterr().out
     text = (tmp_path / "README.md").read_text("utf-8")
     assert "50.0%" in text and (hub / "me" / "colours" / "README.md").read_text("utf-8") == text
+    assert main(["card", "hf://me/colours"]) == 2
+    assert "hf://me/colours has no folder here" in capsys.readouterr().err
+    assert main(["card", "hf://me/colours", "--output", str(tmp_path / "card.md")]) == 0
+    assert "# " in (tmp_path / "card.md").read_text("utf-8")
+    photograph = write_photograph(tmp_path / "photos" / "a" / "1.png", (9, 200, 70))
+    gallery = str(tmp_path / "gallery.npz")
+    assert main(["index", "hf://me/colours", str(tmp_path / "photos"), "--output", gallery]) == 0
+    assert main(["search", gallery, photograph, "--top", "1"]) == 0
+    assert "1.000  a" in capsys.readouterr().out
     loaded = cin_keras.load_model("hf://me/colours")
     assert loaded.temperature == 2 and loaded.class_names == model.class_names
     images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))

@@ -128,6 +128,18 @@ def test_the_split_of_a_run(here):
         parts("m.keras", "pets", "--split-file", "nothing.json")
 
 
+def test_what_a_divided_folder_lacks_is_what_the_run_held_out(here):
+    names = [f"{name}/{i}.png" for name in "abc" for i in range(10)]
+    write_files(here / "pets", *(f"train/{name}" for name in names), *(f"val/{name}" for name in names[::2]))
+    find_splits("pets", split_file=here / "run" / "split.json")
+    trained = {"data_dir": "pets"}
+    part, count = parts("run/model.keras", "pets", settings=trained)
+    assert part == "the test part by run/split.json" and 0 < count < 30
+    assert parts("run/model.keras", "pets", "--split", "val", settings=trained) == ("the val part", 15)
+    with pytest.raises((FileNotFoundError, ValueError), match="test"):
+        parts("run/model.keras", "pets", settings={"data_dir": "others"})
+
+
 def test_a_model_without_class_names(models, photographs, here, capsys):
     assert main(["evaluate", str(models / "unnamed.keras"), str(photographs)]) == 0
     out = capsys.readouterr().out

@@ -94,6 +94,16 @@ def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
         assert capsys.readouterr().out.count("decision.png") == 1
 
 
+def test_a_folder_of_notes_is_written_to_twice(models, tmp_path):
+    photograph = write_photograph(tmp_path / "photos" / "1.png", (9, 200, 70))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / ".DS_Store").touch()
+    (tmp_path / "figures" / "notes.txt").touch()
+    command = ["explain", str(models / "c.keras"), photograph, "--figure", "decision"]
+    for _ in range(2):
+        assert main([*command, "--output", str(tmp_path / "figures")]) == 0
+
+
 def test_a_name_that_leaves_no_room(models, tmp_path):
     long = write_photograph(tmp_path / f"{'ü' * 125}.png", (9, 200, 70))
     short = write_photograph(tmp_path / "1.png", (9, 200, 70))

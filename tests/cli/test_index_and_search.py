@@ -104,9 +104,11 @@ def test_none_of_these_of_a_gallery(place, capsys):
     for name, colour in COLOURS.items():
         write_photograph(place / "val" / name / "2.png", np.clip(np.array(colour) + 9, 0, 255))
     write_photograph(place / "val" / "grau" / "1.png", (128, 128, 128))
+    (place / "val" / "rot" / "bad.png").write_bytes(b"")
     capsys.readouterr()
-    main(["index", "--add", "model.keras", "photos", "--calibrate", "val"])
-    out = capsys.readouterr().out
+    assert main(["index", "--add", "model.keras", "photos", "--calibrate", "val"]) == 1
+    out, err = capsys.readouterr()
+    assert "bad.png': the file is empty" in err and "1 of 8 photographs could not be read." in err
     threshold = Gallery.load("gallery.npz").threshold
     assert threshold > unit((1, 1, 1)) @ unit(COLOURS["blau"])
     assert f"none of these below {threshold:.3f})" in out

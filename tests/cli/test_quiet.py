@@ -30,3 +30,6 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch, capsys):
         "error: KERAS_BACKEND=nonsense, and there is no such package: install it, or use "
         "tensorflow, jax or torch.\n"
     )
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    assert main(["info", "nowhere.keras"]) == 2
+    assert "KERAS_BACKEND" not in capsys.readouterr().err

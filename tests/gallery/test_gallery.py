@@ -1,4 +1,5 @@
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -405,8 +406,10 @@ def test_calibration_keeps_the_false_alarm_rate(monkeypatch, by, unknown):
     classes = sorted(set(names))
     labels = [classes.index(name) for name in names]
     samples = Samples([f"{i}.jpg" for i in range(len(names))], labels, classes)
-    embed = gallery.embed
-    monkeypatch.setattr(gallery, "embed", lambda x: embed(embeddings if x is samples else x))
+    monkeypatch.setattr(
+        gallery, "_embed_samples", lambda *a: (gallery._check_embeddings(embeddings), {})
+    )
+    monkeypatch.setattr(gallery, "_check_model", lambda verb: None)
     found = gallery.calibrate(samples, false_alarm_rate=0.1)
     assert found.threshold == gallery.threshold
     assert 0.05 < found.false_alarm_rate <= 0.1
@@ -459,6 +462,25 @@ def test_calibration_takes_no_photograph_that_is_known(gallery, samples, tmp_pat
         Gallery.from_embeddings(np.eye(2), ["a", "a"]).calibrate(samples)
     with pytest.raises(ValueError, match="`false_alarm_rate`"):
         gallery.calibrate(Samples([new], [0], ["rot"]), false_alarm_rate=5)
+
+
+def test_what_cannot_be_read_is_left_out_of_a_calibration(gallery, tmp_path):
+    paths = [write_photograph(tmp_path / f"{i}.png", (9, 200, 70)) for i in range(4)]
+    names = ["rot", "grün", "lila"]
+    samples = Samples(paths, [0, 1, 2, 2], names)
+    expected = gallery.calibrate(samples.subset([1, 2]))
+    for path in (paths[0], paths[3]):
+        pathlib.Path(path).write_bytes(b"")
+    with pytest.raises(ValueError, match="the file is empty"):
+        gallery.calibrate(samples)
+    with pytest.warns(UserWarning, match="Left out 2 of 4 photographs"):
+        assert gallery.calibrate(samples, on_error="skip") == expected
+    assert list(gallery.skipped) == [paths[0], paths[3]]
+    pathlib.Path(paths[1]).write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="No photograph of a class that"):
+        gallery.calibrate(samples, on_error="skip")
+    with pytest.raises(ValueError, match="on_error"):
+        gallery.calibrate(samples, on_error="leave")
 
 
 def test_none_of_these():
