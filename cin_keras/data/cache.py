@@ -6,7 +6,6 @@ pixels. A file that cannot be decoded is not kept; whoever reads it meets the sa
 a cache.
 """
 
-import dataclasses
 import hashlib
 import math
 import os
@@ -31,8 +30,6 @@ from cin_keras.progress import progress_bar
 FORMAT = 2  # of the file and of the rules by which images are decoded and resized
 IMAGES_AT_A_TIME = 64  # decoded and not yet written
 AN_HOUR = 3600  # seconds in which whoever writes a cache will have written some of it
-# What a sample is called and whose class it is says nothing about its pixels.
-NOT_PIXELS = ("paths", "encoded", "labels", "class_names", "parts", "max_pixels")
 
 
 def with_cache(samples, cache, image_size=448, max_pixels=None):
@@ -252,9 +249,8 @@ def _identify(samples, folder, shape, limit):
     """The path of the cache of these samples, and the line with which it must begin."""
     which = hashlib.blake2b(repr(shape).encode(), digest_size=16)
     state = hashlib.blake2b(f"{FORMAT} {PIL.__version__} {limit}".encode(), digest_size=16)
-    for field in dataclasses.fields(samples):
-        if field.name not in NOT_PIXELS:
-            which.update(pickle.dumps((field.name, getattr(samples, field.name))))
+    for name in ("bottom_strips", "crops"):  # beside the file, what decides on the pixels
+        which.update(pickle.dumps((name, getattr(samples, name))))
     if isinstance(samples.encoded, Records):
         which.update(pickle.dumps(samples.encoded))  # their places
         add_states(state, samples.encoded.files)
@@ -263,7 +259,8 @@ def _identify(samples, folder, shape, limit):
             which.update(hashlib.blake2b(encoded).digest())
     else:
         for path in samples.paths:
-            which.update(os.path.abspath(path).encode("utf-8", "surrogateescape") + b"\0")
+            place = path if is_remote(path) else os.path.abspath(path)
+            which.update(place.encode("utf-8", "surrogateescape") + b"\0")
         add_states(state, samples.paths)
     title = f"cin_keras.data.cache {which.hexdigest()} {state.hexdigest()}\n".encode()
     return pathlib.Path(folder) / f"{which.hexdigest()}.images", title

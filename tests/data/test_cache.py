@@ -194,7 +194,8 @@ def test_the_file_serves_another_time_until_an_image_changes(samples, tmp_path, 
     assert len(first) == pytest.approx(8 * 16 * 16 * 3, abs=600)
 
     reads.clear()
-    relabelled = Samples(samples.paths, [1, 0] * 4, ["one", "two"])
+    boxes = [(0, 0, 4, 4)] * 8
+    relabelled = Samples(samples.paths, [1, 0] * 4, ["one", "two"], boxes=boxes)
     found = cached_pixels(relabelled, folder)
     assert not reads
     assert_same(found, pixels(samples))
