@@ -177,7 +177,7 @@ def _limits(model, metrics):
             "Its probabilities are set right on photographs like those of its training; `predict` "
             f"in Python gives logits, to be divided by {model.temperature:.4g} before the softmax."
         )
-    if not metrics.get("accuracy"):
+    if "accuracy" not in metrics:
         lines.append("How good it is, is not known.")
     return "\n".join(f"- {line}" for line in lines)
 

@@ -102,7 +102,9 @@ def class_contrast(model, images, classes=None, others=None):
     others = check_classes("others", others, len(images), model.num_classes)
     with without_gradients():
         found = [_contrast(model, *batch) for batch in in_batches(images, classes, others)]
-    return ClassContrast(*join(found))
+    contrast = ClassContrast(*join(found))
+    check_they_differ(contrast.classes, contrast.others)
+    return contrast
 
 
 def _contrast(model, images, classes, others):
@@ -125,9 +127,6 @@ def choose_classes(logits, classes=None, others=None):
     Returns:
         `(classes, others)`, ints `(batch,)`.
 
-    Raises:
-        ValueError: If both are one class.
-
     Example:
 
     >>> choose_classes(np.array([[1.0, 3.0, 2.0]]))
@@ -139,6 +138,11 @@ def choose_classes(logits, classes=None, others=None):
         rest = np.array(logits, "float64")
         rest[np.arange(len(rest)), classes] = -np.inf
         others = np.argmax(rest, axis=1)
+    return classes, others
+
+
+def check_they_differ(classes, others):
+    """Raises ValueError if a class is to be set against itself; ints `(images,)`, of all images."""
     same = np.flatnonzero(classes == others)
     if same.size:
         raise ValueError(
@@ -146,7 +150,6 @@ def choose_classes(logits, classes=None, others=None):
             f"Received: class {classes[same[0]]} against itself for image {same[0]} "
             f"({same.size} such images)"
         )
-    return classes, others
 
 
 def check_classes(name, classes, batch, num_classes):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cin_keras.explain.class_contrast import check_classes, choose_classes
+from cin_keras.explain.class_contrast import check_classes, check_they_differ
 from cin_keras.explain.feature_maps import (
     backbone_maps,
     check_model,
@@ -53,8 +53,11 @@ def grad_cam(model, images, classes=None, others=None):
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
-    maps = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
-    return np.concatenate(maps)
+    found = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
+    maps, classes = (np.concatenate(parts) for parts in zip(*found))
+    if others is not None:
+        check_they_differ(classes, others)
+    return maps
 
 
 def _grad_cam(model, images, classes, others):
@@ -64,7 +67,6 @@ def _grad_cam(model, images, classes, others):
             classes = np.argmax(to_array(head(model, (first, *second))), axis=1)
     sign = np.eye(model.num_classes, dtype="float32")[classes]
     if others is not None:
-        choose_classes(sign, classes, others)  # refuses a class against itself
         sign = sign - np.eye(model.num_classes, dtype="float32")[others]
 
     sign = ops.convert_to_tensor(sign)
@@ -76,7 +78,7 @@ def _grad_cam(model, images, classes, others):
     slopes = channels_last(model, to_array(gradient(score, x)))
     x = channels_last(model, to_array(x))
     alpha = slopes.mean(axis=(1, 2))
-    return np.maximum(np.einsum("nhwc,nc->nhw", x, alpha), 0)
+    return np.maximum(np.einsum("nhwc,nc->nhw", x, alpha), 0), classes
 
 
 def gradient(function, x):

@@ -303,7 +303,10 @@ class Classifier(keras.Model):
                 ) from error
 
     def prediction_network(self):
-        """The graph with φ folded into the classifier, as `export` writes it, where that is smaller.
+        """The graph with φ folded into the classifier, where that is smaller.
+
+        It is for this machine: on CPUs, TensorFlow may loop over the images. `export` writes one for
+        others.
 
         Returns:
             `keras.Model` of the same backbone, with the weights as they are now, or this model:
@@ -503,6 +506,11 @@ class Classifier(keras.Model):
                 *_frozen_layers(self.inference_layers),
                 *(layer.name for layer in self.training_layers if not layer.trainable),
             ],
+            # Of layers that the constructor makes anew.
+            "frozen_parts": {
+                kind: [name for name, part in _parts(layer) if not part.trainable]
+                for kind, layer in (("interaction", self.interaction), ("contrast", self.contrast))
+            },
             # A model that is stored as a name says nothing of its layers itself.
             "nested_frozen_layers": [_frozen_layers(m.layers) for m in self.nested_backbones],
         }
@@ -512,6 +520,7 @@ class Classifier(keras.Model):
         config = {**config, "weights": None}
         trainable = config.pop("trainable", True)
         frozen = config.pop("frozen_layers", [])
+        frozen_parts = config.pop("frozen_parts", {})
         of_old = config.pop("second_frozen_layers", [])  # of the one that could be nested
         nested_frozen = config.pop("nested_frozen_layers", [of_old] if of_old else [])
         quantized = config.pop("quantized_layers", {})
@@ -535,6 +544,9 @@ class Classifier(keras.Model):
                 # To what it already is, TensorFlow does not pass the setting on to the sublayers.
                 layer.trainable = True
                 layer.trainable = False
+        for kind, names in frozen_parts.items():
+            for name in names:
+                getattr(getattr(model, kind), name).trainable = False
         for nested, numbers in zip(model.nested_backbones, nested_frozen):
             for index in set(numbers):
                 nested.layers[index].trainable = False
@@ -564,6 +576,12 @@ def _judges(given):
 
 def _as_metric(metric):
     return keras.metrics.MeanMetricWrapper(accuracy, "accuracy") if metric is accuracy else metric
+
+
+def _parts(layer):
+    """The layers that a layer has made for itself, with the names of its attributes."""
+    own = vars(layer) if layer is not None else {}
+    return [(n, p) for n, p in own.items() if isinstance(p, keras.layers.Layer) and n != "interaction"]
 
 
 def _frozen_layers(layers):

@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 
-from cin_keras.checks import check_bool, check_int
+from cin_keras.checks import check_bool, check_int, short
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.files import named_if_not_written, whole_file
 from cin_keras.serving.folding import folded_inference
@@ -35,6 +35,11 @@ def export_inference(model, filepath, format="tf_saved_model", verbose=None, **k
     if format == "tf_saved_model" and "input_signature" not in kwargs:
         export_saved_model(model, filepath, verbose, **kwargs)
         return
+    for name in {"embeddings", "max_pixels"} & kwargs.keys():
+        raise ValueError(
+            f"`{name}` is for a SavedModel with the signatures of cin_keras: leave it out. "
+            f"Received: format={format!r}, {name}={short(kwargs[name])}"
+        )
     if format not in FORMAT_NAMES:
         inference = keras.Model(model.input, model.output, name=model.name)
         inference.export(str(filepath), format=format, verbose=verbose, **kwargs)

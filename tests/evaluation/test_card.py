@@ -64,6 +64,8 @@ def test_all_that_a_card_has(tmp_path):
     assert "target_size=(32, 64)" in write_card(tmp_path / "wide.md", wide, {}).read_text("utf-8")
     write_card(path, model, {**METRICS, "accuracy": 0.5})  # its own is written anew
     assert "50.0%" in path.read_text("utf-8")
+    write_card(path, model, {**METRICS, "accuracy": 0.0})
+    assert "not known" not in path.read_text("utf-8"), "that none was right is known"
 
 
 def test_a_path_that_is_no_text_costs_one_letter(tmp_path):

@@ -159,6 +159,8 @@ def plain():
 def test_mistakes(plain, arguments, error, words):
     with pytest.raises(error, match=words):
         class_contrast_map(plain, **{"images": images_of(), **arguments})
+    with pytest.raises(ValueError, match="class 2 against itself for image 18 .1 such"):
+        class_contrast_map(plain, images_of(20), classes=2, others=[1] * 18 + [2, 1])
 
 
 @pytest.mark.every_backend

@@ -57,6 +57,8 @@ def test_mistakes():
     model = explained_cin(None)
     with pytest.raises(ValueError, match="class 1 against itself for image 0"):
         grad_cam(model, images_of(), classes=1, others=1)
+    with pytest.raises(ValueError, match="class 2 against itself for image 18"):
+        grad_cam(model, images_of(20), classes=2, others=[1] * 18 + [2, 1])
     with pytest.raises(TypeError, match="cin_keras.CIN"):
         grad_cam(convolution(), images_of())
 

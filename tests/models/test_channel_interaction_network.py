@@ -267,7 +267,7 @@ def test_freezing_after_training_followed_by_compile():
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), value)
 
 
-@pytest.mark.parametrize("freeze", ["backbone", "a layer", "all"])
+@pytest.mark.parametrize("freeze", ["backbone", "a layer", "φ", "ψ", "all"])
 def test_what_is_frozen_stays_frozen_in_the_file(tmp_path, freeze):
     images, labels = pair_batch(size=32)
     model = cin_keras.CIN(
@@ -277,6 +277,10 @@ def test_what_is_frozen_stays_frozen_in_the_file(tmp_path, freeze):
         model.backbone.trainable = False
     elif freeze == "a layer":
         model.get_layer("conv_pw_1").trainable = False
+    elif freeze == "φ":
+        model.interaction.phi.trainable = False
+    elif freeze == "ψ":
+        model.contrast.psi.trainable = False
     else:
         model.trainable = False
     if freeze != "all":

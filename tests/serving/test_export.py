@@ -198,6 +198,8 @@ def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path):
     assert sum(map(int, sizes)) == folded < whole
     with pytest.raises(ValueError, match="`embeddings` must be True or False. Received: .*no"):
         model.export(tmp_path / "other", embeddings="no")
+    with pytest.raises(ValueError, match="`max_pixels` is for a SavedModel.*max_pixels=9"):
+        model.export(tmp_path / "m.onnx", format="onnx", max_pixels=9)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others export by themselves")
