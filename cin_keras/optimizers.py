@@ -17,7 +17,7 @@ from keras import ops
 
 from cin_keras.checks import check_number, short
 from cin_keras.keras_internals import OwnDecayAndClipping, uses_weight_decay, variable_index
-from cin_keras.layers.roles import ROLES, role_of
+from cin_keras.layers.roles import ROLES
 
 
 class _Layerwise(OwnDecayAndClipping):
@@ -26,8 +26,7 @@ class _Layerwise(OwnDecayAndClipping):
     def __init__(self, learning_rate, rates=None, **kwargs):
         for name in ("weight_decay", "clipnorm", "global_clipnorm", "clipvalue"):
             if kwargs.get(name) is not None:
-                above = {} if name == "weight_decay" else {"above": 0}
-                check_number(name, kwargs[name], **(above or {"least": 0}))
+                check_number(name, kwargs[name], **{"least" if name == "weight_decay" else "above": 0})
         super().__init__(learning_rate=learning_rate, **kwargs)
         if rates is not None and not isinstance(rates, dict):
             raise ValueError(
@@ -88,7 +87,7 @@ def _multiplies(variable):
 def _names_of(variable):
     """The names by which `rates` can mean a variable."""
     parts = set(variable.path.split("/")) - set(ROLES)
-    return parts | {role_of(variable)} - {None}
+    return parts | {getattr(variable, "role", None)} - {None}
 
 
 def _warn_unless_used(name, variables):

@@ -1,5 +1,7 @@
 """Batch normalisation over the global batch, whatever share of it a device sees."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -20,31 +22,25 @@ def synchronize_batch_normalization(model, all_reduce_sum):
     """
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
-            replace_moments(layer, _GlobalMoments(layer, all_reduce_sum))
+            own = layer.name, layer.axis
+            replace_moments(layer, functools.partial(_global_moments, *own, all_reduce_sum))
 
 
-class _GlobalMoments:
+def _global_moments(name, axis, all_reduce_sum, inputs, mask):
     """Mean and variance, `(channels,)` each, over the global batch and all positions."""
-
-    def __init__(self, layer, all_reduce_sum):
-        self.name = layer.name
-        self.axis = layer.axis
-        self.all_reduce_sum = all_reduce_sum
-
-    def __call__(self, inputs, mask):
-        if mask is not None:
-            raise ValueError(
-                "On several devices, batch normalisation takes no mask. "
-                f"Received: a mask in layer {self.name!r}"
-            )
-        axes = list(range(len(inputs.shape)))
-        del axes[self.axis]
-        count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in axes]), inputs.dtype)
-        sums = ops.concatenate([ops.sum(inputs, axes), ops.reshape(count, (1,))])
-        sums = self.all_reduce_sum(sums)
-        mean, count = sums[:-1] / sums[-1], sums[-1]
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = -1
-        # Two passes: E[x²] − E[x]² would lose the digits that comparisons with one device need.
-        distances = ops.square(inputs - ops.reshape(mean, shape))
-        return mean, self.all_reduce_sum(ops.sum(distances, axes)) / count
+    if mask is not None:
+        raise ValueError(
+            "On several devices, batch normalisation takes no mask. "
+            f"Received: a mask in layer {name!r}"
+        )
+    axes = list(range(len(inputs.shape)))
+    del axes[axis]
+    count = ops.cast(ops.prod([ops.shape(inputs)[axis] for axis in axes]), inputs.dtype)
+    sums = ops.concatenate([ops.sum(inputs, axes), ops.reshape(count, (1,))])
+    sums = all_reduce_sum(sums)
+    mean, count = sums[:-1] / sums[-1], sums[-1]
+    shape = [1] * len(inputs.shape)
+    shape[axis] = -1
+    # Two passes: E[x²] − E[x]² would lose the digits that comparisons with one device need.
+    distances = ops.square(inputs - ops.reshape(mean, shape))
+    return mean, all_reduce_sum(ops.sum(distances, axes)) / count

@@ -7,16 +7,3 @@ def give_role(layer, role):
     """Marks the weights of a built layer as those of `role`, one of `ROLES`."""
     for weight in layer.weights:
         weight.role = role
-
-
-def role_of(variable):
-    """The role of a weight, `None` for most.
-
-    Example:
-
-    >>> interaction = cin_keras.layers.SelfChannelInteraction()
-    >>> interaction.build((None, 7, 7, 16))
-    >>> role_of(interaction.phi.kernel)
-    'phi'
-    """
-    return getattr(variable, "role", None)

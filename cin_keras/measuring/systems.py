@@ -39,17 +39,6 @@ def build_system(name, num_classes, image_size, seed):
     return build(num_classes, weights=None, input_shape=shape, **SYSTEMS[name][0])
 
 
-def published():
-    """Dict from the names of `SYSTEMS` to the paper's milliseconds an image.
-
-    Example:
-
-    >>> published()["NTS"]
-    23.6
-    """
-    return {name: milliseconds for name, (_, milliseconds) in SYSTEMS.items()}
-
-
 def time_systems(models, image_size, pairs, num_classes, rounds, steps, seed, train=False):
     """Times answers to one image and to eight, and training steps, the models by turns in every round.
 

@@ -52,12 +52,12 @@ def learning_curves_svg(history):
     return panels
 
 
-def reliability_svg(before, after):
+def reliability_svg(before, after=None):
     """Confidence and accuracy, before and after the temperature, as an SVG element.
 
     Args:
         before: List of dicts, as from `cin_keras.evaluation.reliability`.
-        after: Likewise, or `None` where there is no temperature.
+        after: Likewise, or `None` where there is no temperature. Defaults to `None`.
 
     Returns:
         Str.

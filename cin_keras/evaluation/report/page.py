@@ -169,7 +169,9 @@ def write_report(
         temperature=temperature,
         ece=expected_calibration_error(test.labels, probabilities),
         ece_before=None if before is None else expected_calibration_error(test.labels, before),
-        reliability=_reliability(test.labels, probabilities, before),
+        reliability=reliability_svg(
+            *(reliability(test.labels, p) for p in (before, probabilities) if p is not None)
+        ),
         answered=answered(test.labels, probabilities),
         worst=worst_classes(counts, test.num_classes),
         most_classes=MOST_CLASSES,
@@ -185,13 +187,6 @@ def write_report(
         # Names of files may hold what UTF-8 has no code for.
         partial.write_text(page, "utf-8", errors="replace")
     return path
-
-
-def _reliability(labels, probabilities, before):
-    after = reliability(labels, probabilities)
-    if before is None:
-        return reliability_svg(after, None)
-    return reliability_svg(reliability(labels, before), after)
 
 
 def best_epoch(accuracies):
