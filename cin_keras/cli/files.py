@@ -121,8 +121,8 @@ def check_apart(output, paths):
 
 
 def mark_as_results(folder):
-    """Marks a folder (`pathlib.Path`) that holds neither images nor folders as one of results."""
-    if not look_into(folder).images and not any(entry.is_dir() for entry in folder.iterdir()):
+    """Marks a folder (`pathlib.Path`) that holds at most hidden files and notes as one of results."""
+    if all(x.is_file() and (x.name[0] == "." or x.suffix in (".txt", ".md")) for x in folder.iterdir()):
         (folder / RESULTS_MARK).touch()
 
 

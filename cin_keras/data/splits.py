@@ -9,7 +9,6 @@ import re
 import numpy as np
 
 from cin_keras.checks import check_number
-from cin_keras.data.stores import is_remote
 from cin_keras.files import write_text
 from cin_keras.text import first_few, warn
 
@@ -325,6 +324,4 @@ def _is_list(value):
 
 
 def _relative(path, data_dir):
-    if is_remote(path) and not is_remote(data_dir):  # of a table that lists addresses
-        return str(path)
     return pathlib.PurePath(os.path.relpath(path, data_dir)).as_posix()

@@ -100,6 +100,7 @@ def class_contrast(model, images, classes=None, others=None):
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
+    check_they_differ(classes, others)
     with without_gradients():
         found = [_contrast(model, *batch) for batch in in_batches(images, classes, others)]
     contrast = ClassContrast(*join(found))
@@ -142,7 +143,9 @@ def choose_classes(logits, classes=None, others=None):
 
 
 def check_they_differ(classes, others):
-    """Raises ValueError if a class is to be set against itself; ints `(images,)`, of all images."""
+    """ValueError where a class is set against itself; ints `(images,)` of all, or `None` for unknown."""
+    if classes is None or others is None:
+        return
     same = np.flatnonzero(classes == others)
     if same.size:
         raise ValueError(

@@ -53,10 +53,10 @@ def grad_cam(model, images, classes=None, others=None):
     images = check_images(model, images)
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
+    check_they_differ(classes, others)
     found = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
     maps, classes = (np.concatenate(parts) for parts in zip(*found))
-    if others is not None:
-        check_they_differ(classes, others)
+    check_they_differ(classes, others)
     return maps
 
 

@@ -139,7 +139,7 @@ class Gallery:
         model_hash: Str, which names the model, or `None` without one.
         model_path: Str, where the model lies, as seen from the gallery's file, or `None`; noted
             down for the command line.
-        skipped: Dict, path → why, of the photographs that the last `add` left out because they
+        skipped: Dict, path → why, of the photographs that the last `add` or `calibrate` left out because they
             cannot be decoded.
 
     Example:
@@ -308,7 +308,8 @@ class Gallery:
         embeddings, read = self._embed_readable(samples, on_error, resume_file, progress)
         if not read:
             return 0
-        samples = samples.subset(read)
+        if self.skipped:
+            samples = samples.subset(read)
         classes = [samples.class_names[label] for label in samples.labels]
         self._append(embeddings, classes, samples.paths)
         return len(samples)
@@ -541,7 +542,7 @@ class Gallery:
 
         Raises:
             ValueError: If the gallery has less than two classes; if no photograph is of a class
-                that it has; if some are in the gallery; as `embed`.
+                that it has, or can be decoded; if some are in the gallery; as `embed`.
         """
         check_samples(samples)
         rate = check_number("false_alarm_rate", false_alarm_rate, least=0, most=1)
@@ -760,8 +761,9 @@ class Gallery:
                 f"{first_few(lines)}. All are in `skipped`.",
                 stacklevel=3,
             )
-        read = [i for i in range(len(samples)) if i not in reasons]
-        return embeddings[read], read
+            read = [i for i in range(len(samples)) if i not in reasons]
+            return embeddings[read], read
+        return embeddings, range(len(samples))
 
     def _embed_samples(self, samples, resume_file, progress, on_error):
         """Embeddings `(samples, width)`, and why there is none: a dict, index → reason."""

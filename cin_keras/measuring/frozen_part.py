@@ -146,7 +146,8 @@ class FrozenPart:
 
     def _maps(self, samples, crops):
         # Apart from where the photographs lie: which they are, what of them, and of which weights.
-        seen = f"{self._weights} {[crop for _, crop in _places(samples)]}"
+        strips = None if samples.bottom_strips is None else samples.bottom_strips.tolist()
+        seen = f"{self._weights} {strips} {[crop for _, crop in _places(samples)]}"
         seen = hashlib.sha256(seen.encode()).hexdigest()[:12]
         path = self._folder / f"maps-{fingerprint(samples)}-{seen}-{crops}.npy"
         return feature_maps(self._first, samples, self._image_size, crops, path)

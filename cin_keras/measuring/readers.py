@@ -6,6 +6,8 @@ row, what it is trained on, and what it is judged on, in the form that it takes.
 
 import pathlib
 
+import keras
+
 from cin_keras.data import image_dataset, pair_dataset
 from cin_keras.measuring.frozen_part import FrozenPart
 from cin_keras.measuring.rows import build_row
@@ -81,6 +83,7 @@ def make_reader(build, samples, image_size, pairs_per_batch, crops=None, frozen_
         return Photographs(build, image_size, pairs_per_batch)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(0)  # one without pretrained weights is the same every time
     network = build("plain", samples.num_classes).backbone
     part = FrozenPart(network, frozen_to, samples, image_size, crops, folder)
     return Maps(part, pairs_per_batch)

@@ -14,7 +14,7 @@ from cin_keras.checks import check_int, check_number, short
 from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.distribution.devices import check_current
-from cin_keras.keras_internals import is_writing_hdf5
+from cin_keras.keras_internals import all_layers, is_writing_hdf5
 from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
     check_prediction,
@@ -506,11 +506,8 @@ class Classifier(keras.Model):
                 *_frozen_layers(self.inference_layers),
                 *(layer.name for layer in self.training_layers if not layer.trainable),
             ],
-            # Of layers that the constructor makes anew.
-            "frozen_parts": {
-                kind: [name for name, part in _parts(layer) if not part.trainable]
-                for kind, layer in (("interaction", self.interaction), ("contrast", self.contrast))
-            },
+            # Of layers that the constructor makes anew, with what they are made of.
+            "trainable_parts": [[p.trainable for p in parts] for parts in self._made_anew()],
             # A model that is stored as a name says nothing of its layers itself.
             "nested_frozen_layers": [_frozen_layers(m.layers) for m in self.nested_backbones],
         }
@@ -520,7 +517,7 @@ class Classifier(keras.Model):
         config = {**config, "weights": None}
         trainable = config.pop("trainable", True)
         frozen = config.pop("frozen_layers", [])
-        frozen_parts = config.pop("frozen_parts", {})
+        trainable_parts = config.pop("trainable_parts", [])
         of_old = config.pop("second_frozen_layers", [])  # of the one that could be nested
         nested_frozen = config.pop("nested_frozen_layers", [of_old] if of_old else [])
         quantized = config.pop("quantized_layers", {})
@@ -544,13 +541,21 @@ class Classifier(keras.Model):
                 # To what it already is, TensorFlow does not pass the setting on to the sublayers.
                 layer.trainable = True
                 layer.trainable = False
-        for kind, names in frozen_parts.items():
-            for name in names:
-                getattr(getattr(model, kind), name).trainable = False
+        for parts, flags in zip(model._made_anew(), trainable_parts):
+            for part, flag in zip(parts, flags) if len(parts) == len(flags) else ():
+                if not flag:
+                    part.trainable = False
         for nested, numbers in zip(model.nested_backbones, nested_frozen):
             for index in set(numbers):
                 nested.layers[index].trainable = False
         return model
+
+    def _made_anew(self):
+        """The layers inside the interaction, and those inside the contrast that it does not share."""
+        shared = [] if self.interaction is None else all_layers(self.interaction)
+        contrast = [] if self.contrast is None else all_layers(self.contrast)
+        known = set(map(id, shared))
+        return shared[1:], [layer for layer in contrast[1:] if id(layer) not in known]
 
     @classmethod
     def kept_arguments(cls):
@@ -576,12 +581,6 @@ def _judges(given):
 
 def _as_metric(metric):
     return keras.metrics.MeanMetricWrapper(accuracy, "accuracy") if metric is accuracy else metric
-
-
-def _parts(layer):
-    """The layers that a layer has made for itself, with the names of its attributes."""
-    own = vars(layer) if layer is not None else {}
-    return [(n, p) for n, p in own.items() if isinstance(p, keras.layers.Layer) and n != "interaction"]
 
 
 def _frozen_layers(layers):

@@ -177,7 +177,7 @@ def what_is_trained(settings, train, validation):
     >>> what_is_trained({"data_dir": "./cars", "backbone": "ResNet-50"}, cars, cars)["backbone"]
     'resnet50'
     """
-    typed = ("data_dir", "split_file", "class_names", "download", "on_error")
+    typed = ("data_dir", "split_file", "download", "on_error")
     found = {
         name: value
         for name, value in decisive(settings).items()

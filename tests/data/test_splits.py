@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cin_keras.data import Samples, load_split, random_splits, save_split
-from cin_keras.data.splits import listed_photographs, split_name
+from cin_keras.data.splits import split_name
 
 
 def make(counts, root="data", names=None):
@@ -81,17 +81,6 @@ def test_a_split_is_repeated_although_files_were_added_and_moved(tmp_path):
         assert [p.replace("elsewhere", "data") for p in again[name].paths] == list(part.paths)
         assert again[name].class_names == part.class_names
         assert again[name].labels.tolist() == part.labels.tolist()
-
-
-def test_addresses_of_a_store_stay_what_they_are(tmp_path, monkeypatch):
-    paths = [f"gs://bucket/{i}.jpg" for i in range(12)]
-    samples = Samples(paths, [0, 1] * 6, ["a", "b"])
-    parts = random_splits(samples, validation_fraction=0.25, test_fraction=0.25)
-    save_split(tmp_path / "split.json", parts, tmp_path / "tables")
-    assert set(listed_photographs(tmp_path / "split.json")) == set(paths)
-    monkeypatch.chdir(tmp_path)
-    read = load_split(tmp_path / "split.json", samples, tmp_path / "tables")
-    assert {name: part.paths for name, part in read.items()} == {n: p.paths for n, p in parts.items()}
 
 
 def test_the_file_can_be_read_and_is_written_whole(tmp_path, monkeypatch):

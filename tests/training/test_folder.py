@@ -256,7 +256,6 @@ def test_the_columns_of_a_table(tmp_path, train, capsys):
     for delimiter in ([], ["--delimiter", ";"]):
         run = train("t.csv", *columns, *delimiter, "--output", f"run{len(delimiter)}")
         assert run.class_names == ["cat", "dog"] and len(run.train) == 12
-    columns[-1] = str(tmp_path / "names.txt")
     assert train("t.csv", *columns, "--output", "run0", "--resume").train
     assert "--label-column is for a CSV table" in refuse(capsys, "photos", "--label-column", "x")
 
