@@ -139,8 +139,8 @@ class Gallery:
         model_hash: Str, which names the model, or `None` without one.
         model_path: Str, where the model lies, as seen from the gallery's file, or `None`; noted
             down for the command line.
-        skipped: Dict, path → why, of the photographs that the last `add` or `calibrate` left out because they
-            cannot be decoded.
+        skipped: Dict, path → why, of the photographs that the last `add` or `calibrate` left out
+            because they cannot be decoded.
 
     Example:
 
