@@ -71,15 +71,14 @@ class BilinearPooling(FeatureMapLayer):
         if self.projection_dim is None:
             return
         for name, shape in zip(("projection_a", "projection_b"), shapes):
-            projection = keras.layers.Dense(
+            projection = self.linear(
                 self.projection_dim,
+                name,
+                shape[self.channel_axis],
                 use_bias=False,
                 # A copy: an initializer gives the same numbers every time.
                 kernel_initializer=self.kernel_initializer.clone(),
-                dtype=self.dtype_policy,
-                name=name,
             )
-            projection.build((None, None, shape[self.channel_axis]))
             self.projections.append(projection)
 
     def call(self, inputs):

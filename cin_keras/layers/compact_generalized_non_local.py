@@ -73,20 +73,15 @@ class CompactGeneralizedNonLocal(FeatureMapLayer):
                 f"{self.channels} and {inner}. Received: groups={self.groups}"
             )
 
-        def linear(name):
-            layer = keras.layers.Dense(
-                inner,
-                use_bias=False,
-                # A copy: an initializer gives the same numbers every time.
-                kernel_initializer=self.kernel_initializer.clone(),
-                dtype=self.dtype_policy,
-                name=name,
+        def embedding(name):
+            # A copy: an initializer gives the same numbers every time.
+            kernel = self.kernel_initializer.clone()
+            return self.linear(
+                inner, name, self.channels, use_bias=False, kernel_initializer=kernel
             )
-            layer.build((None, None, self.channels))
-            return layer
 
         # φ's name is not that of the interaction's convolution, whose rate is another.
-        self.theta, self.phi, self.g = map(linear, ("theta", "phi_embedding", "g"))
+        self.theta, self.phi, self.g = map(embedding, ("theta", "phi_embedding", "g"))
         self.w_z = self.add_weight(
             (self.groups, inner // self.groups, self.channels // self.groups),
             initializer=self.kernel_initializer.clone(),

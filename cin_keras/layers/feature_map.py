@@ -66,6 +66,12 @@ class FeatureMapLayer(keras.layers.Layer):
         self.channels = input_shape[self.channel_axis]
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.channel_axis: self.channels})
 
+    def linear(self, units, name, inputs, **kwargs):
+        """A `Dense` of `units` on `inputs` channels, built, in this layer's dtypes."""
+        layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs)
+        layer.build((None, None, inputs))
+        return layer
+
     def positions_by_channels(self, inputs):
         """`Xᵀ`: the feature map as `(batch, positions, channels)`."""
         shape, channels = ops.shape(inputs), inputs.shape[self.channel_axis]

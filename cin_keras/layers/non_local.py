@@ -62,18 +62,14 @@ class NonLocalBlock(FeatureMapLayer):
     def build(self, input_shape):
         super().build(input_shape)
         inner = self.inner_channels or max(self.channels // 2, 1)
-
-        def linear(units, name, inputs, **kwargs):
-            layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **kwargs)
-            layer.build((None, None, inputs))
-            return layer
-
-        self.theta = linear(inner, "theta", self.channels)
+        self.theta = self.linear(inner, "theta", self.channels)
         # A bias of φ adds the same to every logit of a row: the softmax would not see it.
         # Its name is not that of the interaction's convolution, whose rate is another.
-        self.phi = linear(inner, "phi_embedding", self.channels, use_bias=False)
-        self.g = linear(inner, "g", self.channels)
-        self.w_z = linear(self.channels, "w_z", inner, kernel_initializer=self.output_initializer)
+        self.phi = self.linear(inner, "phi_embedding", self.channels, use_bias=False)
+        self.g = self.linear(inner, "g", self.channels)
+        self.w_z = self.linear(
+            self.channels, "w_z", inner, kernel_initializer=self.output_initializer
+        )
 
     def call(self, inputs):
         x = self.positions_by_channels(inputs)

@@ -63,21 +63,15 @@ class OneSqueezeMultiExcitation(FeatureMapLayer):
         super().build(input_shape)
         reduced = max(self.channels // self.reduction, 1)
 
-        def linear(units, name, inputs, activation=None):
-            """One layer an attention."""
-            layers = [
-                keras.layers.Dense(
-                    units, activation=activation, dtype=self.dtype_policy, name=f"{name}_{number}"
-                )
+        def one_an_attention(units, name, inputs, activation=None):
+            return [
+                self.linear(units, f"{name}_{number}", inputs, activation=activation)
                 for number in range(self.attentions)
             ]
-            for layer in layers:
-                layer.build((None, inputs))
-            return layers
 
-        self.reduce = linear(reduced, "reduce", self.channels, "relu")
-        self.gate = linear(self.channels, "gate", reduced, "sigmoid")
-        self.project = linear(self.units, "project", self.channels)
+        self.reduce = one_an_attention(reduced, "reduce", self.channels, "relu")
+        self.gate = one_an_attention(self.channels, "gate", reduced, "sigmoid")
+        self.project = one_an_attention(self.units, "project", self.channels)
 
     def call(self, inputs):
         x = ops.mean(self.positions_by_channels(inputs), axis=1)
