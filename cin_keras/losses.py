@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from cin_keras.checks import agree, check_bool, check_number
-from cin_keras.layers.numerics import unit_length
+from cin_keras.layers.numerics import root, unit_length
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -65,10 +65,7 @@ class ContrastiveLoss(keras.losses.Loss):
                 f"(pairs,). Received: y_true.shape={shape}, y_pred.shape={tuple(y_pred.shape)}"
             )
         squared = ops.sum(ops.square(y_pred[:, 0] - y_pred[:, 1]), axis=-1)
-        # The root has no finite gradient at zero, and where() alone would pass its NaN on.
-        differs = squared > 0
-        distance = ops.where(differs, ops.sqrt(ops.where(differs, squared, 1.0)), 0.0)
-        apart = ops.square(ops.maximum(self.margin - distance, 0.0))
+        apart = ops.square(ops.maximum(self.margin - root(squared, squared > 0), 0.0))
         return y_true * squared + (1.0 - y_true) * apart
 
     def get_config(self):

@@ -10,7 +10,7 @@ from keras import ops
 
 from cin_keras.checks import check_int
 from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
-from cin_keras.layers.numerics import float32_matmul, unit_length
+from cin_keras.layers.numerics import float32_matmul, root, unit_length
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -93,7 +93,9 @@ class BilinearPooling(FeatureMapLayer):
         a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
         products = float32_matmul(ops.transpose(a, (0, 2, 1)), b)
         products = ops.reshape(products, (-1, a.shape[2] * b.shape[2]))
-        return ops.cast(unit_length(_signed_root(products)), self.compute_dtype)
+        size = ops.abs(products)
+        signed_root = ops.sign(products) * root(size, size > 0)
+        return ops.cast(unit_length(signed_root), self.compute_dtype)
 
     def _check_maps(self, shapes):
         """The shapes of the two maps, given those of one or two."""
@@ -129,11 +131,3 @@ class BilinearPooling(FeatureMapLayer):
             "projection_dim": self.projection_dim,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def _signed_root(x):
-    """`sign(x) √|x|`, with a gradient that is zero, not infinite, at zero."""
-    size = ops.abs(x)
-    # The root has no finite gradient at zero, and where() alone would pass its NaN on.
-    differs = size > 0
-    return ops.sign(x) * ops.where(differs, ops.sqrt(ops.where(differs, size, 1.0)), 0.0)

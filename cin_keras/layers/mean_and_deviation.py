@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from cin_keras.layers.feature_map import FeatureMapLayer, check_feature_map
+from cin_keras.layers.numerics import root
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -47,10 +48,8 @@ class MeanAndDeviation(FeatureMapLayer):
         x = ops.cast(self.positions_by_channels(inputs), "float32")
         mean = ops.mean(x, axis=1)
         variance = ops.mean(ops.square(x - mean[:, None, :]), axis=1)
-        # What rounding leaves of a constant channel is no variation; and the root has no finite
-        # gradient at zero, which where() alone would pass on.
-        differs = variance > 1e-10 * ops.square(mean)
-        deviation = ops.where(differs, ops.sqrt(ops.where(differs, variance, 1.0)), 0.0)
+        # What rounding leaves of a constant channel is no variation.
+        deviation = root(variance, variance > 1e-10 * ops.square(mean))
         return ops.cast(ops.concatenate([mean, deviation], axis=-1), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -1,4 +1,4 @@
-"""Steps that need all of float32, or care at zero: products, their softmax, the unit length."""
+"""Steps that need all of float32, or care at zero: products, softmax, roots, the unit length."""
 
 import keras
 from keras import ops
@@ -100,6 +100,20 @@ def softmax_rows(logits):
         largest = logits.detach().amax(dim=-1, keepdim=True)
         logits = ops.maximum(logits, largest + SMALLEST_LOGIT)
     return ops.softmax(logits, axis=-1)
+
+
+def root(x, differs):
+    """`√x` where `differs`, and zero elsewhere, with a gradient that is zero there, not infinite.
+
+    Args:
+        x: Floats of any shape.
+        differs: Bools of that shape, where `x` is taken for more than zero.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    # The root has no finite gradient at zero, and where() alone would pass its NaN on.
+    return ops.where(differs, ops.sqrt(ops.where(differs, x, 1.0)), 0.0)
 
 
 def unit_length(x):
