@@ -47,7 +47,7 @@ def check_number(name, value, above=None, least=None, below=math.inf, most=None)
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def check_int(name, value, least, most=None):
+def check_int(name, value, least, most=None, or_none=False):
     """Returns `value` as an int; ValueError unless it is a whole number in the range.
 
     NumPy's integers are whole numbers; a bool and a float are not.
@@ -57,12 +57,15 @@ def check_int(name, value, least, most=None):
         value: What was received.
         least: Int that `value` must reach.
         most: Int that `value` must not exceed, or `None`. Defaults to `None`.
+        or_none: Bool, whether `None` passes, too, as it is. Defaults to `False`.
 
     Example:
 
     >>> check_int("batch_size", np.int64(32), least=1)
     32
     """
+    if or_none and value is None:
+        return None
     if not _is_int(value) or value < least or most is not None and value > most:
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"`{name}` must be an int {limits}. Received: {name}={short(value)}")

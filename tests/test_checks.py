@@ -22,6 +22,7 @@ from cin_keras.checks import (
         (lambda: check_number("a", np.int64(1), least=0, most=1), 1),
         (lambda: check_int("n", np.int64(32), least=1), 32),
         (lambda: check_int("n", np.uint8(3), least=0, most=3), 3),
+        (lambda: check_int("n", None, least=1, or_none=True), None),
         (lambda: check_bool("b", np.True_), True),
         (lambda: check_choice("c", None, (None, "a")), None),
         (lambda: check_size("s", np.int64(32)), (32, 32)),
@@ -39,7 +40,7 @@ def test_numpys_numbers_are_numbers(check, expected):
 @pytest.mark.parametrize("value", [True, np.True_, 2.0, "2", None, float("nan"), [2]])
 def test_what_is_no_int(value):
     with pytest.raises(ValueError, match="`n` must be an int of at least 1. Received: n="):
-        check_int("n", value, least=1)
+        check_int("n", value, least=1, or_none=value is not None)
     with pytest.raises(ValueError, match="`n` must be an int from 1 to 3. Received: n="):
         check_int("n", value, least=1, most=3)
     if not isinstance(value, list):

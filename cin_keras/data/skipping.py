@@ -40,9 +40,7 @@ class Reader:
     ):
         self.samples = samples
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
-        if max_pixels is not None:
-            max_pixels = check_int("max_pixels", max_pixels, least=1)
-        self.max_pixels = max_pixels
+        self.max_pixels = check_int("max_pixels", max_pixels, least=1, or_none=True)
         self.replacements = replacements
         self.at_least = at_least
         self.skipped = SkippedImages(samples)

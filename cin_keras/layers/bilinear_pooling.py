@@ -60,9 +60,7 @@ class BilinearPooling(FeatureMapLayer):
     ):
         # The products stay float32 under mixed precision, so this layer casts by hand.
         super().__init__(data_format, autocast=False, **kwargs)
-        if projection_dim is not None:
-            projection_dim = check_int("projection_dim", projection_dim, least=1)
-        self.projection_dim = projection_dim
+        self.projection_dim = check_int("projection_dim", projection_dim, least=1, or_none=True)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):

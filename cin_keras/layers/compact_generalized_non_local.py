@@ -56,9 +56,7 @@ class CompactGeneralizedNonLocal(FeatureMapLayer):
         self, inner_channels=None, groups=8, data_format=None, kernel_initializer=None, **kwargs
     ):
         super().__init__(data_format, **kwargs)
-        if inner_channels is not None:
-            inner_channels = check_int("inner_channels", inner_channels, least=1)
-        self.inner_channels = inner_channels
+        self.inner_channels = check_int("inner_channels", inner_channels, least=1, or_none=True)
         self.groups = check_int("groups", groups, least=1)
         self.kernel_initializer = keras.initializers.get(
             kernel_initializer or keras.initializers.RandomNormal(stddev=0.01)

@@ -74,15 +74,13 @@ class CovariancePooling(FeatureMapLayer):
     ):
         # The covariance stays float32 under mixed precision, so this layer casts by hand.
         super().__init__(data_format, autocast=False, **kwargs)
-        if projection_dim is not None:
-            projection_dim = check_int("projection_dim", projection_dim, least=1)
-        self.projection_dim = projection_dim
+        self.projection_dim = check_int("projection_dim", projection_dim, least=1, or_none=True)
         self.iterations = check_int("iterations", iterations, least=1)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.projection = self.normalization = None
-        if projection_dim is not None:
+        if self.projection_dim is not None:
             self.projection = keras.layers.Dense(
-                projection_dim,
+                self.projection_dim,
                 use_bias=False,
                 kernel_initializer=self.kernel_initializer,
                 dtype=self.dtype_policy,

@@ -54,9 +54,7 @@ class NonLocalBlock(FeatureMapLayer):
 
     def __init__(self, inner_channels=None, data_format=None, output_initializer="zeros", **kwargs):
         super().__init__(data_format, **kwargs)
-        if inner_channels is not None:
-            inner_channels = check_int("inner_channels", inner_channels, least=1)
-        self.inner_channels = inner_channels
+        self.inner_channels = check_int("inner_channels", inner_channels, least=1, or_none=True)
         self.output_initializer = keras.initializers.get(output_initializer)
 
     def build(self, input_shape):

@@ -115,9 +115,7 @@ class SelfChannelInteraction(ResidualConvolution):
         )
         self.scale = check_number("scale", scale, above=0)
         self.positive = check_bool("positive", positive)
-        self.block_rows = block_rows
-        if block_rows is not None:
-            self.block_rows = check_int("block_rows", block_rows, least=1)
+        self.block_rows = check_int("block_rows", block_rows, least=1, or_none=True)
         self.similarity = check_choice("similarity", similarity, SIMILARITIES)
         self.learnable_scale = check_bool("learnable_scale", learnable_scale)
 

@@ -640,6 +640,6 @@ def check_input_shape(input_shape):
             f"`input_shape` must be {expected}. Received: input_shape={short(input_shape)}"
         )
     return tuple(
-        None if size is None else check_int("height and width in input_shape", size, least=1)
+        check_int("height and width in input_shape", size, least=1, or_none=True)
         for size in shape
     )
