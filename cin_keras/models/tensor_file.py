@@ -4,11 +4,9 @@ import collections
 import hashlib
 import pathlib
 import pickle
-import typing
 
 import numpy as np
 
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
@@ -47,44 +45,26 @@ def read_tensors(path, sha256):
         file.seek(0)
         try:
             return _read(file)
-        except (pickle.UnpicklingError, EOFError, TypeError, IndexError, KeyError) as error:
+        except pickle.UnpicklingError as error:
             raise ValueError(f"{str(path)!r} holds something else than tensors: {error}") from error
 
 
 def _read(file):
-    if (_Unpickler(file).load(), _Unpickler(file).load()) != (_MAGIC, _PROTOCOL):
-        raise pickle.UnpicklingError("its first numbers are not those of PyTorch before 1.6")
-    _Unpickler(file).load()  # sizes of numbers on the machine that wrote it
-    unpickler = _Unpickler(file)
+    for _ in range(3):  # numbers that tell the format, and sizes on the machine that wrote it
+        _Unpickler(file).load()
+    unpickler, storages = _Unpickler(file), {}
     tensors = unpickler.load()
-    storages = {}
     for key in _Unpickler(file).load():
-        count = int.from_bytes(file.read(8), "little")
-        dtype, expected = unpickler.storages[key]
-        if count != expected:
-            raise pickle.UnpicklingError(f"storage {key} has {count} numbers, not {expected}")
-        data = file.read(count * dtype.itemsize)
-        if len(data) < count * dtype.itemsize:
-            raise EOFError("the file ends too early")
-        storages[key] = np.frombuffer(data, dtype, count)
-    return {name: tensor.read(storages) for name, tensor in tensors.items()}
+        dtype, count = unpickler.storages[key]
+        file.read(8)  # the count once more
+        storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
 
+    def read(key, offset, shape, strides):
+        numbers = storages[key][offset:]
+        strides = [step * numbers.itemsize for step in strides]
+        return np.lib.stride_tricks.as_strided(numbers, shape, strides)
 
-class _Tensor(typing.NamedTuple):
-    """A tensor whose numbers come later in the file."""
-
-    key: str
-    offset: int
-    shape: tuple
-    strides: tuple
-
-    def read(self, storages):
-        numbers = storages[self.key]
-        last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides))
-        if self.offset < 0 or min(self.strides, default=0) < 0 or not last < len(numbers):
-            raise pickle.UnpicklingError(f"{self} does not lie in its {len(numbers)} numbers")
-        strides = [step * numbers.itemsize for step in self.strides]
-        return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides)
+    return {name: read(*tensor) for name, tensor in tensors.items()}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -98,14 +78,12 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda key, offset, shape, strides, *_: _Tensor(key, offset, shape, strides)
+            return lambda *arguments: arguments[:4]  # whose numbers come later in the file
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         raise pickle.UnpicklingError(f"{module}.{name}")
 
     def persistent_load(self, identity):
-        kind, dtype, key, _, count, _ = identity
-        if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise pickle.UnpicklingError(f"a reference to {kind!r}")
+        _, dtype, key, _, count, _ = identity
         self.storages[key] = dtype, count
         return key
