@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from cin_keras.checks import agree
+
 
 def check_images(model, images, argument="images"):
     """Images as a batch that the model takes.
@@ -27,8 +29,7 @@ def check_images(model, images, argument="images"):
     array = _as_array(images, argument)
     expected = tuple(model.input_shape[1:])
     batch = array[None] if array.ndim == 3 else array
-    fits = batch.ndim == 4 and all(b in (None, a) for a, b in zip(batch.shape[1:], expected))
-    if not fits:
+    if not agree(batch.shape[1:], expected):
         size = ", ".join("any" if side is None else str(side) for side in expected)
         raise ValueError(
             f"`{argument}` must be a batch of images of shape ({size}), as the model takes them, "

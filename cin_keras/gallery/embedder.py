@@ -5,7 +5,7 @@ import hashlib
 import keras
 import numpy as np
 
-from cin_keras.checks import check_int, check_size, short
+from cin_keras.checks import agree, check_int, check_size, short
 from cin_keras.models.classifier import Classifier
 
 
@@ -50,7 +50,7 @@ class Embedder:
         self._sides = model.input_shape[1:3]
         if model.data_format == "channels_first":
             self._sides = model.input_shape[2:]
-        if not _fit(size, self._sides):
+        if not agree(size, self._sides):
             raise ValueError(
                 f"`image_size` must be that of the model, {self._sides}, or be left out. "
                 f"Received: image_size={image_size!r}"
@@ -72,10 +72,7 @@ class Embedder:
         rest = [getattr(model, name, None) for name in names]
         kinds = [type(layer).__name__ for layer in self._network.layers]
         digest.update(repr((rest, kinds)).encode())
-        values = [keras.ops.convert_to_numpy(weight) for weight in self._network.weights]
-        if model.whitening is not None:
-            values += [model.whitening.mean, model.whitening.kernel]
-        for value in values:
+        for value in self._values():
             value = np.ascontiguousarray(value, "<f4")
             digest.update(repr(value.shape).encode())
             digest.update(value.tobytes())
@@ -90,12 +87,17 @@ class Embedder:
             )
 
     def _look_at_some_numbers(self):
-        found, whitening = [], self.model.whitening
-        more = [] if whitening is None else [whitening.mean, whitening.kernel]
-        for weight in [*self._network.weights, *more]:
-            values = keras.ops.convert_to_numpy(weight).ravel()
-            found.append(values[:: max(1, values.size // 8)].astype("float32").tobytes())
-        return found
+        return [
+            value.ravel()[:: max(1, value.size // 8)].astype("float32").tobytes()
+            for value in self._values()
+        ]
+
+    def _values(self):
+        """Yields what embeddings depend on as arrays: the weights, then the whitening."""
+        for weight in self._network.weights:
+            yield keras.ops.convert_to_numpy(weight)
+        if (whitening := self.model.whitening) is not None:
+            yield from (whitening.mean, whitening.kernel)
 
     def __call__(self, images):
         """The embeddings of images.
@@ -111,7 +113,7 @@ class Embedder:
             FloatingPointError: If an embedding is not finite.
         """
         images = np.asarray(images)
-        if images.ndim != 4 or images.shape[3] != 3 or not _fit(images.shape[1:3], self._sides):
+        if images.ndim != 4 or images.shape[3] != 3 or not agree(images.shape[1:3], self._sides):
             height, width = (
                 name if side is None else side
                 for name, side in zip(("height", "width"), self._sides)
@@ -139,11 +141,6 @@ class Embedder:
             )
         whitening = self.model.whitening
         return of_length_1(embeddings if whitening is None else whitening(embeddings))
-
-
-def _fit(size, sides):
-    """Whether `(height, width)` is what a network takes, `None` for any."""
-    return all(side in (None, given) for given, side in zip(size, sides))
 
 
 def of_length_1(vectors):

@@ -299,7 +299,6 @@ class Gallery:
         check_choice("on_error", on_error, ("raise", "skip"))
         self._check_model("add")
         self.skipped = {}
-        self._check_unchanged()
         new = self._new_among(samples)
         if not len(new):
             return 0
@@ -369,16 +368,16 @@ class Gallery:
             ValueError: If there is no such class or photograph, or one of each.
         """
         name = str(item)
-        path = self._key(name) in map(self._key, self._paths)
-        if name in self._class_names and path:
+        is_it = np.array([os.path.abspath(path) == os.path.abspath(name) for path in self._paths])
+        if name in self._class_names and is_it.any():
             raise ValueError(
                 f"{name!r} is the name of a class and the path of a photograph: for the photograph, "
                 "write its path in another way, such as './' before it."
             )
         if name in self._class_names:
             gone = self.labels == self._class_names.index(name)
-        elif path:
-            gone = np.array([self._key(each) == self._key(name) for each in self._paths])
+        elif is_it.any():
+            gone = is_it
         else:
             near = difflib.get_close_matches(name, [*self._class_names, *self._paths])
             advice = f"near it: {', '.join(map(repr, near))}" if near else "see `class_names`"
@@ -421,7 +420,6 @@ class Gallery:
             images = Samples(images, np.zeros(len(images), int), ["unknown"])
         if isinstance(images, Samples) or hasattr(images, "class_names"):
             self._check_model("embed")
-            self._check_unchanged()
             return self._embed_samples(images, None, False, "raise")[0]
         images = _as_array("images", images)
         if images.ndim == 2:
@@ -431,9 +429,7 @@ class Gallery:
                 "`images` must be a batch, images[None] for one. "
                 f"Received: images.shape={images.shape}"
             )
-        embedder = self._check_model("embed")
-        self._check_unchanged()
-        return embedder(images)
+        return self._check_model("embed")(images)
 
     def search(self, images, k=None):
         """The photographs that are most similar.
@@ -552,8 +548,8 @@ class Gallery:
                 "To calibrate, the gallery must have photographs of two classes. "
                 f"Received: {self!r}"
             )
-        here = set(map(self._key, self._paths))
-        again = [path for path in samples.paths if self._key(path) in here]
+        here = set(map(os.path.abspath, self._paths))
+        again = [path for path in samples.paths if os.path.abspath(path) in here]
         if again:
             raise ValueError(
                 "`samples` must be photographs that are not in the gallery, which it knows too "
@@ -568,7 +564,6 @@ class Gallery:
                 f"{short(list(samples.class_names))} for {self!r}"
             )
         self._check_model("embed")
-        self._check_unchanged()
         embeddings, read = self._embed_readable(samples, on_error)
         labels, is_known = labels[read], is_known[read]
         if not is_known.any():
@@ -619,7 +614,8 @@ class Gallery:
             ValueError: If the name has another ending, or the model was trained since.
             OSError: If it cannot be written.
         """
-        self._check_unchanged()
+        if self._embedder is not None:
+            self._embedder.check_unchanged()
         about = {
             "model_hash": self.model_hash,
             "model_path": self.model_path,
@@ -682,16 +678,14 @@ class Gallery:
     # === Parts ===
 
     def _check_model(self, verb):
+        """Returns the embedder; ValueError if there is none, or its model was trained since."""
         if self._embedder is None:
             raise ValueError(
                 f"To {verb} images, the gallery must know the model: Gallery(model) or "
                 "Gallery.load(path, model). Without it, it takes embeddings alone."
             )
+        self._embedder.check_unchanged()
         return self._embedder
-
-    def _check_unchanged(self):
-        if self._embedder is not None:
-            self._embedder.check_unchanged()
 
     def _check_filled(self):
         if not len(self):
@@ -717,16 +711,12 @@ class Gallery:
             )
         return of_length_1(embeddings)
 
-    def _key(self, path):
-        """What tells photographs apart: where a file lies, or a name in memory."""
-        return os.path.abspath(path)
-
     def _new_among(self, samples):
         """The indices of the samples that are not in the gallery; a warning tells of the others."""
-        there = {self._key(path): i for i, path in enumerate(self._paths)}
+        there = {os.path.abspath(path): i for i, path in enumerate(self._paths)}
         new, again, other = [], [], []
         for i, path in enumerate(samples.paths):
-            key = self._key(path)
+            key = os.path.abspath(path)
             found = there.get(key)
             if found is None:
                 new.append(i)
