@@ -9,7 +9,7 @@ from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import check_image_size, embed_each, open_gallery
 from cin_keras.cli.output import Form, say, write_each
 from cin_keras.data import Samples
-from cin_keras.data.hierarchy import levels_of, roll_up
+from cin_keras.data.hierarchy import levels_of
 from cin_keras.gallery import Classified
 from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
@@ -83,7 +83,7 @@ def _predictions(source, paths, args):
         what = None
         if reason is None:
             shown = what_is_shown(source, row, args.top, args.min_confidence)
-            what = (*shown, _rounded_levels(row, source.hierarchy))
+            what = (*shown, levels_of(row, source.hierarchy))
         yield paths[index], what, reason
 
 
@@ -131,22 +131,14 @@ def answer_of(probabilities, best, hierarchy, min_confidence=None):
         `level` and without a label, one of the hierarchy; with `levels`, where there is one, the
         most probable group on each. `None` if no level reaches it.
     """
-    levels = _rounded_levels(probabilities, hierarchy)
+    levels = levels_of(probabilities, hierarchy)
     more = {"levels": levels} if levels else {}
     if min_confidence is None or best["probability"] >= min_confidence:
         return {**best, **({"level": "class"} if levels else {}), **more}
-    level = roll_up(probabilities, hierarchy, min_confidence)
-    if level is None:
-        return None
-    return {**levels[level], "label": None, "level": level, **more}
-
-
-def _rounded_levels(probabilities, hierarchy):
-    """The most probable group of each level: a dict of dicts; empty without a hierarchy."""
-    return {
-        level: {**each, "probability": round(each["probability"], 6)}
-        for level, each in (levels_of(probabilities, hierarchy) if hierarchy else {}).items()
-    }
+    for level, group in reversed(levels.items()):
+        if group["probability"] >= min_confidence:
+            return {**group, "label": None, "level": level, **more}
+    return None
 
 
 class Text(Form):

@@ -83,40 +83,16 @@ def levels_of(probabilities, hierarchy):
 
     Returns:
         Dict from each level, the coarsest first, to a dict of `class` (str, the group) and
-        `probability` (float).
+        `probability` (float of six digits: sums of many small numbers miss a round one by little).
 
     Example:
 
-    >>> found = levels_of(np.array([0.5, 0.2, 0.3]), {"make": ("Audi", "Audi", "BMW")})
-    >>> found["make"]["class"], round(found["make"]["probability"], 6)
-    ('Audi', 0.7)
+    >>> levels_of(np.array([0.5, 0.2, 0.3]), {"make": ("Audi", "Audi", "BMW")})
+    {'make': {'class': 'Audi', 'probability': 0.7}}
     """
     found = {}
     for level, groups in (hierarchy or {}).items():
         names, sums = group_probabilities(probabilities[None], groups)
         best = int(sums[0].argmax())
-        found[level] = {"class": names[best], "probability": float(sums[0, best])}
+        found[level] = {"class": names[best], "probability": round(float(sums[0, best]), 6)}
     return found
-
-
-def roll_up(probabilities, hierarchy, min_confidence):
-    """The finest level above the classes whose most probable group is sure enough.
-
-    Args:
-        probabilities: Array `(classes,)`, none of them so.
-        hierarchy: As from `check_hierarchy`, or `None`.
-        min_confidence: Float.
-
-    Returns:
-        Str, or `None` if there is none.
-
-    Example:
-
-    >>> roll_up(np.array([0.5, 0.45, 0.05]), {"make": ("Audi", "Audi", "BMW")}, 0.9)
-    'make'
-    """
-    for level, best in reversed(levels_of(probabilities, hierarchy).items()):
-        # As it is shown: sums of many small numbers miss a round one by little.
-        if round(best["probability"], 6) >= min_confidence:
-            return level
-    return None
