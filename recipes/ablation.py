@@ -7,7 +7,6 @@ python recipes/ablation.py --data-dir data/stanford_cars --table      what is fi
 
 import pathlib
 
-from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_text
 from cin_keras.measuring import accuracies, comparison, costs, results, splits
@@ -17,7 +16,7 @@ from cin_keras.measuring.rows import NTS_ROWS, OF_THE_PAPER, ROWS, own_rates, ow
 from cin_keras.streams import stop, tidy_streams
 from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
-from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, share
+from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, measuring_parser, share
 
 # Options in which the runs of one table may differ, and those that came after results existed.
 FREE = "rows seeds learning_rates output data_dir weights maps trials_only trial_seeds table".split()
@@ -25,7 +24,7 @@ LATER = "weight_decay label_smoothing unseen crops".split()
 
 
 def parse_arguments(arguments=None):
-    parser = measuring.measuring_parser(
+    parser = measuring_parser(
         "python recipes/ablation.py",
         "Trains the rows of the paper's comparison under one budget.",
         "runs/ablation",

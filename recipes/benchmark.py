@@ -13,17 +13,19 @@ import sys
 
 import keras
 
-from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import benchmarks, costs
+from cin_keras.measuring.machine import describe_machine
+from cin_keras.measuring.memory import measure_memory, memory_table
 from cin_keras.measuring.rounds import many_models_are_traced
 from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.options import measuring_parser
 
 
 def parse_arguments(arguments):
-    parser = measuring.measuring_parser(
+    parser = measuring_parser(
         "python recipes/benchmark.py",
         "Measures what CIN costs beyond its backbone, in time and memory.",
         "runs/benchmark",
@@ -85,7 +87,7 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parse_arguments(arguments)
     keras.config.set_dtype_policy(args.dtype)
-    folder, machine = pathlib.Path(args.output), measuring.describe_machine()
+    folder, machine = pathlib.Path(args.output), describe_machine()
     with mistakes_in_one_sentence():
         kind, benchmark = what_to_measure(args)
         if args.peak_of:  # a process of its own, for `measure_memory`
@@ -104,8 +106,8 @@ def main(arguments=None):
         if args.memory_pairs is not None:
             command, counts = [sys.executable, __file__, *arguments], args.memory_pairs
             counts = counts or [args.pairs_per_batch]
-            results["memory"] = measuring.measure_memory(command, benchmark.names, counts)
-            print(measuring.memory_table(results["memory"]))
+            results["memory"] = measure_memory(command, benchmark.names, counts)
+            print(memory_table(results["memory"]))
     with mistakes_in_one_sentence():
         written = [write_json(folder / f"{kind}.json", results)]
         if kind == "benchmark":

@@ -8,17 +8,20 @@ python recipes/benchmark_data.py --shards 1000000 --image-size 64   many small o
 import pathlib
 import tempfile
 
-from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json
 from cin_keras.measuring import feeding, shards
+from cin_keras.measuring.machine import describe_machine
+from cin_keras.measuring.rounds import by_turns, summarize
+from cin_keras.measuring.tables import summary_table
 from cin_keras.streams import tidy_streams
 from cin_keras.threads import available_cores
 from cin_keras.training import mistakes_in_one_sentence
+from cin_keras.training.options import measuring_parser
 
 
 def parse_arguments(arguments=None):
-    parser = measuring.measuring_parser(
+    parser = measuring_parser(
         "python recipes/benchmark_data.py",
         "Measures the pair sampler on many images, and how fast images are read.",
         "runs/benchmark_data",
@@ -53,14 +56,14 @@ def read_shards(args, output):
         print(f"{args.shards} photographs of {args.image_size}×{args.image_size} pixels in shards")
         for name, value in found.items():
             print(f"{name:>20}: {value:.4g}")
-        results = {"settings": vars(args), **measuring.describe_machine(), "shards": found}
+        results = {"settings": vars(args), **describe_machine(), "shards": found}
         print(f"{write_json(output / 'benchmark_shards.json', results)} holds every figure.")
 
 
 @tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
-    output, machine = pathlib.Path(args.output), measuring.describe_machine()
+    output, machine = pathlib.Path(args.output), describe_machine()
     if args.shards:
         return read_shards(args, output)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +78,8 @@ def main(arguments=None):
                 samples, args.image_size, pairs, args.threads, folder, seed
             )
         print(f"\n{args.images} images in {args.classes} classes, {machine['device']}")
-        drawn = measuring.summarize(measuring.by_turns(samplers, args.rounds))
-        print(measuring.summary_table(drawn))
+        drawn = summarize(by_turns(samplers, args.rounds))
+        print(summary_table(drawn))
         bytes_a_path = feeding.bytes_a_path(args.images)
         print(f"`Samples` with their paths: {bytes_a_path:.0f} bytes an image.")
 
@@ -85,9 +88,9 @@ def main(arguments=None):
             f"cropped to {args.image_size}×{args.image_size}, {args.threads} threads in the bare loop"
         )
         # Twice before: the files come into the system's memory, the images into the cache.
-        found = measuring.by_turns(readers, args.rounds, warm_up=2)
-        fed = measuring.summarize(feeding.against_the_bare_loop(found))
-        print(measuring.summary_table(fed))
+        found = by_turns(readers, args.rounds, warm_up=2)
+        fed = summarize(feeding.against_the_bare_loop(found))
+        print(summary_table(fed))
     results = {"sampler": drawn, "bytes_a_path": bytes_a_path, "feeding": fed}
     with mistakes_in_one_sentence():
         file = write_json(

@@ -15,8 +15,9 @@ from cin_keras import training
 from cin_keras.data import image_dataset, pair_dataset
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
-from cin_keras.measuring import new_classes, seconds
+from cin_keras.measuring import new_classes
 from cin_keras.measuring.networks import freeze_to
+from cin_keras.measuring.rounds import seconds
 from cin_keras.streams import tidy_streams
 from cin_keras.training.data_set import data_set_parser, settle_data_set
 from cin_keras.training.failures import accidents_in_one_sentence

@@ -13,7 +13,6 @@ import pathlib
 import numpy as np
 
 import cin_keras
-from cin_keras import measuring
 from cin_keras.checks import positive
 from cin_keras.files import check_writable, write_json, write_text
 from cin_keras.layers import SelfChannelInteraction
@@ -23,7 +22,7 @@ from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.splits import training_and_test
 from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence
-from cin_keras.training.options import choose_weights, refuse_beside_model
+from cin_keras.training.options import choose_weights, measuring_parser, refuse_beside_model
 
 # Every form of W is one line: the arguments of SelfChannelInteraction.
 INTERACTIONS = {
@@ -37,7 +36,7 @@ INTERACTIONS = {
 
 
 def parse_arguments(arguments=None):
-    parser = measuring.measuring_parser(
+    parser = measuring_parser(
         "python recipes/probe.py",
         "Asks whether interactions know more of the classes than spatial means.",
         "runs/probe",

@@ -8,8 +8,8 @@ import keras
 import pytest
 from PIL import Image
 
-from cin_keras import measuring
 from cin_keras.measuring import serving, systems
+from cin_keras.measuring.memory import measure_memory
 from tests.recipe_runs import load_recipe, written
 
 TINY = ["--backbone", "mobilenet", "--feature-layer", "conv_pw_1_relu", "--image-size", "32"]
@@ -30,7 +30,7 @@ def test_one_command_measures_everything(recipe, tmp_path, monkeypatch, capsys):
         commands.append(command)
         return {name: {pairs: 100.0 for pairs in pair_counts} for name in names}
 
-    monkeypatch.setattr(measuring, "measure_memory", measure_memory)
+    monkeypatch.setattr(recipe, "measure_memory", measure_memory)
     monkeypatch.setattr(serving, "exported_megabytes", lambda model: model.count_params() / 1e6)
     arguments = [*TINY, "--classes", "7", "--memory-pairs", "2", "--phi-kernel-size", "1"]
     recipe.main(arguments)
@@ -64,7 +64,7 @@ def test_one_command_measures_everything(recipe, tmp_path, monkeypatch, capsys):
 def test_the_process_that_measures_memory_is_this_recipe(recipe, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(recipe.__file__).parent.parent))
     command = [recipe.sys.executable, recipe.__file__, *TINY]
-    peaks = measuring.measure_memory(command, ["backbone"], [1])
+    peaks = measure_memory(command, ["backbone"], [1])
     assert peaks["backbone"][1] > 100
 
 

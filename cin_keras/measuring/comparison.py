@@ -39,7 +39,7 @@ def run_rows(
     Example:
 
     ```python
-    results = cin_keras.measuring.Results("runs/ablation/results.jsonl", {"image_size": 64})
+    results = cin_keras.measuring.results.Results("runs/ablation/results.jsonl", {"image_size": 64})
     rates, identity = {"plain": [0.01, 0.02]}, {"plain": {"interaction": None}}
     runs = run_rows(results, 3, (train, test), rates, identity, train_model, score_model, 10, 5)
     runs["plain"][0]["accuracy"]
@@ -103,7 +103,8 @@ def finished(results, kind, identity, rates=None):
     Example:
 
     >>> import tempfile
-    >>> results = cin_keras.measuring.Results(tempfile.mkdtemp() + "/results.jsonl", {})
+    >>> from cin_keras.measuring.results import Results
+    >>> results = Results(tempfile.mkdtemp() + "/results.jsonl", {})
     >>> for scale in (1.0, 0.1):
     ...     results.add(kind="run", row="SCI", scale=scale, learning_rate=0.02, accuracy=0.5)
     >>> len(finished(results, "run", {"SCI": {"scale": 0.1}}))

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from cin_keras.data import drawn_cars
-from cin_keras.measuring import Results
 from cin_keras.measuring.comparison import best_runs, finished, run_rows, train_row
 from cin_keras.measuring.networks import build_network
 from cin_keras.measuring.readers import Photographs
+from cin_keras.measuring.results import Results
 from cin_keras.models import TRAINING_RATES
 
 SMALL = ("small", "none", 32, None)  # backbone, weights, pixels, its last layer

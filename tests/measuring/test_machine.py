@@ -4,7 +4,8 @@ import os
 import keras
 import pytest
 
-from cin_keras.measuring import describe_machine, machine
+from cin_keras.measuring import machine
+from cin_keras.measuring.machine import describe_machine
 from cin_keras.threads import available_cores
 
 

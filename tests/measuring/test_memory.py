@@ -1,7 +1,8 @@
 import pathlib
 import sys
 
-from cin_keras.measuring import bytes_of_python, memory, memory_table
+from cin_keras.measuring import memory
+from cin_keras.measuring.memory import bytes_of_python, memory_table
 
 PRINTS = "import sys; print('MB:', 10 * len(sys.argv[2]) + int(sys.argv[4]))"
 

@@ -5,8 +5,7 @@ import pytest
 
 from cin_keras.data import drawn_cars
 from cin_keras.data.samples import fingerprint
-from cin_keras.measuring import Results
-from cin_keras.measuring.results import settings_of
+from cin_keras.measuring.results import Results, settings_of
 
 SETTINGS = {"epochs": 3, "image_size": (32, 32)}
 

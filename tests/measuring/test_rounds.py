@@ -3,8 +3,7 @@ import logging
 import pytest
 import tensorflow as tf
 
-from cin_keras.measuring import by_turns, seconds, spread, summarize
-from cin_keras.measuring.rounds import many_models_are_traced
+from cin_keras.measuring.rounds import by_turns, many_models_are_traced, seconds, spread, summarize
 
 
 def test_every_variant_has_its_turn_in_every_round(capsys):

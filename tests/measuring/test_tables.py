@@ -1,6 +1,12 @@
 import pytest
 
-from cin_keras.measuring import markdown_table, plus_minus, short, summary_table, with_quartiles
+from cin_keras.measuring.tables import (
+    markdown_table,
+    plus_minus,
+    short,
+    summary_table,
+    with_quartiles,
+)
 
 
 def test_a_table_has_a_line_for_the_head_the_rule_and_every_row():
