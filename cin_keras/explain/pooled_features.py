@@ -13,56 +13,34 @@ from cin_keras.layers import BilinearPooling, CovariancePooling, MeanAndDeviatio
 
 
 def shared_features(model, images):
-    """As `pooled_features`, for every interaction that leaves a map or pools it.
+    """The features that the classifier sees, and how to share out what it makes of them.
 
     Where the classifier sees the spatial mean of `Z`, a sum of features times factors is the mean
     of `Z` times the factors.
 
     Args:
         model: `cin_keras.CIN` with any interaction but `"osme"`.
-        images: As for `pooled_features`.
-
-    Returns:
-        As `pooled_features`; of a mean, in float32.
-    """
-    if type(model.interaction) in SHARED_OUT:
-        return pooled_features(model, images)
-    z = channels_last(model, to_array(interacted_map(model, backbone_maps(model, images))))
-    return z.mean(axis=(1, 2)), lambda factors: np.einsum("nhwc,nc->nhw", z, factors)
-
-
-def pooled_features(model, images):
-    """The features that the classifier sees, and how to share out what it makes of them.
-
-    Args:
-        model: `cin_keras.CIN` whose interaction is one of `SHARED_OUT`.
         images: Array as from `check_images`.
 
     Returns:
         `(features, share_out)`: float64 `(batch, features)`, and a function from factors of that
         shape to maps, float64 `(batch, height, width)`, whose means are the sums of features times
-        factors.
+        factors; of a mean, in float32.
     """
     maps = backbone_maps(model, images)
+    pool = SHARED_OUT.get(type(model.interaction))
+    if pool is None:
+        z = channels_last(model, to_array(interacted_map(model, maps)))
+        return z.mean(axis=(1, 2)), lambda factors: np.einsum("nhwc,nc->nhw", z, factors)
     height, width = channels_last(model, to_array(maps[0])).shape[1:3]
     # In float64: a sum that nearly cancels is divided by its own root.
-    features, share_out = SHARED_OUT[type(model.interaction)](model.interaction, maps)
-
-    def maps_of(factors):
-        return share_out(factors).reshape(-1, height, width)
-
-    return features, maps_of
+    features, share_out = pool(model.interaction, maps)
+    return features, lambda factors: share_out(factors).reshape(-1, height, width)
 
 
 def _bilinear(layer, maps):
     """`v_ij = Σ_l f_i(l) f_j(l) / (√|Φ_ij| ‖…‖)`."""
-    pair = [
-        layer.positions_by_channels(x) for x in (maps if len(maps) == 2 else maps * 2)
-    ]
-    if layer.projections:
-        pair = [
-            project(ops.cast(x, layer.compute_dtype)) for project, x in zip(layer.projections, pair)
-        ]
+    pair = layer.projected(maps if len(maps) == 2 else maps * 2)
     a, b = (to_array(x).astype("float64") for x in pair)
     products = np.swapaxes(a, 1, 2) @ b
     root = np.sqrt(np.abs(products))

@@ -82,18 +82,22 @@ class BilinearPooling(FeatureMapLayer):
     def call(self, inputs):
         pair = inputs if isinstance(inputs, (tuple, list)) else (inputs, inputs)
         self._check_maps([tuple(x.shape) for x in pair])
-        a, b = (self.positions_by_channels(x) for x in pair)
-        if self.projections:
-            a, b = (
-                project(ops.cast(x, self.compute_dtype))
-                for project, x in zip(self.projections, (a, b))
-            )
-        a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
+        a, b = (ops.cast(x, "float32") for x in self.projected(pair))
         products = float32_matmul(ops.transpose(a, (0, 2, 1)), b)
         products = ops.reshape(products, (-1, a.shape[2] * b.shape[2]))
         size = ops.abs(products)
         signed_root = ops.sign(products) * root(size, size > 0)
         return ops.cast(unit_length(signed_root), self.compute_dtype)
+
+    def projected(self, pair):
+        """Two maps as `(batch, positions, channels)`, projected if they are to be."""
+        pair = [self.positions_by_channels(x) for x in pair]
+        if self.projections:
+            pair = [
+                project(ops.cast(x, self.compute_dtype))
+                for project, x in zip(self.projections, pair)
+            ]
+        return pair
 
     def _check_maps(self, shapes):
         """The shapes of the two maps, given those of one or two."""
