@@ -112,34 +112,14 @@ def _contrast(model, images, classes, others):
     features, share_out = shared_features(model, images)
     kernel, bias = classifier_weights(model)
     logits = features @ kernel + bias
-    classes, others = choose_classes(logits, classes, others)
-    maps = share_out((kernel[:, classes] - kernel[:, others]).T)
-    return maps.astype("float32"), classes, others, logits.astype("float32")
-
-
-def choose_classes(logits, classes=None, others=None):
-    """The two classes to set against each other, where the caller left them open.
-
-    Args:
-        logits: `(batch, classes)`.
-        classes: Ints `(batch,)`, or `None` for the highest. Defaults to `None`.
-        others: Ints `(batch,)`, or `None` for the highest beside `classes`. Defaults to `None`.
-
-    Returns:
-        `(classes, others)`, ints `(batch,)`.
-
-    Example:
-
-    >>> choose_classes(np.array([[1.0, 3.0, 2.0]]))
-    (array([1]), array([2]))
-    """
     if classes is None:
         classes = np.argmax(logits, axis=1)
     if others is None:
         rest = np.array(logits, "float64")
         rest[np.arange(len(rest)), classes] = -np.inf
         others = np.argmax(rest, axis=1)
-    return classes, others
+    maps = share_out((kernel[:, classes] - kernel[:, others]).T)
+    return maps.astype("float32"), classes, others, logits.astype("float32")
 
 
 def check_they_differ(classes, others):

@@ -97,33 +97,18 @@ def gradient(function, x):
     >>> ops.convert_to_numpy(gradient(lambda x: ops.sum(x * x), x)).tolist()
     [2.0, 4.0]
     """
-    return _GRADIENTS[keras.backend.backend()](function, x)
+    if keras.backend.backend() == "jax":
+        import jax
 
+        return jax.grad(function)(x)
+    if keras.backend.backend() == "torch":
+        import torch
 
-def _tensorflow_gradient(function, x):
+        x = x.detach().requires_grad_(True)
+        return torch.autograd.grad(function(x), x)[0]
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = function(x)
     return tape.gradient(y, x)
-
-
-def _jax_gradient(function, x):
-    import jax
-
-    return jax.grad(function)(x)
-
-
-def _torch_gradient(function, x):
-    import torch
-
-    x = x.detach().requires_grad_(True)
-    return torch.autograd.grad(function(x), x)[0]
-
-
-_GRADIENTS = {
-    "tensorflow": _tensorflow_gradient,
-    "jax": _jax_gradient,
-    "torch": _torch_gradient,
-}
