@@ -7,6 +7,7 @@ Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (arXiv:1710
 import keras
 
 from cin_keras.checks import check_choice, check_int, short
+from cin_keras.data.pipeline import as_ordered
 
 MIXINGS = ("mixup", "cutmix")
 
@@ -78,10 +79,7 @@ def mixed(dataset, mixing, num_classes, seed=0):
         return images, shares
 
     changed = dataset.map(mix, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
-    for name in ("epochs", "batches", "skipped"):
-        if hasattr(dataset, name):
-            setattr(changed, name, getattr(dataset, name))
-    return changed
+    return as_ordered(changed, dataset)
 
 
 def _seeded(kind, seed):

@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from cin_keras.checks import check_bool, check_choice, check_int, check_number
-from cin_keras.data.pipeline import EpochCounter, check_shard, read_in_batches
+from cin_keras.data.pipeline import EpochCounter, as_ordered, check_shard, read_in_batches
 from cin_keras.data.samples import check_samples
 from cin_keras.data.skipping import replacements
 
@@ -142,8 +142,7 @@ def pair_dataset(
             (labels[:pairs_per_batch], labels[pairs_per_batch:]),
         )
     )
-    pairs.epochs, pairs.batches, pairs.skipped = images.epochs, images.batches, images.skipped
-    return pairs
+    return as_ordered(pairs, images)
 
 
 def _positions(batches, pairs_per_batch, shard_index, shards):

@@ -186,6 +186,14 @@ def read_in_batches(
     return batches
 
 
+def as_ordered(dataset, other):
+    """`dataset`, made of the batches of `other`, with the attributes that tell their images."""
+    for name in ("epochs", "batches", "skipped"):
+        if hasattr(other, name):
+            setattr(dataset, name, getattr(other, name))
+    return dataset
+
+
 def _loader(reader, crop, height, width, augment, seed):
     """A function for a graph of `tf.data`: places, int64 `(images, 3)`, to images and labels."""
     import tensorflow as tf

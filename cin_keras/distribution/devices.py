@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from cin_keras.checks import check_int, check_list
+from cin_keras.data.pipeline import as_ordered
 from cin_keras.distribution.hosts import HostReplicas, joined_processes
 from cin_keras.distribution.padding import batch_size, count_images, pad_batches
 from cin_keras.distribution.processes import ProcessReplicas, device_name, process_group
@@ -103,10 +104,7 @@ class Devices:
             )
         if full == len(dataset):
             return dataset
-        cut = dataset.take(full)
-        for name in ("epochs", "batches", "skipped"):
-            setattr(cut, name, getattr(dataset, name))
-        return cut
+        return as_ordered(dataset.take(full), dataset)
 
     def evaluation_data(self, dataset):
         """A data set for `evaluate` and `validation_data` in which every image counts once.
@@ -132,11 +130,7 @@ class Devices:
         self._check_shard(dataset)
         if not self.replicas.pads:
             return dataset
-        padded = self._pad(dataset).dataset
-        for name in ("batches", "epochs", "skipped"):
-            if hasattr(dataset, name):
-                setattr(padded, name, getattr(dataset, name))
-        return padded
+        return as_ordered(self._pad(dataset).dataset, dataset)
 
     def predict(self, model, dataset, verbose=0):
         """The model's outputs for all images, in their order, each once.

@@ -9,12 +9,12 @@ import contextlib
 import itertools
 import os
 import pickle
-import sys
 
 import keras
 import numpy as np
 
 from cin_keras.distribution.replicas import Replicas
+from cin_keras.streams import stop
 
 PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
@@ -58,16 +58,9 @@ def joined_processes():
             jax.distributed.shutdown()
     except BaseException:
         if joins:
-            atexit.register(_leave)
+            # JAX would wait at the end of Python for others, which wait for this process.
+            atexit.register(stop, None, 1)
         raise
-
-
-def _leave():
-    """Ends a process after an error: JAX would wait at its end for others, which wait for it."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # nobody may read any more
-            stream.flush()
-    os._exit(1)
 
 
 def asks_for_several():

@@ -208,15 +208,10 @@ def _parts(together, like):
 
 
 def _all_reduce_sum(tensor):
-    return _sum_function().apply(tensor)
-
-
-def _sum_function():
+    """The sum over processes; of its gradient, too, since each process sees the sum."""
     import torch
 
     class Sum(torch.autograd.Function):
-        """The sum over processes; of its gradient, too, since each process sees the sum."""
-
         @staticmethod
         def forward(context, tensor):
             total = tensor.clone()
@@ -227,4 +222,4 @@ def _sum_function():
         def backward(context, gradient):
             return Sum.forward(context, gradient.contiguous())
 
-    return Sum
+    return Sum.apply(tensor)
