@@ -5,6 +5,7 @@ of them has changed. (Up to 3.14, a functional model trains no layer that it was
 """
 
 import contextlib
+from unittest import mock
 
 
 def all_layers(layer):
@@ -117,11 +118,8 @@ def distribute_without_comparing():
         return before(tensor, layout)
 
     before = distribution_lib.distribute_tensor
-    distribution_lib.distribute_tensor = distribute_tensor
-    try:
+    with mock.patch.object(distribution_lib, "distribute_tensor", distribute_tensor):
         yield
-    finally:
-        distribution_lib.distribute_tensor = before
 
 
 @contextlib.contextmanager
@@ -152,11 +150,8 @@ def padding_in_graph():
         return torch.nn.functional.pad(inputs, padding, mode=mode), 0
 
     before = nn._apply_same_padding
-    nn._apply_same_padding = apply_same_padding
-    try:
+    with mock.patch.object(nn, "_apply_same_padding", apply_same_padding):
         yield
-    finally:
-        nn._apply_same_padding = before
 
 
 def global_seed_generator(make):

@@ -91,20 +91,18 @@ def as_runtimes_compute(network):
     Args:
         network: Keras model.
     """
-    changes = []
-    for layer in all_layers(network):
-        if (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32"):
-            changes.append((layer, "dtype_policy", "float32"))
-        if isinstance(layer, SelfChannelInteraction):
-            changes.append((layer, "block_rows", None))
-    before = [getattr(layer, name) for layer, name, _ in changes]
-    try:
-        for layer, name, value in changes:
+    with contextlib.ExitStack() as stack:
+
+        def change(layer, name, value):
+            stack.callback(setattr, layer, name, getattr(layer, name))
             setattr(layer, name, value)
+
+        for layer in all_layers(network):
+            if (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32"):
+                change(layer, "dtype_policy", "float32")
+            if isinstance(layer, SelfChannelInteraction):
+                change(layer, "block_rows", None)
         yield
-    finally:
-        for (layer, name, _), value in zip(changes, before):
-            setattr(layer, name, value)
 
 
 @contextlib.contextmanager
