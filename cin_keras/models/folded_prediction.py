@@ -32,13 +32,13 @@ class FoldedPrediction:
         """
         if model.run_eagerly or _is_shared(model) or not folds(model):
             return None
-        layers, seen = (model.interaction, model.classifier), _fingerprint(model)
+        seen = _fingerprint(model)
         if self._network is None:
-            self._head = FoldedHeads(*layers, in_a_loop=True)
+            self._head = FoldedHeads(model.interaction, model.classifier, in_a_loop=True)
             outputs = self._head(model.interaction.input)[0]
             self._network = _Network(model.input, outputs, name=model.name)
         elif not all(map(np.array_equal, seen, self._seen)):
-            self._head.fold(*layers)
+            self._head.fold()
         self._seen = seen
         settings = {name: getattr(model, name) for name in ("jit_compile", "steps_per_execution")}
         if settings != self._settings:

@@ -109,7 +109,8 @@ class FoldedHeads(keras.layers.Layer):
         self._values = lambda inputs: interaction.values(inputs, "avg")
         self._mixed = lambda *args: interaction.mixed(*args, in_a_loop=in_a_loop)
         self._centre, self._activation = interaction.centre_tap, classifier.activation
-        folded = self._folded(interaction, classifier, whitening)
+        self._parts = lambda: (interaction, classifier, whitening)
+        folded = self._folded()
         for weight, value in zip(("taps", "mean", "bias"), folded):
             options = {"initializer": "zeros", "trainable": False, "dtype": "float32"}
             setattr(self, weight, self.add_weight(shape=value.shape, name=weight, **options))
@@ -118,11 +119,12 @@ class FoldedHeads(keras.layers.Layer):
         self.built = True
         self._assign(folded)
 
-    def fold(self, interaction, classifier, whitening=None):
-        """Folds again, with the weights that the layers have now; arguments as of the layer."""
-        self._assign(self._folded(interaction, classifier, whitening))
+    def fold(self):
+        """Folds again, with the weights that the layers have now."""
+        self._assign(self._folded())
 
-    def _folded(self, interaction, classifier, whitening):
+    def _folded(self):
+        interaction, classifier, whitening = self._parts()
         heads = [(classifier.kernel, classifier.bias)]
         heads += [] if whitening is None else [_linear(whitening)]
         kernel, bias = (ops.concatenate(parts, axis=-1) for parts in zip(*heads))

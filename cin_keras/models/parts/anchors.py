@@ -19,25 +19,6 @@ BASE = 1.5
 MOST_POSITIONS = 100_000  # of a map, as of images of 10,000×10,000 pixels
 
 
-def boxes_a_position(level):
-    """How many boxes stand at every position of a level: 6, 6 and 9."""
-    return len(SCALES[level]) * len(RATIOS)
-
-
-def level_sizes(map_size):
-    """Height and width of the three levels, of which the first is a backbone's map.
-
-    Example:
-
-    >>> level_sizes((14, 14))
-    [(14, 14), (7, 7), (4, 4)]
-    """
-    sizes = [tuple(map_size)]
-    for _ in SCALES[1:]:
-        sizes.append(tuple(math.ceil(side / 2) for side in sizes[-1]))
-    return sizes
-
-
 def map_stride(image_size, map_size):
     """Pixels between two positions of a map: the power of two next to image size / map size.
 
@@ -83,16 +64,16 @@ def part_anchors(image_size, map_size):
             f"The boxes of a map of more than {MOST_POSITIONS:,} positions are not made. Received: "
             f"a map of {map_size[0]}×{map_size[1]} for images of {image_size[0]}×{image_size[1]}"
         )
-    stride = map_stride(image_size, map_size)
+    step, size = map_stride(image_size, map_size), tuple(map_size)
     boxes = []
-    for level, size in enumerate(level_sizes(map_size)):
-        step = stride * 2**level
+    for scales in SCALES:
         for row, column in np.ndindex(size):
             middle = np.array([step * (row + 0.5), step * (column + 0.5)])
-            for scale in SCALES[level]:
+            for scale in scales:
                 for ratio in RATIOS:
                     sides = BASE * step * scale * np.array([ratio**-0.5, ratio**0.5])
                     boxes.append([*(middle - sides / 2), *(middle + sides / 2)])
+        step, size = 2 * step, tuple(math.ceil(side / 2) for side in size)
     return np.array(boxes, "float32")
 
 

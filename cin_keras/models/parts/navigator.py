@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from cin_keras.layers.roles import give_role
-from cin_keras.models.parts.anchors import SCALES, boxes_a_position
+from cin_keras.models.parts.anchors import RATIOS, SCALES
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -36,7 +36,8 @@ class Navigator(keras.layers.Layer):
         self.channels = channels
         self.channels_first = keras.config.image_data_format() == "channels_first"
         self.levels, self.scores = [], []
-        for level in range(len(SCALES)):
+        for level, scales in enumerate(SCALES):
+            boxes = len(scales) * len(RATIOS)
             self.levels.append(
                 keras.layers.Conv2D(
                     channels,
@@ -49,9 +50,7 @@ class Navigator(keras.layers.Layer):
                 )
             )
             self.scores.append(
-                keras.layers.Conv2D(
-                    boxes_a_position(level), 1, dtype=self.dtype_policy, name=f"scores_{level + 1}"
-                )
+                keras.layers.Conv2D(boxes, 1, dtype=self.dtype_policy, name=f"scores_{level + 1}")
             )
 
     def build(self, input_shape):
