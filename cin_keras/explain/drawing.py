@@ -25,9 +25,9 @@ def panels(rows, columns):
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def caption(text, width=30, lines=4):
+def caption(text):
     """A text of any length on a few lines."""
-    return "\n".join(textwrap.wrap(str(text), width, max_lines=lines, placeholder=" …"))
+    return "\n".join(textwrap.wrap(str(text), 30, max_lines=4, placeholder=" …"))
 
 
 def draw_image(axes, image, title):

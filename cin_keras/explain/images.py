@@ -58,11 +58,11 @@ def check_images(model, images, argument="images"):
     return batch
 
 
-def check_image(model, image, argument="image"):
+def check_image(model, image):
     """As `check_images`, for exactly one image: a batch of one."""
-    batch = check_images(model, image, argument)
+    batch = check_images(model, image, "image")
     if len(batch) != 1:
-        raise ValueError(f"`{argument}` must be one image. Received: {len(batch)} images")
+        raise ValueError(f"`image` must be one image. Received: {len(batch)} images")
     return batch
 
 

@@ -16,39 +16,6 @@ from cin_keras.training.command import decisive
 _SHOW_PROGRESS_ABOVE = 1000  # photographs to read
 
 
-def find_unreadable(samples):
-    """Decodes every image, in as many threads as there are cores.
-
-    Args:
-        samples: `Samples`.
-
-    Returns:
-        Dict from the index of a sample to its `UnreadableImage`, in order.
-
-    Example:
-
-    >>> find_unreadable(cin_keras.data.Samples(["none.jpg"], [0], ["cat"]))[0].name
-    'none.jpg'
-    """
-
-    def error_of(index):
-        try:
-            samples.read(index)
-        except UnreadableImage as error:
-            return error
-
-    found = {}
-    with (
-        concurrent.futures.ThreadPoolExecutor(available_cores()) as threads,
-        progress_bar(len(samples), "image", len(samples) > _SHOW_PROGRESS_ABOVE) as bar,
-    ):
-        for index, error in enumerate(threads.map(error_of, range(len(samples)))):
-            if error is not None:
-                found[index] = error
-            bar.update()
-    return found
-
-
 def with_content(samples):
     """The indices (list of int) of samples whose file is there and not empty.
 
@@ -83,10 +50,25 @@ def check_readable(name, samples, on_error="raise"):
 
     >>> check_readable("test", cin_keras.data.drawn_cars(images_per_class=1, image_size=32))
     """
-    bad = find_unreadable(samples)
+
+    def error_of(index):
+        try:
+            samples.read(index)
+        except UnreadableImage as error:
+            return error
+
+    bad = []
+    with (
+        concurrent.futures.ThreadPoolExecutor(available_cores()) as threads,
+        progress_bar(len(samples), "image", len(samples) > _SHOW_PROGRESS_ABOVE) as bar,
+    ):
+        for error in threads.map(error_of, range(len(samples))):
+            if error is not None:
+                bad.append(error)
+            bar.update()
     if not bad:
         return
-    first, number = next(iter(bad.values())), len(bad)
+    first, number = bad[0], len(bad)
     if number == len(samples):
         raise ValueError(
             f"None of the {number} {name} images can be decoded. The first: {first.name!r} "
