@@ -139,7 +139,9 @@ def split_of_the_run(model, data_dir, settings, options):
     if not trained_on:
         return None, []
     split_file = pathlib.Path(model).parent / "split.json"
-    if is_data_of_the_run(trained_on, data_dir, pathlib.Path(model).resolve().parent):
+    # As it was typed where the training began: in the current folder, or in one that the run's is in.
+    places = [pathlib.Path.cwd(), *pathlib.Path(model).resolve().parents]
+    if pathlib.Path(data_dir).resolve() in [(place / trained_on).resolve() for place in places]:
         if split_file.is_file():
             return split_file, []
         return None, [
@@ -186,27 +188,6 @@ def lists_most_of(split_file, data_dir, options):
     else:
         there = {path for path in listed if os.path.exists(os.path.join(data_dir, path))}
     return 2 * sum(path in there for path in listed) > len(listed)
-
-
-def is_data_of_the_run(trained_on, data_dir, folder):
-    """Whether photographs are those that a model was trained on.
-
-    Args:
-        trained_on: Str, their place, as it was typed where the training began: in the current
-            folder, or in one that the run's is in.
-        data_dir: Str, their place now.
-        folder: `pathlib.Path`, absolute, the run's.
-
-    Returns:
-        Bool.
-
-    Example:
-
-    >>> is_data_of_the_run("pets", "/data/pets", pathlib.Path("/data/runs/pets"))
-    True
-    """
-    places = [pathlib.Path.cwd(), folder, *folder.parents]
-    return pathlib.Path(data_dir).resolve() in [(place / trained_on).resolve() for place in places]
 
 
 def match_classes(samples, classifier):

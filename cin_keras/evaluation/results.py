@@ -33,9 +33,16 @@ def write_results(
         OSError: If a file cannot be written.
     """
     names, predicted = test.class_names, probabilities.argmax(axis=1)
+    temperature = getattr(model, "temperature", 1.0)  # which other Keras models do not have
     metrics = {
         **evaluate_predictions(test.labels, probabilities, names),
-        "calibration": calibration_metrics(test.labels, probabilities, model),
+        "calibration": {
+            "temperature": temperature,
+            "ece": expected_calibration_error(test.labels, probabilities),
+            "ece_before": expected_calibration_error(
+                test.labels, uncalibrated(probabilities, temperature)
+            ),
+        },
         "levels": accuracy_of_levels(test.labels, probabilities, test.hierarchy),
         **about,
     }
@@ -60,24 +67,3 @@ def write_results(
         **known,
     )
     return metrics
-
-
-def calibration_metrics(labels, probabilities, model):
-    """How well probabilities mean what they say, with the model's temperature and without.
-
-    Args:
-        labels: Integers `(images,)`.
-        probabilities: Floats in [0, 1] `(images, classes)`, with the temperature.
-        model: `CIN`, or another Keras model, which has no temperature.
-
-    Returns:
-        Dict of floats: `temperature`; `ece`, the expected calibration error; `ece_before`, that
-        of a temperature of 1.
-    """
-    temperature = getattr(model, "temperature", 1.0)
-    before = uncalibrated(probabilities, temperature)
-    return {
-        "temperature": temperature,
-        "ece": expected_calibration_error(labels, probabilities),
-        "ece_before": expected_calibration_error(labels, before),
-    }

@@ -190,11 +190,8 @@ def differing_parts(class_a, class_b):
 
 
 def _class_name(label):
-    car = _CARS[label]
-    return (
-        f"car {label + 1:02d}: {car.wheels} wheels, {car.lamp} lamp, {car.grille} grille, "
-        f"{car.roof} roof, {car.spoiler} spoiler"
-    )
+    kinds = ", ".join(f"{kind} {part}" for part, kind in _CARS[label]._asdict().items())
+    return f"car {label + 1:02d}: {kinds}"
 
 
 def _stream(seed, split, label, index):

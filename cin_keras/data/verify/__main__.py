@@ -50,24 +50,20 @@ def main(arguments=None):
     ]
     verification = dataclasses.replace(verification, problems=tuple(problems))
     if args.json:
-        print(json.dumps(as_dict(args.folder, verification, others), indent=2))
+        found = {
+            "folder": args.folder,
+            "images": len(verification.readable),
+            "problems": [dataclasses.asdict(finding) for finding in problems],
+            "notes": [dataclasses.asdict(finding) for finding in verification.notes],
+            "other_files": len(others),
+        }
+        print(json.dumps(found, indent=2))
         return 1 if problems else 0
     print(verification)
     if others:
         names = first_few([repr(os.path.relpath(path, args.folder)) for path in others], 3)
         print(f"{len(others)} other files, not looked at: {names}")
     return 1 if problems else 0
-
-
-def as_dict(folder, verification, others):
-    """What `--json` prints: a dict of plain types."""
-    return {
-        "folder": folder,
-        "images": len(verification.readable),
-        "problems": [dataclasses.asdict(finding) for finding in verification.problems],
-        "notes": [dataclasses.asdict(finding) for finding in verification.notes],
-        "other_files": len(others),
-    }
 
 
 if __name__ == "__main__":
