@@ -2,18 +2,25 @@
 
 import contextlib
 import errno
+import functools
 import importlib.util
 import os
+import re
 import shlex
 import sys
 
 from cin_keras.cli.parser import build_parser, sentence_as_typed
-from cin_keras.cli.quiet import without_notes
-from cin_keras.streams import stop, tidy_streams
+from cin_keras.streams import standard_error_through, stop, tidy_streams
 
 ACCIDENT = 1
 MISTAKE = 2  # the exit status that argparse gives, too
 INTERRUPTED = 130  # what shells use for Ctrl-C
+
+_NOTE = re.compile(
+    r"^(?:[IW]\d{4} \d\d:\d\d:.*|WARNING: All log messages before absl.*"
+    r"|To enable the following instructions: .*)\n?",
+    re.MULTILINE,
+)
 
 
 def main(arguments=None):
@@ -87,3 +94,19 @@ def _run(arguments):
             return end.code
         print(sentence_as_typed(end.code, args), file=sys.stderr)
         return MISTAKE
+
+
+def without_notes():
+    """Drops TensorFlow's notes and warnings from standard error, of C code, too, while it loads.
+
+    At this point TensorFlow does not heed `TF_CPP_MIN_LOG_LEVEL` yet. All else that was written
+    comes out when the `with` block ends.
+
+    Example:
+
+    ```python
+    with without_notes():
+        import tensorflow
+    ```
+    """
+    return standard_error_through(functools.partial(_NOTE.sub, ""))

@@ -2,8 +2,7 @@ import os
 
 import pytest
 
-from cin_keras.cli import main
-from cin_keras.cli.quiet import without_notes
+from cin_keras.cli import main, without_notes
 
 
 def test_only_notes_are_dropped(capfd):

@@ -7,8 +7,12 @@ from html import escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from cin_keras.evaluation.figures.curves import checked_curves, draw_accuracies, draw_losses
-from cin_keras.evaluation.figures.reliability import draw_reliability
+from cin_keras.evaluation.figures.curves import (
+    checked_curves,
+    draw_accuracies,
+    draw_legend,
+    draw_losses,
+)
 
 # What matplotlib draws in these colours, the page shows in those of its scheme, light or dark.
 PAGE_COLOURS = {
@@ -53,7 +57,10 @@ def learning_curves_svg(history):
 
 
 def reliability_svg(before, after=None):
-    """Confidence and accuracy, before and after the temperature, as an SVG element.
+    """Accuracy by confidence, before and after the temperature, as an SVG element.
+
+    On the diagonal as many predictions are right as said; the larger a shade, the more it stands
+    for.
 
     Args:
         before: List of dicts, as from `cin_keras.evaluation.reliability`.
@@ -63,7 +70,26 @@ def reliability_svg(before, after=None):
         Str.
     """
     figure = Figure(figsize=(4.6, 4), layout="constrained")
-    draw_reliability(figure.subplots(), before, after)
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color="#666666", linestyle=":", label="as it says")
+    drawn = [("before the temperature", before, "#D55E00", "--", "s")] if after else []
+    drawn += [("predictions", after or before, "#0072B2", "-", "o")]
+    for label, rows, colour, line, marker in drawn:
+        rows = [row for row in rows if row["images"]]
+        images = sum(row["images"] for row in rows)
+        confidence = [100 * row["confidence"] for row in rows]
+        accuracy = [100 * row["accuracy"] for row in rows]
+        axes.plot(confidence, accuracy, color=colour, linestyle=line, marker=marker, label=label)
+        sizes = [20 + 500 * row["images"] / images for row in rows]
+        axes.scatter(confidence, accuracy, s=sizes, color=colour, alpha=0.25, marker=marker)
+    axes.set_xlabel("confidence in %")
+    axes.set_ylabel("right in %")
+    axes.set_xlim(0, 102)
+    axes.set_ylim(-2, 102)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    draw_legend(axes)
     return to_svg(figure, "reliability", "Accuracy of predictions by their confidence")
 
 
