@@ -29,19 +29,6 @@ class Archive:
     top: str
 
 
-@dataclasses.dataclass(frozen=True)
-class KaggleCopy:
-    """A data set that somebody has put on Kaggle.
-
-    Args:
-        handle: Str, `owner/name`.
-        photographs: Dict from splits to how many photographs each must have.
-    """
-
-    handle: str
-    photographs: dict
-
-
 ARCHIVES = {
     # https://data.caltech.edu/records/65de6-vp158
     "cub_200_2011": Archive(
@@ -60,11 +47,7 @@ ARCHIVES = {
 }
 
 # https://github.com/pytorch/vision/issues/7545: the original has been gone since 2023.
-KAGGLE_COPIES = {
-    "stanford_cars": KaggleCopy(
-        "rickyyyyyyy/torchvision-stanford-cars", photographs={"train": 8_144, "test": 8_041}
-    )
-}
+CARS_ON_KAGGLE = "rickyyyyyyy/torchvision-stanford-cars", {"train": 8_144, "test": 8_041}
 
 
 def download(name, data_dir, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
@@ -102,7 +85,7 @@ def download(name, data_dir, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
     ```
     """
     folder = pathlib.Path(os.path.abspath(data_dir))
-    if name not in (*ARCHIVES, *KAGGLE_COPIES):
+    if name not in (*ARCHIVES, "stanford_cars"):
         raise ValueError(
             f"`name` must be 'cub_200_2011', 'fgvc_aircraft' or 'stanford_cars'. Received: {name!r}"
         )
@@ -113,8 +96,8 @@ def download(name, data_dir, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
             f"{folder} is there already and holds something else than {name}. Remove it, or choose "
             "another folder."
         )
-    if name in KAGGLE_COPIES:
-        _download_cars(KAGGLE_COPIES[name], folder, attempts, pause, verbose)
+    if name == "stanford_cars":
+        _download_cars(folder, attempts, pause, verbose)
         return folder
     archive = ARCHIVES[name]
     file = folder.with_name(archive.url.rpartition("/")[2])
@@ -144,9 +127,9 @@ def _is_installed(name, folder):
         return False
 
 
-def _download_cars(copy, folder, attempts, pause, verbose):
+def _download_cars(folder, attempts, pause, verbose):
     """Installs the copy of Stanford Cars on Kaggle, checked."""
-    handle, unfinished = copy.handle, folder.with_name(f".{folder.name}.download")
+    (handle, photographs), unfinished = CARS_ON_KAGGLE, folder.with_name(f".{folder.name}.download")
     if verbose:
         print(f"Downloading {handle} from Kaggle (1.9 GB)")
     try:
@@ -154,7 +137,7 @@ def _download_cars(copy, folder, attempts, pause, verbose):
             handle, unfinished, attempts=attempts, pause=pause, verbose=verbose
         )
         root = next((path.parent for path in sorted(found.rglob("devkit"))), found)
-        problem = _difference(root, copy.photographs)
+        problem = _difference(root, photographs)
         if problem:
             shutil.rmtree(unfinished)
             raise DownloadError(f"{handle} on Kaggle is not what was published: {problem}")

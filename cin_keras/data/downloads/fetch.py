@@ -14,7 +14,7 @@ class DownloadError(RuntimeError):
     """A download that cannot be had, or not now; the message says which and what to do."""
 
 
-def fetch(url, path, size=None, md5=None, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
+def fetch(url, path, size, md5, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
     """Downloads a file, going on where an earlier download stopped, and checks it.
 
     Until it is whole and checked it is called `path` with `.part` added.
@@ -22,8 +22,8 @@ def fetch(url, path, size=None, md5=None, *, timeout=30.0, attempts=5, pause=1.0
     Args:
         url: Str.
         path: Path of the file. If it is there and right, nothing is downloaded.
-        size: `None` or int, what it must have in bytes. Defaults to `None`.
-        md5: `None` or str, its MD5 sum in hexadecimal. Defaults to `None`.
+        size: Int, what it must have in bytes.
+        md5: Str, its MD5 sum in hexadecimal.
         timeout: Float, in seconds, as for `download`. Defaults to 30.0.
         attempts: Int, as for `download`. Defaults to 5.
         pause: Float, in seconds, as for `download`. Defaults to 1.0.
@@ -104,7 +104,7 @@ def _prepare(part, size):
         part.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "ab"):
             pass
-        needed = 0 if size is None else size - _size(part)
+        needed = size - _size(part)
         free = shutil.disk_usage(part.parent).free
     except OSError as error:
         raise DownloadError(f"Cannot write {part} ({error.strerror or error})") from error
@@ -124,10 +124,10 @@ def _transfer(url, part, size, timeout, bar):
     import requests
     import urllib3
 
-    begin, total = _size(part), size
-    if size is not None and begin == size:
+    begin = _size(part)
+    if begin == size:
         return None
-    if size is not None and begin > size:
+    if begin > size:
         begin = 0
     headers = {"User-Agent": "cin_keras", "Accept-Encoding": "identity"}
     if begin:
@@ -142,7 +142,7 @@ def _transfer(url, part, size, timeout, bar):
                 return f"asked for bytes from {begin}, the server sends {given!r}"
             length = response.headers.get("Content-Length", "")
             total = begin + int(length) if length.isdigit() else size
-            if size is not None and total != size:
+            if total != size:
                 raise DownloadError(
                     f"{url} is not the file that was published: the server offers {total:,} bytes, "
                     f"not {size:,}"
@@ -159,13 +159,10 @@ def _transfer(url, part, size, timeout, bar):
         return f"no byte came for {timeout:g} s"
     except requests.RequestException as error:
         return f"{type(error).__name__}: {first_cause(error)}"
-    except urllib3.exceptions.HTTPError as error:
-        if total is None:
-            return str(error.args[0])
+    except urllib3.exceptions.HTTPError:
+        pass  # the connection was closed
     have = _size(part)
-    if total is not None and have < total:
-        return f"the connection was closed after {have:,} of {total:,} bytes"
-    return None
+    return None if have >= size else f"the connection was closed after {have:,} of {size:,} bytes"
 
 
 def _save(source, part, begin, size, bar):
@@ -175,7 +172,7 @@ def _save(source, part, begin, size, bar):
         file.truncate(begin)
         file.seek(begin)
         bar.update(begin - bar.n)
-        while size is None or have <= size:
+        while have <= size:
             # What has come by now: of a larger block, a broken connection would lose all.
             block = source.read1(_MEBIBYTE)
             if not block:
@@ -211,10 +208,8 @@ def first_cause(error):
 def _mismatch(path, size, md5):
     """How a file differs from what was published, or `None`."""
     have = _size(path)
-    if size is not None and have != size:
+    if have != size:
         return f"it has {have:,} bytes, not {size:,}"
-    if md5 is None:
-        return None
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     return None if digest == md5 else f"its MD5 sum is {digest}, not {md5}"

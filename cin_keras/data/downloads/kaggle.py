@@ -63,11 +63,13 @@ def fetch_from_kaggle(handle, folder, *, attempts=5, pause=1.0, verbose=1):
 
 def _try_once(handle, folder, verbose, found):
     """One connection; puts the path into `found`, or returns what went wrong (str)."""
+    import kagglehub
     import requests
     from kagglehub.exceptions import DataCorruptionError
 
     try:
-        found.append(pathlib.Path(_download(handle, folder, verbose)))
+        with _settings(folder, verbose):
+            found.append(pathlib.Path(kagglehub.dataset_download(handle)))
     except requests.HTTPError as error:
         code = error.response.status_code
         sentence = f"the server says {code} {error.response.reason}"
@@ -109,10 +111,3 @@ def _settings(folder, verbose):
         os.environ.pop("KAGGLEHUB_CACHE")
         if cache is not None:
             os.environ["KAGGLEHUB_CACHE"] = cache
-
-
-def _download(handle, folder, verbose):
-    import kagglehub
-
-    with _settings(folder, verbose):
-        return kagglehub.dataset_download(handle)
