@@ -107,10 +107,13 @@ class Classifier:
             `(classes,)` and `None`, or, for a photograph that cannot be decoded, `None` and a
             str that says why.
         """
-        for index, row, reason in predict_each(
-            self.probabilities, samples, self.image_size, batch_size, max_pixels
-        ):
-            yield index, row, None if reason is None else reason_as_typed(reason)
+        return read_each(self.probabilities, samples, self.image_size, batch_size, max_pixels)
+
+
+def read_each(function, samples, image_size, batch_size, max_pixels):
+    """As `predict_each`, with reasons in which options are named as they are typed."""
+    for index, row, reason in predict_each(function, samples, image_size, batch_size, max_pixels):
+        yield index, row, None if reason is None else reason_as_typed(reason)
 
 
 def reason_as_typed(reason):

@@ -139,7 +139,7 @@ def split_of_the_run(model, data_dir, settings, options):
     if not trained_on:
         return None, []
     split_file = pathlib.Path(model).parent / "split.json"
-    # As it was typed where the training began: in the current folder, or in one that the run's is in.
+    # It was typed where the training began: in the current folder, or in one that the run's is in.
     places = [pathlib.Path.cwd(), *pathlib.Path(model).resolve().parents]
     if pathlib.Path(data_dir).resolve() in [(place / trained_on).resolve() for place in places]:
         if split_file.is_file():

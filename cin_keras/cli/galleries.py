@@ -2,8 +2,6 @@
 
 import os
 
-from cin_keras.cli.classifier import reason_as_typed
-from cin_keras.data.predicting import predict_each
 from cin_keras.gallery import Gallery
 from cin_keras.models import load_model
 from cin_keras.models.load import HUB
@@ -66,21 +64,3 @@ def path_of_model(model, gallery):
     if model.startswith(HUB):
         return model
     return os.path.relpath(model, os.path.dirname(gallery) or ".").replace(os.sep, "/")
-
-
-def embed_each(gallery, samples, batch_size, max_pixels):
-    """Embeddings of photographs, or why there is none.
-
-    Args:
-        gallery: `Gallery` with a model.
-        samples: `Samples`.
-        batch_size: Int ≥ 1.
-        max_pixels: Int ≥ 1; larger photographs count as ones that cannot be decoded.
-
-    Yields:
-        `(index, embedding, reason)`, as `predict_each`.
-    """
-    for index, row, reason in predict_each(
-        gallery.embed, samples, gallery.image_size, batch_size, max_pixels
-    ):
-        yield index, row, None if reason is None else reason_as_typed(reason)

@@ -1,14 +1,17 @@
 """Where a result goes, how JSON lines are written, and what is said beside them."""
 
 import contextlib
+import csv
 import json
 import re
 import sys
 
 from tqdm import tqdm
 
+from cin_keras.data import Samples
 from cin_keras.files import whole_file
 from cin_keras.progress import progress_bar
+from cin_keras.streams import one_line
 
 
 @contextlib.contextmanager
@@ -31,31 +34,19 @@ def open_output(path):
         yield file
 
 
-class Form:
-    """How the result of each photograph is written.
-
-    Args:
-        out: Text file.
-    """
-
-    def __init__(self, out):
-        self.out = out
-
-    def write_json(self, entry):
-        """Writes a dict as a line."""
-        print(json_line(entry), file=self.out, flush=True)
-
-
-def write_each(args, paths, problems, make_form, results):
+def write_each(args, paths, problems, read, *, look, as_text, as_entry, as_rows, columns):
     """Writes what was found of each photograph, and reports those that cannot be read.
 
     Args:
-        args: What the parser returned: `json`, `output` and `progress`.
+        args: What the parser returned: `json`, `csv`, `output` and `progress`.
         paths: List of str, the photographs.
         problems: List of `(path, reason)`, what cannot be read and is no photograph.
-        make_form: Function of a text file that returns a `Form` with a method `write`.
-        results: Iterable of `(path, what, reason)`: `what` are the arguments of `write` after the
-            path, or `reason` says why there are none.
+        read: Function from `Samples` to an iterable of `(index, row, reason)`, as `predict_each`.
+        look: Function from a row to the arguments of the three that follow, a tuple.
+        as_text: Function of the path and these that returns lines of text, a list of str.
+        as_entry: Function of these that returns what a JSON object has beside the path, a dict.
+        as_rows: Function of these that returns rows of a table without the path, lists.
+        columns: List of str, the names of the columns of a row.
 
     Returns:
         Int, the exit status: 1 if something could not be read.
@@ -63,19 +54,28 @@ def write_each(args, paths, problems, make_form, results):
     for path, reason in problems:
         report_unreadable(path, reason)
     bad = len(problems)
+    results = read(Samples(paths, [0] * len(paths), ["unknown"])) if paths else ()
     with open_output(args.output) as out:
-        form = make_form(out)
+        table = csv.writer(out, lineterminator="\n")
+        if args.csv:
+            table.writerow(["path", *columns])
         # On one terminal with the result, bar and result would write over each other.
         wanted = False if args.progress is None and out.isatty() else args.progress
         with progress_bar(len(paths), "image", wanted) as bar:
-            for path, what, reason in results:
-                if reason is None:
-                    form.write(path, *what)
-                else:
+            for index, row, reason in results:
+                path, entry = paths[index], {"error": reason}
+                if reason is not None:
                     bad += 1
                     report_unreadable(path, reason)
-                    if args.json:
-                        form.write_json({"path": path, "error": reason})
+                elif args.json:
+                    entry = as_entry(*look(row))
+                elif args.csv:
+                    table.writerows([path, *each] for each in as_rows(*look(row)))
+                else:
+                    print(*map(one_line, as_text(path, *look(row))), sep="\n", file=out)
+                if args.json:
+                    print(json_line({"path": path, **entry}), file=out)
+                out.flush()
                 bar.update()
     if bad > 1:
         say(f"{bad} could not be read.")

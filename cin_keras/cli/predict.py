@@ -1,17 +1,13 @@
 """`cin-keras predict MODEL PATH...`: what photographs show."""
 
-import csv
-
 import numpy as np
 
-from cin_keras.cli.classifier import Classifier
+from cin_keras.cli.classifier import Classifier, read_each
 from cin_keras.cli.files import check_output, list_photographs
-from cin_keras.cli.galleries import check_image_size, embed_each, open_gallery
-from cin_keras.cli.output import Form, say, write_each
-from cin_keras.data import Samples
+from cin_keras.cli.galleries import check_image_size, open_gallery
+from cin_keras.cli.output import say, write_each
 from cin_keras.data.hierarchy import levels_of
 from cin_keras.gallery import Classified
-from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
 
 
@@ -36,10 +32,23 @@ def run(args):
     if args.top > len(source.class_names):
         what = "model" if args.gallery is None else "gallery"
         say(f"--top {args.top} is more than the {what} has: {len(source.class_names)} classes.")
-    kind = Json if args.json else Csv if args.csv else Text
     answers = args.min_confidence is not None or args.gallery is not None
-    found = _predictions(source, paths, args)
-    return write_each(args, paths, problems, lambda out: kind(out, answers), found)
+
+    def look(row):
+        shown = what_is_shown(source, row, args.top, args.min_confidence)
+        return *shown, levels_of(row, source.hierarchy)
+
+    return write_each(
+        args,
+        paths,
+        problems,
+        lambda samples: source.classify(samples, args.batch_size, args.max_pixels),
+        look=look,
+        as_text=as_text,
+        as_entry=as_entry,
+        as_rows=lambda *what: as_rows(*what, answers),
+        columns=["rank", "class", "label", "probability"] + ["answer", "level"] * answers,
+    )
 
 
 class GalleryClassifier:
@@ -63,28 +72,12 @@ class GalleryClassifier:
 
     def classify(self, samples, batch_size, max_pixels):
         """As `Classifier.classify`."""
-        for index, embedding, reason in embed_each(self.gallery, samples, batch_size, max_pixels):
-            row = None
-            if reason is None:
-                row = self.gallery.classify(embedding[None])
+        gallery = self.gallery
+        for index, embedding, reason in read_each(
+            gallery.embed, samples, gallery.image_size, batch_size, max_pixels
+        ):
+            row = None if embedding is None else gallery.classify(embedding[None])
             yield index, row, reason
-
-
-def _predictions(source, paths, args):
-    """Yields `(path, (top, answer, levels), reason)`.
-
-    `top` are the most probable classes, `answer` the first of them, or `None` for none of these,
-    and `levels` the most probable group of each level; or `reason` says why there are none.
-    """
-    if not paths:
-        return
-    samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
-    for index, row, reason in source.classify(samples, args.batch_size, args.max_pixels):
-        what = None
-        if reason is None:
-            shown = what_is_shown(source, row, args.top, args.min_confidence)
-            what = (*shown, levels_of(row, source.hierarchy))
-        yield paths[index], what, reason
 
 
 def what_is_shown(source, row, count, min_confidence=None):
@@ -141,62 +134,39 @@ def answer_of(probabilities, best, hierarchy, min_confidence=None):
     return None
 
 
-class Text(Form):
+def as_text(path, top, answer, levels):
     """A line a photograph: `path: class 97.1%, class 2.0%`.
 
     Args:
-        out: Text file.
-        answers: Bool, whether an answer may be another one than the most probable class.
+        path: Str.
+        top: List of dicts, the most probable classes, the most probable first.
+        answer: Dict, as `answer_of` returns it.
+        levels: Dict from each level of the hierarchy to its most probable group, a dict.
     """
-
-    def __init__(self, out, answers):
-        super().__init__(out)
-        self.answers = answers
-
-    def write(self, path, top, answer, levels):
-        """Writes what a photograph shows.
-
-        Args:
-            path: Str.
-            top: List of dicts, the most probable classes, the most probable first.
-            answer: Dict, as `answer_of` returns it.
-            levels: Dict from each level of the hierarchy to its most probable group, a dict.
-        """
-        shown = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in top)
-        if answer is None:
-            shown = f"none of these ({shown})"
-        elif answer.get("level", "class") != "class":
-            of_level = f"{answer['level']} {answer['class']} {answer['probability']:.1%}"
-            shown = f"{of_level} ({shown})"
-        print(one_line(f"{path}: {shown}"), file=self.out, flush=True)
+    shown = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in top)
+    if answer is None:
+        shown = f"none of these ({shown})"
+    elif answer.get("level", "class") != "class":
+        of_level = f"{answer['level']} {answer['class']} {answer['probability']:.1%}"
+        shown = f"{of_level} ({shown})"
+    return [f"{path}: {shown}"]
 
 
-class Json(Text):
-    """A JSON object a line, with the answer and, in `top`, all classes that were asked for."""
-
-    def write(self, path, top, answer, levels):
-        none = {"class": None, "label": None, "probability": top[0]["probability"]}
-        answer = answer or none | ({"levels": levels} if levels else {})
-        self.write_json({"path": path, **answer, "top": top})
+def as_entry(top, answer, levels):
+    """A JSON object, with the answer and, in `top`, all classes that were asked for."""
+    none = {"class": None, "label": None, "probability": top[0]["probability"]}
+    answer = answer or none | ({"levels": levels} if levels else {})
+    return {**answer, "top": top}
 
 
-class Csv(Text):
-    """A table with a row for each class of a photograph, `rank` from 1.
+def as_rows(top, answer, levels, answers):
+    """A row for each class of a photograph, `rank` from 1.
 
-    Where there are answers, two columns have that of the photograph, empty for none of these, and
-    the level that it is on: `class`, or one of the hierarchy.
+    Where there are `answers`, which may be others than the most probable class, two columns have
+    that of the photograph, empty for none of these, and the level that it is on: `class`, or one of
+    the hierarchy.
     """
-
-    def __init__(self, out, answers):
-        super().__init__(out, answers)
-        self.rows = csv.writer(out, lineterminator="\n")
-        more = ["answer", "level"] if answers else []
-        self.rows.writerow(["path", "rank", "class", "label", "probability", *more])
-
-    def write(self, path, top, answer, levels):
-        more = []
-        if self.answers:
-            more = [answer["class"], answer.get("level", "class")] if answer else ["", ""]
-        for rank, each in enumerate(top, start=1):
-            self.rows.writerow([path, rank, *each.values(), *more])
-        self.out.flush()
+    more = []
+    if answers:
+        more = [answer["class"], answer.get("level", "class")] if answer else ["", ""]
+    return [[rank, *each.values(), *more] for rank, each in enumerate(top, start=1)]

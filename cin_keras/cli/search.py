@@ -1,14 +1,9 @@
 """`cin-keras search GALLERY PATH...`: the known photographs that are most like these."""
 
-import csv
-
-import numpy as np
-
+from cin_keras.cli.classifier import read_each
 from cin_keras.cli.files import check_output, list_photographs
-from cin_keras.cli.galleries import embed_each, open_gallery
-from cin_keras.cli.output import Form, say, write_each
-from cin_keras.data import Samples
-from cin_keras.streams import one_line
+from cin_keras.cli.galleries import open_gallery
+from cin_keras.cli.output import say, write_each
 from cin_keras.training import mistakes_in_one_sentence
 
 
@@ -28,18 +23,19 @@ def run(args):
     if args.top > len(gallery):
         say(f"--top {args.top} is more than the gallery has: {len(gallery)} photographs.")
     k = min(args.top, len(gallery))
-    kind = Json if args.json else Csv if args.csv else Text
-    return write_each(args, paths, problems, kind, _neighbours_of_each(gallery, paths, k, args))
-
-
-def _neighbours_of_each(gallery, paths, k, args):
-    """Yields `(path, (neighbours,), reason)`, or a reason why there are none."""
-    if not paths:
-        return
-    samples = Samples(paths, np.zeros(len(paths), int), ["unknown"])
-    for index, embedding, reason in embed_each(gallery, samples, args.batch_size, args.max_pixels):
-        found = (neighbours(gallery, embedding, k),) if reason is None else None
-        yield paths[index], found, reason
+    return write_each(
+        args,
+        paths,
+        problems,
+        lambda samples: read_each(
+            gallery.embed, samples, gallery.image_size, args.batch_size, args.max_pixels
+        ),
+        look=lambda embedding: (neighbours(gallery, embedding, k),),
+        as_text=as_text,
+        as_entry=lambda found: {"neighbours": found},
+        as_rows=lambda found: ([rank, *each.values()] for rank, each in enumerate(found, start=1)),
+        columns=["rank", "neighbour", "class", "similarity"],
+    )
 
 
 def neighbours(gallery, embedding, k):
@@ -59,34 +55,7 @@ def neighbours(gallery, embedding, k):
     ]
 
 
-class Text(Form):
+def as_text(path, found):
     """The path of a photograph, and beneath a line a neighbour: `0.953  class  path`."""
-
-    def write(self, path, found):
-        """Writes the neighbours of a photograph, as `neighbours` returns them."""
-        print(one_line(path), file=self.out)
-        for each in found:
-            line = f"{each['similarity']:7.3f}  {each['class']}  {each['path']}"
-            print(one_line(line), file=self.out)
-        self.out.flush()
-
-
-class Json(Text):
-    """A JSON object a line: `{path, neighbours}`, or `{path, error}`."""
-
-    def write(self, path, found):
-        self.write_json({"path": path, "neighbours": found})
-
-
-class Csv(Text):
-    """A table with a row for each neighbour of a photograph, `rank` from 1."""
-
-    def __init__(self, out):
-        super().__init__(out)
-        self.rows = csv.writer(out, lineterminator="\n")
-        self.rows.writerow(["path", "rank", "neighbour", "class", "similarity"])
-
-    def write(self, path, found):
-        for rank, each in enumerate(found, start=1):
-            self.rows.writerow([path, rank, *each.values()])
-        self.out.flush()
+    lines = (f"{each['similarity']:7.3f}  {each['class']}  {each['path']}" for each in found)
+    return [path, *lines]

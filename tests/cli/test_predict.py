@@ -262,7 +262,7 @@ def test_a_store_that_cannot_be_reached(models, capsys, end):
     "defect", [KeyError("defect"), tf.errors.InvalidArgumentError(None, None, "a defect")]
 )
 def test_a_defect_stays_one(models, photographs, monkeypatch, defect):
-    def fail(*args):
+    def fail(*args, **kwargs):
         raise defect
 
     monkeypatch.setattr("cin_keras.cli.predict.write_each", fail)
