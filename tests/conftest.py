@@ -50,6 +50,48 @@ def graphs_as_they_are_traced():
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+@pytest.fixture
+def untraced():
+    """Spares TensorFlow the tracing of steps, each of which runs once or twice."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are put together and written as ever, but not drawn: that, tests of their own look at."""
+    from tests.recipe_runs import draw_nothing
+
+    draw_nothing(monkeypatch)
+
+
+_DECODERS = {}
+
+
+@pytest.fixture
+def decoder_once(monkeypatch):
+    """What reads JPEG and PNG in a SavedModel is traced once: it takes half of the time to write one."""
+    import tensorflow as tf
+
+    from cin_keras.serving import decoding
+
+    decode = decoding.decode_in_graph
+
+    def once(encoded, which, max_pixels=decoding.MAX_PIXELS):
+        if max_pixels not in _DECODERS:
+            signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int32)]
+            with tf.init_scope():
+                _DECODERS[max_pixels] = tf.function(
+                    lambda encoded, which: decode(encoded, which, max_pixels), signature, autograph=False
+                ).get_concrete_function()
+        return _DECODERS[max_pixels](encoded, which)
+
+    monkeypatch.setattr(decoding, "decode_in_graph", once)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def every_drawing_once():
     """Many tests look at the same thousands of drawn cars, of which each takes a millisecond or two."""
@@ -61,7 +103,8 @@ def pytest_collection_modifyitems(config, items):
     """On TensorFlow every test runs, on the other backends those whose code reaches Keras'.
 
     JAX compiles every shape of a test's cases anew: it gets the first of them, unless the marker says
-    `all_cases=True`, as where each case is a thing of its own.
+    `all_cases=True`, as where each case is a thing of its own, or `on_jax=False`, where the test is of
+    what the package does before or after Keras' backend, and PyTorch shows as well that it can.
     """
     import keras
 
@@ -71,7 +114,7 @@ def pytest_collection_modifyitems(config, items):
 
     def is_wanted(item):
         marker = item.get_closest_marker("every_backend")
-        if marker is None:
+        if marker is None or on_jax and not marker.kwargs.get("on_jax", True):
             return False
         test = item.nodeid.partition("[")[0]
         is_another_case = test in tests

@@ -18,14 +18,15 @@ MODULES = sorted(
 )
 
 
-# Whose examples compute with tensors of the backend themselves; the others do so through these.
+# Whose examples compute with tensors of the backend themselves; the others do so through these. JAX,
+# which compiles every operation of an example, sees one of them, and the layers in tests of their own.
 OF_TENSORS = ("cin_keras.layers.", "cin_keras.losses", "cin_keras.metrics", "cin_keras.optimizers")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.every_backend(all_cases=True))
+        pytest.param(name, marks=pytest.mark.every_backend)
         if name.startswith(OF_TENSORS)
         else name
         for name in MODULES

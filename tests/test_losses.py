@@ -49,6 +49,7 @@ def test_every_pair_agrees_with_the_loop(margin):
     reference.assert_close(ops.convert_to_numpy(losses), expected)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_the_mean_over_pairs_not_the_sum():
     same_class, embeddings = batch()
     expected = reference.pair_losses(embeddings, same_class, 0.5)
@@ -63,6 +64,7 @@ def test_the_mean_over_pairs_not_the_sum():
     )
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_negative_pairs_count_beside_positive_ones():
     same_class, embeddings = batch()
     loss = ContrastiveLoss(reduction="sum")
@@ -152,6 +154,7 @@ def test_a_label_that_is_no_class_does_not_pass_in_silence(label):
     assert np.isnan(ops.convert_to_numpy(losses)).tolist() == [True, False]
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_crossentropy_smooths_labels():
     logits = np.array([[3.0, 0.0]], "float32")
     smoothed = float(SoftmaxCrossentropy(label_smoothing=0.2)(np.array([0]), logits))

@@ -8,7 +8,7 @@ from tests.cli.conftest import write_photograph
 from tests.models.networks import tiny_backbone, tiny_cin
 
 
-@pytest.mark.every_backend
+@pytest.mark.every_backend(on_jax=False)  # on which tests/explain computes every map
 def test_every_figure_of_every_photograph(models, tmp_path, capsys):
     paths = [write_photograph(tmp_path / name / "1.png", (9, 200, 70)) for name in "ab"]
     out = tmp_path / "out"
@@ -26,6 +26,7 @@ def test_every_figure_of_every_photograph(models, tmp_path, capsys):
     assert f"{paths[0]} against the next 1:" in shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_figures_and_channels_that_were_asked_for(models, tmp_path, capsys):
     path = write_photograph(tmp_path / "1.png", (9, 200, 70))
     out = tmp_path / "out"
@@ -42,6 +43,7 @@ def test_figures_and_channels_that_were_asked_for(models, tmp_path, capsys):
     assert sorted(path.name for path in out.glob("*.png")) == ["1-channels.png", "1-decision.png"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_parts_of_an_nts_and_a_model_of_which_nothing_is_left(tmp_path, capsys):
     path, out = write_photograph(tmp_path / "1.png", (9, 200, 70)), str(tmp_path / "out")
     backbone = tiny_backbone(size=16)
@@ -75,6 +77,7 @@ def test_a_channel_without_its_figures(models, tmp_path, capsys):
     assert "Received: --channel 1 for decision" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
     write_photograph(tmp_path / "in" / "a" / "1.png", (9, 200, 70))
     command = ["explain", str(models / "c.keras"), str(tmp_path / "in"), "--output"]
@@ -94,6 +97,7 @@ def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
         assert capsys.readouterr().out.count("decision.png") == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_notes_is_written_to_twice(models, tmp_path):
     photograph = write_photograph(tmp_path / "photos" / "1.png", (9, 200, 70))
     (tmp_path / "figures").mkdir()
@@ -104,6 +108,7 @@ def test_a_folder_of_notes_is_written_to_twice(models, tmp_path):
         assert main([*command, "--output", str(tmp_path / "figures")]) == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_name_that_leaves_no_room(models, tmp_path):
     long = write_photograph(tmp_path / f"{'ü' * 125}.png", (9, 200, 70))
     short = write_photograph(tmp_path / "1.png", (9, 200, 70))
@@ -121,6 +126,7 @@ def test_the_limit_of_pixels(models, tmp_path, capsys):
     assert "11×9 pixels are more than --max-pixels=98" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_photograph_that_memory_does_not_hold(models, tmp_path, capsys, monkeypatch):
     paths = [write_photograph(tmp_path / f"{i}.png", (9, 200, 70)) for i in range(2)]
     read = explain.decode

@@ -14,9 +14,9 @@ from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
 from tests.models.networks import tiny_cin
 
 ON_TORCH = keras.backend.backend() == "torch"
+pytestmark = pytest.mark.usefixtures("decoder_once")
 
 
-@pytest.mark.every_backend
 @pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
 def test_a_saved_model(models, tmp_path, capsys):
     import tensorflow as tf

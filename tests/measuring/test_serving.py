@@ -8,8 +8,8 @@ from cin_keras.serving.folding import folded_inference
 from tests.models.networks import tiny_cin
 
 
-@pytest.mark.every_backend
-def test_what_serving_takes():
+@pytest.mark.every_backend(on_jax=False)
+def test_what_serving_takes(decoder_once):
     model = tiny_cin(size=16)
     results = serving.measure_serving(model, rounds=2, seed=0)
     backend = keras.backend.backend()
@@ -32,8 +32,8 @@ def test_what_serving_takes():
     assert results[serving.KERAS]["difference"] == 0
 
 
-@pytest.mark.every_backend
-def test_what_is_exported_holds_every_weight_of_inference_once():
+@pytest.mark.every_backend(on_jax=False)
+def test_what_is_exported_holds_every_weight_of_inference_once(decoder_once):
     model = tiny_cin(
         backbone=keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(400, 1)])
     )

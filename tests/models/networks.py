@@ -24,6 +24,23 @@ def normalized_backbone(size=8, **kwargs):
     return keras.Model(images, x, name="normalized")
 
 
+def shorten_mobilenet(patch, blocks):
+    """Keras makes MobileNets of their first blocks alone, of 13, which take a part of the time.
+
+    Args:
+        patch: `pytest.MonkeyPatch`.
+        blocks: Int ≥ 1; what lies behind is left out.
+    """
+    from keras.src.applications import mobilenet  # a private name, for the speed of tests alone
+
+    block = mobilenet._depthwise_conv_block
+
+    def first_ones(inputs, *sizes, block_id=1, **options):
+        return block(inputs, *sizes, block_id=block_id, **options) if block_id <= blocks else inputs
+
+    patch.setattr(mobilenet, "_depthwise_conv_block", first_ones)
+
+
 def tiny_cin(num_classes=3, backbone=None, size=8, randomize=True, **kwargs):
     """A CIN whose φ and ψ are not zero, so that every term of the loss has a say."""
     model = cin_keras.CIN(

@@ -6,10 +6,12 @@ from keras import ops
 import cin_keras
 from cin_keras.models import backbones
 from cin_keras.models.backbones import build_backbone
-from tests.models.networks import normalized_backbone, tiny_backbone
+from tests.models.networks import normalized_backbone, shorten_mobilenet, tiny_backbone
 
 # The others are long to build.
 EVERY_BACKEND = pytest.mark.every_backend
+# JAX takes long, too, and what Keras makes of a name and of a file is the same there.
+TWO_BACKENDS = pytest.mark.every_backend(on_jax=False)
 
 
 def images_of(size):
@@ -21,7 +23,7 @@ def images_of(size):
     [
         ("resnet50", "conv2_block1_out", keras.applications.resnet),
         pytest.param(
-            "mobilenet", "conv_pw_2_relu", keras.applications.mobilenet, marks=EVERY_BACKEND
+            "mobilenet", "conv_pw_2_relu", keras.applications.mobilenet, marks=TWO_BACKENDS
         ),
     ],
 )
@@ -78,9 +80,10 @@ def test_the_names_of_the_documentation_are_known():
     assert {"resnet50", "resnet101", "resnet152", "vgg19", "mobilenet", "convnexttiny"} <= names
 
 
-@EVERY_BACKEND
+@TWO_BACKENDS
 @pytest.mark.parametrize("cut", [False, True])
-def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut):
+def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut, monkeypatch):
+    shorten_mobilenet(monkeypatch, 4)
     source = keras.applications.MobileNet(
         include_top=False, weights=None, input_shape=(32, 32, 3), alpha=1.0
     )
@@ -97,8 +100,9 @@ def test_weights_from_a_file_of_the_whole_or_the_cut_backbone(tmp_path, cut):
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), ops.convert_to_numpy(expected))
 
 
-@EVERY_BACKEND
-def test_a_weights_file_of_another_network_is_refused(tmp_path):
+@TWO_BACKENDS
+def test_a_weights_file_of_another_network_is_refused(tmp_path, monkeypatch):
+    shorten_mobilenet(monkeypatch, 2)
     tiny_backbone().save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(ValueError, match="other.weights.h5.*does not fit backbone 'mobilenet'"):
         cin_keras.CIN(3, "mobilenet", tmp_path / "other.weights.h5", (32, 32, 3))
@@ -120,8 +124,9 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
         cin_keras.CIN(3, backbone="mobilenet", input_shape=(128, 128, 3))
 
 
-@EVERY_BACKEND
+@TWO_BACKENDS
 def test_loading_and_configs_never_download(monkeypatch, tmp_path):
+    shorten_mobilenet(monkeypatch, 2)
     model = cin_keras.CIN(3, "mobilenet", None, (32, 32, 3), feature_layer="conv_pw_2_relu")
     model.save(tmp_path / "model.keras")
 

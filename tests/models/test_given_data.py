@@ -144,7 +144,8 @@ def test_validation_is_looked_at_before_training():
 def test_a_generator_of_nothing_validates_on_nothing_in_words():
     images, labels = pair_batch()
     with pytest.raises(ValueError, match="an empty generator"):
-        tiny_cin().fit(images, labels, validation_data=(batch for batch in ()), verbose=0)
+        model = uncompiled(tiny_cin())
+        model.fit(images, labels, validation_data=(batch for batch in ()), verbose=0)
 
 
 @pytest.mark.parametrize("form", sorted(FORMS.keys() - {"arrays"}))
@@ -182,6 +183,7 @@ def test_workers_that_persist_begin_with_what_is_checked():
         uncompiled(tiny_cin()).fit(images, labels, validation_data=loader, verbose=0)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_class_weights_go_with_weights_and_one_hot_labels():
     images, labels = pair_batch()
     by_class = {0: 2.0, 2: 0.5}
@@ -222,6 +224,7 @@ def test_wrong_class_weights_are_named(weights):
 MONITORS = ("val_accuracy", "accuracy", "val_loss", "loss", "classification_loss")
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_stock_callbacks_know_which_way_is_better(tmp_path):
     images, labels = pair_batch()
     validation = (images[0], labels[0])
@@ -248,6 +251,7 @@ def test_stock_callbacks_know_which_way_is_better(tmp_path):
         assert found[0].monitor_op(better, worse) and (tmp_path / f"{monitor}.weights.h5").exists()
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_a_mode_that_was_given_stays():
     images, labels = pair_batch()
     stopping = keras.callbacks.EarlyStopping("accuracy", mode="min")
@@ -329,12 +333,13 @@ def test_what_cannot_be_predicted_is_named():
         np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize("form", ["arrays", "tf.data"])
 def test_images_divided_by_255_are_told_of(form, recwarn):
     """Where the network brings its preprocessing; a network that was supplied may want just these."""
     images, labels = pair_batch()
     divided = tuple(part / np.float32(255) for part in images)
-    model = tiny_cin()
+    model = uncompiled(tiny_cin())
     call(model.evaluate, FORMS[form]([(divided[0], labels[0])]))
     model.backbone_name = "resnet50"
     black = 0 * divided[0]
@@ -352,6 +357,7 @@ def test_images_divided_by_255_are_told_of(form, recwarn):
         model.predict(divided[0], verbose=0)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_labels_of_one_kind_after_another():
     """TensorFlow traces anew, and pandas' tables are labels, too."""
     images, labels = pair_batch()
@@ -379,26 +385,33 @@ def test_data_sets_of_unknown_axes_are_named():
         tiny_cin().fit(data, verbose=0)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_metrics_of_other_labels_are_refused():
     images, labels = pair_batch()
-    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+    model = tiny_cin(contrast=None, randomize=False)
+
+    def compile(*loss, **options):
+        model.compile("sgd", *loss, **options)
+        uncompiled(model)  # which `compile` takes back
+
     for metric in ("categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(2)):
-        model.compile("sgd", loss=model.loss, metrics=["accuracy", metric])
+        compile(loss=model.loss, metrics=["accuracy", metric])
         with pytest.raises(ValueError, match=r"are class numbers.*one-hot: .*to_categorical"):
             model.fit(images[0], labels[0], verbose=0)
         model.fit(images[0], keras.utils.to_categorical(labels[0], 3), verbose=0)
     for loss in ("mse", keras.losses.CategoricalCrossentropy(from_logits=True), "hinge"):
-        model.compile("sgd", loss=loss)
+        compile(loss=loss)
         with pytest.raises(ValueError, match="which `loss` takes for one-hot: use cin_keras.losses"):
             model.fit(images[0], labels[0], verbose=0)
-    model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy", "acc"])
+    compile(cin_keras.losses.SoftmaxCrossentropy(), metrics=["accuracy", "acc"])
     model.evaluate(images[0], labels[0], verbose=0)
-    model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), metrics=["sparse_categorical_accuracy"])
+    compile(cin_keras.losses.SoftmaxCrossentropy(), metrics=["sparse_categorical_accuracy"])
     with pytest.raises(ValueError, match=r"are one-hot.*argmax.*sparse_categorical_accuracy"):
         model.evaluate(images[0], keras.utils.to_categorical(labels[0], 3), verbose=0)
     model.evaluate(images[0], labels[0], verbose=0)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_a_scheduler_has_the_rate_for_itself():
     images, labels = pair_batch()
     scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
@@ -406,6 +419,7 @@ def test_a_scheduler_has_the_rate_for_itself():
     assert logs.history["learning_rate"] == pytest.approx([0.005, 0.0025])
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_a_checkpoint_within_an_epoch_knows_what_is_better(tmp_path):
     images, labels = pair_batch()
     path = tmp_path / "best.weights.h5"

@@ -124,6 +124,7 @@ def test_an_embedding_of_zero_leaves_all_weights_finite():
     assert all(np.isfinite(ops.convert_to_numpy(weight)).all() for weight in model.weights)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_sparse_and_one_hot_labels_give_the_same_step():
     (images, labels), histories = pair_batch(), []
     for given in (labels, tuple(np.eye(3)[part] for part in labels)):
@@ -201,6 +202,7 @@ def test_accumulated_gradients_are_those_of_the_joint_batch():
         reference.assert_close(weights[2][name], expected, absolute=1e-5)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_clipping_works():
     model = tiny_cin()
     model.compile(keras.optimizers.SGD(1.0, global_clipnorm=1e-3), loss=SoftmaxCrossentropy())
@@ -254,6 +256,7 @@ def test_compile_options(option):
     assert history["loss"][1] < history["loss"][0] and len(history["val_loss"]) == 2
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_any_optimizer_loss_and_metrics():
     images, labels = pair_batch()
     model = tiny_cin()

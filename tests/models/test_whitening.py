@@ -100,8 +100,8 @@ def test_half_a_whitening_is_refused(spoil, words):
         model.load_own_variables(store)
 
 
-@pytest.mark.every_backend
-def test_served_and_gallery_embeddings_are_whitened(tmp_path):
+@pytest.mark.every_backend(on_jax=False)
+def test_served_and_gallery_embeddings_are_whitened(tmp_path, decoder_once):
     model = tiny_cin()
     seen = keras.Model(model.input, model.classifier.input)
     images = RNG.uniform(0, 255, (6, 8, 8, 3)).astype("float32")

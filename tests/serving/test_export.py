@@ -160,8 +160,9 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
         }
 
 
+@pytest.mark.every_backend(on_jax=False)
 @no_saved_model
-def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path):
+def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path, decoder_once):
     import tensorflow as tf
 
     model = tiny_cin(classifier_activation="softmax", temperature=2.0)
@@ -179,7 +180,7 @@ def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path):
 
 
 @no_saved_model
-def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path):
+def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path, decoder_once):
     import tensorflow as tf
 
     model, images = trained_model(class_names=["a", "b", "c"])
@@ -218,6 +219,7 @@ def test_pytorch_says_what_works_instead(tmp_path):
         tiny_cin().export(tmp_path / "saved_model")
 
 
+@pytest.mark.every_backend(on_jax=False)
 @no_saved_model
 def test_the_limit_of_pixels(tmp_path, monkeypatch, capsys):
     import tensorflow as tf
@@ -243,7 +245,7 @@ def test_the_limit_of_pixels(tmp_path, monkeypatch, capsys):
 
 
 @no_saved_model
-def test_unknown_image_size(tmp_path):
+def test_unknown_image_size(tmp_path, decoder_once):
     import tensorflow as tf
 
     backbone = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
