@@ -46,12 +46,16 @@ class Started:
     def send_signal(self, number):
         os.kill(self._process.pid, number)
 
+    def printed(self):
+        """Standard output and standard error so far."""
+        return tuple(path.read_text("utf-8", "replace") for path in self._printed if path.exists())
+
     def communicate(self, timeout=None):
         """Standard output and standard error, once it has ended."""
         self._process.join(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout)
-        return tuple(path.read_text("utf-8", "replace") for path in self._printed)
+        return self.printed()
 
 
 def run(*arguments, timeout=None, **place):
@@ -67,6 +71,7 @@ def _run(arguments, cwd, env, printed):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # as of the environment
     os.chdir(cwd)
     kind, sys.argv = arguments[0], arguments
     if kind in ("-m", "-c"):

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from cin_keras.data import drawn_cars
-from cin_keras.measuring import accuracies, comparison, costs, splits
+from cin_keras.measuring import accuracies, comparison, costs, networks, splits
 from cin_keras.measuring.frozen_part import FrozenPart
+from tests.models.networks import shorten_mobilenet, tiny_backbone
 from tests.recipe_runs import load_recipe
 
 # What the rows train on each backend is tested in tests/models/test_interactions.py.
@@ -36,7 +37,8 @@ def records(folder):
     return [json.loads(line) for line in lines[1:]]
 
 
-def test_from_drawings_to_table_file_and_picture(recipe, tmp_path, few_drawings, capsys):
+@pytest.mark.filterwarnings("ignore:Even though:UserWarning")
+def test_from_drawings_to_table_file_and_picture(recipe, tmp_path, few_drawings, capsys, untraced):
     recipe.main([*TINY, "--rows", "CIN", "--seeds", "1"])
     folder = tmp_path / "runs" / "ablation"
     (run,) = records(folder)
@@ -53,9 +55,10 @@ def test_from_drawings_to_table_file_and_picture(recipe, tmp_path, few_drawings,
 
 
 @pytest.fixture
-def untrained(recipe, few_drawings, monkeypatch):
+def untrained(recipe, few_drawings, monkeypatch, undrawn):
     """The recipe without its training: every call is noted, and scores depend on rate and seed."""
     calls = []
+    monkeypatch.setattr(networks, "small_backbone", lambda size: tiny_backbone(size=size))
 
     def train(row, samples, learning_rate, epochs, seed, reader, *budget):
         calls.append((row, len(samples), learning_rate, epochs, seed))
@@ -161,8 +164,9 @@ def test_the_best_of_several_rates_is_that_of_the_options(untrained):
     assert calls == [("plain", 18, 0.002, 1, 0), ("plain", 36, 0.002, 1, 0)]
 
 
-def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):
+def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path, monkeypatch):
     recipe, calls = untrained
+    shorten_mobilenet(monkeypatch, 2)
     network = ["--backbone", "mobilenet", "--feature-layer", "conv_pw_2_relu"]
     network += ["--freeze-to", "conv_pw_1_relu"]
     recipe.main([*TINY, *network, "--rows", "bilinear", "CIN, slow ψ", "--seeds", "1"])
@@ -176,8 +180,9 @@ def test_a_row_has_arguments_and_rates_of_its_own(untrained, tmp_path):
     assert bilinear["rates"] == {"phi": 0.05, "psi": 0.01, "classifier": 10_000.0}
 
 
+@pytest.mark.filterwarnings("ignore:Even though:UserWarning")
 def test_maps_computed_once_unseen_classes_and_shares_of_the_recipe(
-    recipe, tmp_path, few_drawings, capsys, monkeypatch
+    recipe, tmp_path, few_drawings, capsys, monkeypatch, untraced
 ):
     """The network is cut behind the frozen part; recall is of classes that are not trained."""
     options = [*TINY, "--freeze-to", "block_2", "--crops", "2", "--unseen", "--seeds", "1"]

@@ -1,29 +1,33 @@
 """The benchmark recipe, on networks too small to say anything about speed."""
 
 import json
-import pathlib
 import re
 
 import keras
 import pytest
 from PIL import Image
 
-from cin_keras.measuring import serving, systems
-from cin_keras.measuring.memory import measure_memory
+from cin_keras.measuring import memory, serving, systems
+from tests import processes
+from tests.models.networks import shorten_mobilenet
 from tests.recipe_runs import load_recipe, written
 
 TINY = ["--backbone", "mobilenet", "--feature-layer", "conv_pw_1_relu", "--image-size", "32"]
 TINY += ["--pairs-per-batch", "1", "--rounds", "2"]
 MODELS = ["backbone", "contrast", "CIN, long form", "CIN", "CIN, blocks of rows"]
+# The steps that are timed run traced in tests/measuring/test_benchmarks.py.
+UNTRACED = pytest.mark.filterwarnings("ignore:Even though:UserWarning")
 
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shorten_mobilenet(monkeypatch, 1)
     return load_recipe("benchmark")
 
 
-def test_one_command_measures_everything(recipe, tmp_path, monkeypatch, capsys):
+@UNTRACED
+def test_one_command_measures_everything(recipe, tmp_path, monkeypatch, capsys, untraced):
     commands = []
 
     def measure_memory(command, names, pair_counts):
@@ -62,9 +66,12 @@ def test_one_command_measures_everything(recipe, tmp_path, monkeypatch, capsys):
 
 
 def test_the_process_that_measures_memory_is_this_recipe(recipe, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(recipe.__file__).parent.parent))
+    def run(command, capture_output, text):
+        return processes.run(*command[1:])
+
+    monkeypatch.setattr(memory.subprocess, "run", run)
     command = [recipe.sys.executable, recipe.__file__, *TINY]
-    peaks = measure_memory(command, ["backbone"], [1])
+    peaks = memory.measure_memory(command, ["backbone"], [1])
     assert peaks["backbone"][1] > 100
 
 
@@ -87,7 +94,8 @@ def test_serving_alone(recipe, tmp_path, monkeypatch, capsys):
     assert written(folder) == {"serving.json"}
 
 
-def test_the_table_of_systems(recipe, tmp_path, monkeypatch, capsys):
+@UNTRACED
+def test_the_table_of_systems(recipe, tmp_path, monkeypatch, capsys, untraced):
     plain = {"backbone": "mobilenet", "feature_layer": "conv_pw_1_relu"}
     plain |= {"interaction": None, "contrast": None}
     mamc = plain | {"interaction": "osme", "contrast": "mamc"}

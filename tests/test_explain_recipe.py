@@ -11,7 +11,7 @@ from cin_keras.data import drawn_cars
 from cin_keras.training import RunFolder
 from tests.data.small_sets import write_cub_200_2011
 from tests.models.networks import tiny_backbone
-from tests.recipe_runs import load_recipe, written
+from tests.recipe_runs import draw_nothing, load_recipe, written
 
 # To draw them all takes longer than to explain them.
 FEW = functools.partial(drawn_cars, images_per_class=2)
@@ -38,6 +38,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for part in ("export", "evaluate", "summary"):  # tested with the page that trains
             patch.setattr(RunFolder, part, lambda *args: None)
+        draw_nothing(patch)  # which the next test looks at
         load(patch).main([*tiny, "--feature-layer", "block_3", "--output", str(folder)])
     return folder
 
@@ -78,7 +79,7 @@ def birds(root, in_train=(1, 1, 1, 1, 1, 1, 0, 0)):
     return write_cub_200_2011(root, (1, 1, 2, 2, 3, 3, 1, 2), in_train)
 
 
-def test_explains_birds(recipe, tmp_path):
+def test_explains_birds(recipe, tmp_path, undrawn):
     model = save_tiny(tmp_path / "model.keras", 3, interaction="phi", contrast=None)
     arguments = ["--data-dir", str(birds(tmp_path / "birds")), "--model", model]
     recipe.main([*arguments, "--output", str(tmp_path / "explained")])
@@ -151,8 +152,7 @@ def test_a_class_without_a_training_image_is_named_before_training(recipe, tmp_p
 
 
 @pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "KERAS_DISTRIBUTION_PROCESS_ID"])
-def test_of_several_processes_the_first_explains(tmp_path, monkeypatch, name):
-    recipe = load_recipe("explain")
+def test_of_several_processes_the_first_explains(recipe, tmp_path, monkeypatch, name):
     monkeypatch.setattr(recipe.cars, "main", lambda *args: None)
     monkeypatch.setenv(name, "1")
     assert recipe.main(["--distribute", "--output", str(tmp_path / "out")]) is None

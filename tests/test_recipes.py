@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 import os
 import pathlib
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 import cin_keras
+from cin_keras.data import drawn_cars
+from cin_keras.training import RunFolder
 from tests import processes, recipe_runs
 from tests.data.small_sets import (
     write_cub_200_2011,
@@ -50,7 +53,10 @@ def cars(*arguments, folder):
     return recipe_runs.run_here(RECIPES / "cars.py", *arguments, folder=folder)
 
 
-def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path):
+def test_the_cars_recipe_from_drawings_to_a_served_model(tmp_path, monkeypatch):
+    # The 48 that are asked for: to draw them all takes longer than to train on them.
+    few = functools.partial(drawn_cars, images_per_class=4)
+    monkeypatch.setattr(cin_keras.data, "drawn_cars", few)
     code, output = cars(*TINY, "--epochs", "2", folder=tmp_path)
     assert code == 0, output[-3000:]
     assert "No Stanford Cars in data/stanford_cars" in output and "drawn cars" in output
@@ -94,7 +100,8 @@ def test_an_interruption_keeps_the_best_model(tmp_path):
     assert code == 1 and "epochs" in output and "Traceback" not in output, output[-3000:]
 
 
-def test_a_killed_run_goes_on(tmp_path):
+def test_a_killed_run_goes_on(tmp_path, monkeypatch, undrawn):
+    monkeypatch.setattr(RunFolder, "export", lambda self, model: None)
     folder = tmp_path / "runs" / "cars"
     arguments = [*photographs(tmp_path), "--epochs", "3", "--plain"]
     process = start(*arguments, folder=tmp_path)
@@ -119,8 +126,10 @@ def run_here(name, *arguments, monkeypatch):
     runpy.run_path(str(RECIPES / name), run_name="__main__")
 
 
-def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
+def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys, undrawn):
     monkeypatch.chdir(tmp_path)
+    exported = []  # by the same method as the cars, of which a test looks at what is written
+    monkeypatch.setattr(RunFolder, "export", lambda self, model: exported.append(self.path.name))
     small = ["--image-size", "32", "--pairs-per-batch", "2", "--plain"]
     write_cub_200_2011(tmp_path / "birds", classes=(1, 2, 3) * 8, in_train=(1, 1, 1, 0) * 6)
     folder = tmp_path / "out"
@@ -152,6 +161,7 @@ def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys):
     split = json.loads((folder / "split.json").read_text())
     assert json.loads((folder / "metrics.json").read_text())["images"] == 4
     assert "pets holds an earlier run" in capsys.readouterr().out and split
+    assert exported == ["out", "aircraft", "pets"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def training_and_test(data_dir, drawn_size, limit=None):
 
     Example:
 
-    >>> [len(samples) for samples in training_and_test(None, drawn_size=32, limit=24)]
+    >>> [len(samples) for samples in training_and_test(None, drawn_size=48, limit=24)]
     [24, 24]
     """
     splits = [
@@ -41,7 +41,7 @@ def every_second_class(train, test):
 
     Example:
 
-    >>> parts = every_second_class(*training_and_test(None, drawn_size=32, limit=24))
+    >>> parts = every_second_class(*training_and_test(None, drawn_size=48, limit=24))
     >>> [(part.num_classes, len(part)) for part in parts]
     [(6, 12), (6, 12), (6, 24)]
     """

@@ -8,7 +8,7 @@ import pytest
 from cin_keras.callbacks import NonFiniteLoss, StopOnNonFinite
 from cin_keras.data import Samples, SetEpoch, image_dataset, pair_dataset
 from tests.data.small_sets import encode
-from tests.models.networks import pair_batch, tiny_cin
+from tests.models.networks import pair_batch, tiny_cin, uncompiled
 from tests.models.test_training_loop import counted_host_reads
 
 pytestmark = pytest.mark.every_backend
@@ -33,7 +33,7 @@ class NaNIfBright(keras.layers.Layer):
 def model_that_fails():
     images = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 1)(NaNIfBright()(images))
-    return tiny_cin(2, backbone=keras.Model(images, x))
+    return uncompiled(tiny_cin(2, backbone=keras.Model(images, x)))
 
 
 def step_with(data, index, epoch):

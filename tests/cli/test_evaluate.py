@@ -58,6 +58,7 @@ def test_a_folder_agrees_with_the_loop(models, here, capsys):
         assert min(Image.open(here / "evaluation" / "photos" / f"{name}.png").size) > 100
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_in_another_order_and_an_earlier_evaluation(models, photographs, here, capsys):
     assert evaluate(models, str(photographs), "--output", "out") == 0
     assert "in another order: matched by name" in capsys.readouterr().out
@@ -82,6 +83,7 @@ def test_parts_of_a_data_set(here):
         parts("m.keras", "cars", "--split", "val")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_with_columns_of_its_own(models, photographs, here, capsys):
     """As Excel writes it, and its classes in an order of their own."""
     lines = ["Datei;Farbe;Teil"]
@@ -140,6 +142,7 @@ def test_what_a_divided_folder_lacks_is_what_the_run_held_out(here):
         parts("run/model.keras", "pets", settings={"data_dir": "others"})
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_model_without_class_names(models, photographs, here, capsys):
     assert main(["evaluate", str(models / "unnamed.keras"), str(photographs)]) == 0
     out = capsys.readouterr().out
@@ -230,6 +233,7 @@ def test_photographs_that_a_model_was_trained_on(here):
     assert find_samples(args, {"data_dir": "others"})[2] == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_in_the_folder_of_the_photographs(models, photographs, monkeypatch, capsys):
     """What one command writes is no class of the next."""
     monkeypatch.chdir(photographs)
@@ -248,6 +252,7 @@ def test_figures_never_lie_among_photographs(models, photographs, capsys):
     assert sorted(path.name for path in (photographs / "rot").iterdir()) == ["1 ü.png"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_with_a_dot_keep_apart(models, here, capsys):
     for version in (1, 2):
         write_photograph(here / f"shop.v{version}" / "rot" / "1.png", COLOURS["rot"])
@@ -257,6 +262,7 @@ def test_names_with_a_dot_keep_apart(models, here, capsys):
     assert {path.name for path in (here / "evaluation").glob("[!.]*")} == {"shop.v1", "shop.v2"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_five_of_three_classes_say_nothing(models, photographs, here, capsys):
     assert evaluate(models, str(photographs)) == 0
     assert "within five" not in capsys.readouterr().out

@@ -9,7 +9,9 @@ from cin_keras.training import RunFolder
 from tests.cli.conftest import COLOURS, write_photograph
 
 
-def test_a_folder_from_photographs_to_a_model_that_knows_them(tmp_path, monkeypatch, capsys):
+def test_a_folder_from_photographs_to_a_model_that_knows_them(
+    tmp_path, monkeypatch, capsys, undrawn
+):
     """What comes after `fit`, the recipes' tests see; here the model evaluates itself."""
     monkeypatch.chdir(tmp_path)
     called = []

@@ -4,7 +4,7 @@ import pytest
 
 from cin_keras.data import PairSampler, SetEpoch, image_dataset, pair_dataset
 from tests.data.small_sets import coloured_samples, from_arrays
-from tests.models.networks import tiny_cin
+from tests.models.networks import tiny_cin, uncompiled
 
 # Images of each class, pairs in a batch, share of positive pairs.
 DISTRIBUTIONS = {
@@ -344,7 +344,7 @@ def test_every_host_of_a_sharded_epoch_can_set_it():
 @pytest.mark.parametrize("with_callback", [False, True])
 def test_a_network_trains_on_the_pairs(with_callback):
     pairs = make(image_size=16, pairs_per_batch=4, augment="crop")
-    model = tiny_cin(size=16)
+    model = uncompiled(tiny_cin(size=16))
     before = model.classifier.get_weights()[0]
     callbacks = [SetEpoch(pairs)] if with_callback else None
     history = model.fit(pairs, epochs=2, callbacks=callbacks, shuffle=False, verbose=0).history

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import threading
 import types
 import warnings
@@ -18,6 +16,7 @@ from cin_keras.data import (
 )
 from cin_keras.data import samples as samples_module
 from cin_keras.data.skipping import replacements
+from tests import processes
 from tests.data.small_sets import coloured_samples
 from tests.models.networks import tiny_cin
 
@@ -267,15 +266,16 @@ def test_a_file_that_is_several_samples_is_listed_once_and_read_once(monkeypatch
 
 def test_a_run_without_the_callback_ends_with_the_list():
     code = """
-import warnings
+import atexit, warnings
 warnings.simplefilter("ignore")
 from tests.data.test_skipping import make_pairs
 pairs = make_pairs()
 for _ in range(2):
     list(pairs)
 print("the end")
+atexit._run_exitfuncs()  # Python's own end, to which a forked process does not come
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.run("-c", code)
     assert done.returncode == 0 and done.stdout == "the end\n", done.stderr
     assert done.stderr.count("Left out 4 of 23 images that cannot be decoded:") == 1
     for i in BAD:

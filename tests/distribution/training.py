@@ -116,7 +116,11 @@ def train_weighted(devices):
     )
     pairs = training_pairs(devices)
     weighted = pairs.map(
-        lambda images, labels: (images, labels, tuple(part * part + 1 for part in labels))
+        lambda images, labels: (
+            images,
+            labels,
+            tuple(tf.cast(part * part + 1, "float32") for part in labels),
+        )
     )
     history = model.fit(weighted, verbose=0, shuffle=False, callbacks=[SetEpoch(pairs)]).history
     trained = weights(model)
@@ -130,11 +134,12 @@ def train_weighted(devices):
 def stop(model, weighted, pairs, devices):
     """Which images are named when the last pair of a batch costs more than any number."""
     own = PAIRS // devices.processes
-    last = (np.arange(own) == own - 1) & (devices.rank == devices.processes - 1)
-    poison = np.where(last, np.nan, 1.0).astype("float32")
+    last = own - 1 if devices.rank == devices.processes - 1 else -1
 
     def spoil(images, labels, weights):
-        return images, labels, tuple(tf.cast(part, "float32") * poison for part in weights)
+        # Of the types and shapes that there were: the step is not compiled anew.
+        is_last = tf.range(tf.shape(weights[0])[0]) == last
+        return images, labels, tuple(tf.where(is_last, np.float32("nan"), part) for part in weights)
 
     try:
         callbacks = [SetEpoch(pairs), StopOnNonFinite(pairs)]

@@ -39,7 +39,7 @@ def test_all_that_is_written(tmp_path, mistaken):
         assert min(Image.open(tmp_path / name).size) > 300
 
 
-def test_figure_and_report_name_the_same_pairs(tmp_path, mistaken, monkeypatch):
+def test_figure_and_report_name_the_same_pairs(tmp_path, mistaken, monkeypatch, undrawn):
     drawn, save = [], matrix.save_figure
     monkeypatch.setattr(
         matrix, "save_figure", lambda figure, path: (drawn.append(figure), save(figure, path))

@@ -63,7 +63,8 @@ def test_recall_is_of_what_the_classifier_sees():
     assert accuracies.recall_on(model, images, [0, 0, 1, 1]) == {"recall_at_1": 0.0}
 
 
-def test_recall_is_also_of_whitened_embeddings_and_of_h():
+@pytest.mark.filterwarnings("ignore:Even though:UserWarning")
+def test_recall_is_also_of_whitened_embeddings_and_of_h(untraced):
     model = tiny_cin(2, interaction="sci", contrast="embedding", randomize=False)
     images = np.random.default_rng(0).uniform(0, 255, (12, 8, 8, 3)).astype("float32")
     labels = np.arange(12) % 2

@@ -83,16 +83,6 @@ def test_the_best_runs_are_at_the_rate_of_most():
     assert found["SCI"] == [runs[4], runs[6]], "of a seed the last"
 
 
-@pytest.fixture
-def untraced():
-    """Spares TensorFlow the tracing of steps of which each runs twice."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.mark.filterwarnings("ignore:Even though:UserWarning")  # so are the functions of tf.data, still
 def test_a_row_is_trained_by_the_recipe_of_all_and_its_own(untraced):
     cars = drawn_cars(num_classes=3, images_per_class=4, image_size=32)

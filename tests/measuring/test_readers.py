@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from cin_keras.data import drawn_cars, image_dataset, pair_dataset
 from cin_keras.measuring.frozen_part import FrozenPart
@@ -6,7 +7,7 @@ from cin_keras.measuring.readers import Maps, Photographs, make_reader
 from cin_keras.measuring.rows import build_row
 from cin_keras.models.small_backbone import small_backbone
 
-SAMPLES = drawn_cars("test", image_size=32).limit(12)
+SAMPLES = drawn_cars("test", images_per_class=1, image_size=32)
 
 
 def first_of(data):
@@ -25,7 +26,8 @@ def test_photographs_are_read_as_the_pipelines_read_them():
     np.testing.assert_array_equal(images, next(iter(image_dataset(SAMPLES, 32, 6)))[0])
 
 
-def test_maps_are_what_the_rest_of_the_network_takes(tmp_path):
+@pytest.mark.filterwarnings("ignore:Even though:UserWarning")
+def test_maps_are_what_the_rest_of_the_network_takes(tmp_path, untraced):
     reader = Maps(FrozenPart(small_backbone(32), "block_2", SAMPLES, 32, 2, tmp_path), 3)
     model = reader.model("SCI", SAMPLES.num_classes)
     assert model.interaction_name == "sci" and model.contrast_name is None

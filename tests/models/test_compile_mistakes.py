@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import cin_keras
-from tests.models.networks import pair_batch, tiny_cin
+from tests.models.networks import pair_batch, tiny_cin, uncompiled
 
 LOGITS = [
     "sparse_categorical_crossentropy",
@@ -73,7 +73,7 @@ def test_a_file_with_such_a_loss_loads_with_a_warning(tmp_path):
     model = tiny_cin()
     # As an earlier version compiled it.
     keras.Model.compile(model, keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-    model.fit(images, labels, verbose=0)
+    uncompiled(model).fit(images, labels, verbose=0)
     model.save(tmp_path / "model.keras")
     with pytest.warns(UserWarning, match="gives logits"):
         loaded = cin_keras.load_model(tmp_path / "model.keras")

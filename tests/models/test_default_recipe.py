@@ -126,18 +126,18 @@ def test_a_fit_that_breaks_off_leaves_the_rate():
 
 
 def test_what_somebody_compiles_stays_as_it_is():
-    model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
+    model, rates = tiny_cin(contrast=None, randomize=False), Rates()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(LayerwiseSGD(0.1), loss=loss)
-    model.fit(*pair_batch(), epochs=2, callbacks=[rates], verbose=0)
+    uncompiled(model).fit(*pair_batch(), epochs=2, callbacks=[rates], verbose=0)
     assert rates.used == [0.1, 0.1] and model.loss is loss
 
 
 def test_an_optimizer_of_several_has_its_own_rates():
-    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+    model = tiny_cin(contrast=None, randomize=False)
     optimizer = keras.optimizers.SGD(0.1)
     model.compile(keras.optimizers.MultiOptimizer(lambda variable: optimizer), model.loss)
-    model.fit(*pair_batch(), verbose=0)
+    uncompiled(model).fit(*pair_batch(), verbose=0)
 
 
 def test_smoothing_is_of_all_images_of_a_pair():

@@ -8,7 +8,13 @@ from keras import ops
 import cin_keras
 from tests import reference
 from tests.gradients import gradients
-from tests.models.networks import awake, normalized_backbone, pair_batch, uncompiled
+from tests.models.networks import (
+    awake,
+    normalized_backbone,
+    pair_batch,
+    shorten_mobilenet,
+    uncompiled,
+)
 from tests.models.tester import arrays
 
 PARTS, CONCATENATED, CROP = 3, 2, (8, 8)
@@ -209,7 +215,8 @@ def test_dropout_is_off_in_evaluation():
     np.testing.assert_array_equal(ops.convert_to_numpy(model(images)), first)
 
 
-def test_a_named_backbone_is_one_layer_and_what_is_frozen_stays_so(tmp_path):
+def test_a_named_backbone_is_one_layer_and_what_is_frozen_stays_so(tmp_path, monkeypatch):
+    shorten_mobilenet(monkeypatch, 5)
     model = cin_keras.NTS(
         3, "mobilenet", None, (64, 64, 3), "conv_pw_5_relu", classifier_activation="softmax"
     )
@@ -230,7 +237,7 @@ def test_an_onnx_file_gives_the_same_answers(tmp_path):
     import onnxruntime
 
     images = pair_batch(size=16)[0][0].astype("float32")
-    model = make(class_names=["a", "b", "c"], interaction="sci")
+    model = make(class_names=["a", "b", "c"])  # SCI in ONNX: tests/serving/test_export.py
     model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     (answer,) = session.run(None, {"images": images})

@@ -1,5 +1,7 @@
 import pytest
 
+import cin_keras
+from cin_keras.data import drawn_cars
 from cin_keras.training.data_set import (
     data_set_parser,
     drawn_samples,
@@ -57,7 +59,14 @@ def test_a_download_goes_to_the_first_place_and_some_recipes_insist_on_it(argume
     assert (args.data_dir, args.backbone, args.output) == ("data/cars", "resnet50", "runs/cars")
 
 
-def test_drawings_are_larger_than_the_networks_images():
-    parts = drawn_samples(22)
-    assert [part.read(0).size for part in parts] == [(33, 33)] * 3
-    assert [len(part) for part in parts] == [1440, 240, 480]
+def test_drawings_are_larger_than_the_networks_images(monkeypatch):
+    asked = []
+
+    def one_of_each_class(split, **options):
+        asked.append((split, options))
+        return drawn_cars(split, images_per_class=1, **options)
+
+    monkeypatch.setattr(cin_keras.data, "drawn_cars", one_of_each_class)
+    assert [part.read(0).size for part in drawn_samples(22)] == [(33, 33)] * 3
+    # As many as `drawn_cars` draws by itself, which are counted in its own tests.
+    assert asked == [(split, {"image_size": 33}) for split in ("train", "validation", "test")]

@@ -11,7 +11,9 @@ import pytest
 import cin_keras
 from cin_keras.callbacks import SaveTrainingState
 from cin_keras.cli import main
+from cin_keras.training import network
 from tests.data.small_sets import write_files
+from tests.models.networks import tiny_backbone
 
 SMALL = ["--backbone", "small", "--image-size", "32", "--pairs-per-batch", "2"]
 
@@ -43,6 +45,10 @@ def train(tmp_path, monkeypatch):
             assert main(["train", *arguments, *SMALL]) is None, "it did not come to training"
         return trained.value
 
+    def of_one_convolution(size, dtype=None):  # no network learns here
+        return tiny_backbone(size=size)
+
+    monkeypatch.setattr(network, "small_backbone", of_one_convolution)
     monkeypatch.setattr(cin_keras.CIN, "fit", fit)
     monkeypatch.chdir(tmp_path)
     return train
@@ -163,8 +169,7 @@ def test_photographs_of_the_same_names_may_be_others(tmp_path, train, capsys):
 
 def test_networks_and_weights_are_compared_by_what_they_are(tmp_path, train, capsys):
     write_pets(tmp_path / "pets", "cat", "dog")
-    small = cin_keras.models.small_backbone.small_backbone(32)
-    small.save_weights(tmp_path / "a.weights.h5")
+    network.small_backbone(32).save_weights(tmp_path / "a.weights.h5")
     shutil.copy(tmp_path / "a.weights.h5", tmp_path / "b.weights.h5")
     train("pets", "--weights", "a.weights.h5")
     train("pets", "--weights", str(tmp_path / "b.weights.h5"), "--resume")

@@ -53,7 +53,7 @@ def fit(run, model, pairs, validation_data, epochs=1):
     return run.best_model(model)
 
 
-def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn):
+def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn, undrawn, decoder_once):
     names = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(8)]
     write_files(tmp_path / "pets", *names)
     samples = cin_keras.data.image_folder(tmp_path / "pets")

@@ -4,8 +4,7 @@ import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import cin_keras
 from cin_keras.cli import main
 from cin_keras.cli.demo import check_port
 from cin_keras.cli.demo.answers import Answers
+from tests import processes
 from tests.chromium import browser, find_chromium
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
 
@@ -117,28 +117,23 @@ def test_in_a_browser(page, answers, place, tmp_path):
 
 def test_the_command_until_it_is_interrupted(place, tmp_path):
     pytest.importorskip("gradio", reason="Gradio is not installed")
-    command = [sys.executable, "-m", "cin_keras", "demo", "model.keras", "--port", "0"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.getcwd()}
-    with subprocess.Popen(
-        command,
-        cwd=place,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that run in the background may have SIGINT ignored, and what they start inherits that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:") and "Ctrl-C" in line, process.stderr.read()
+    command = ["-m", "cin_keras", "demo", "model.keras", "--port", "0"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = processes.Started(*command, cwd=place, env=environment)
+    try:
+        deadline = time.time() + 120
+        while "\n" not in "".join(process.printed()[:1]):
+            assert process.poll() is None and time.time() < deadline, process.printed()
+            time.sleep(0.1)
+        line = process.printed()[0]
+        assert line.startswith("http://127.0.0.1:") and "Ctrl-C" in line, process.printed()
         port = int(line.split()[0].rsplit(":", 1)[1])
         socket.create_connection(("127.0.0.1", port), timeout=30).close()
         process.send_signal(signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=60)
-        finally:
-            process.kill()  # or a page that does not end is waited for without end
-    assert (process.returncode, out, err.strip()) == (0, "", "Ended.")
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # or a page that does not end is waited for without end
+    assert (process.returncode, out, err.strip()) == (0, line, "Ended.")
     assert [name for name in os.listdir(tmp_path) if name.startswith("cin_keras")] == []
 
 

@@ -36,9 +36,10 @@ def test_few_classes_are_named_and_counted(tmp_path, drawn, classes):
     assert axes.get_title(loc="left").startswith(f"{right:.2%} of 200 images right")
 
 
-def test_labels_of_named_classes_do_not_overlap(tmp_path, drawn):
+def test_labels_of_named_classes_do_not_overlap(tmp_path, drawn, undrawn):
     names = [f"Chevrolet Silverado 1500 Hybrid Crew Cab {year}" for year in range(1990, 2020)]
     figures.confusion_matrix(range(30), range(30), names, tmp_path / "a.png")
+    drawn[0].draw_without_rendering()
     axes = drawn[0].axes[0]
     heights = [label.get_window_extent() for label in axes.get_yticklabels()]
     assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(heights))

@@ -22,8 +22,8 @@ def test_agrees_with_the_greedy_loop(overlap):
 
 
 def test_of_equal_scores_the_first_comes_first():
-    scores = np.zeros((2, len(ANCHORS)), "float32")
-    scores[1, 40:] = 1
+    scores = np.zeros((4, len(ANCHORS)), "float32")  # as many images as above, for JAX
+    scores[1:, 40:] = 1
     expected = [reference.choose_parts(row, ANCHORS, 6, 0.25) for row in scores]
     assert chosen(scores) == expected
     assert expected[0][0] == 0 and expected[1][0] == 40
@@ -36,7 +36,7 @@ def test_where_all_overlap_the_best_go_on_each_once():
 
 
 def test_boxes_and_scores_of_the_chosen():
-    scores = np.random.default_rng(1).normal(size=(3, len(ANCHORS))).astype("float32")
+    scores = np.random.default_rng(1).normal(size=(4, len(ANCHORS))).astype("float32")
     boxes, own = map(ops.convert_to_numpy, PartChoice(ANCHORS, 6, 0.25)(scores))
     for row, numbers in enumerate(chosen(scores)):
         np.testing.assert_array_equal(boxes[row], ANCHORS[numbers])
