@@ -357,7 +357,6 @@ def test_images_divided_by_255_are_told_of(form, recwarn):
         model.predict(divided[0], verbose=0)
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_labels_of_one_kind_after_another():
     """TensorFlow traces anew, and pandas' tables are labels, too."""
     images, labels = pair_batch()
@@ -419,7 +418,6 @@ def test_a_scheduler_has_the_rate_for_itself():
     assert logs.history["learning_rate"] == pytest.approx([0.005, 0.0025])
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_a_checkpoint_within_an_epoch_knows_what_is_better(tmp_path):
     images, labels = pair_batch()
     path = tmp_path / "best.weights.h5"
