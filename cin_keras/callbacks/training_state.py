@@ -115,19 +115,33 @@ class SaveTrainingState(keras.callbacks.Callback):
             Int from 0, for `fit(initial_epoch=...)`.
 
         Raises:
-            FileNotFoundError: If there is no file.
+            FileNotFoundError: If there is no file, or one that a callback needs is gone.
             ValueError: If the file is damaged or no training state, or of a run with other
-                settings, callbacks, variables or another backend; nothing is changed then.
+                settings, callbacks, variables or another backend.
+
+        After an error, of a callback, too, model and callbacks are as they were.
         """
         remove_partial(self.filepath)
         description, arrays = self._read()
         self._check(description, model)
-        for variable, array in zip(_variables(model), arrays):
-            variable.assign(array)
-        self._random = description["random"]
         next_epoch = description["next_epoch"]
-        for callback, entry in zip(self.callbacks, description["callbacks"]):
-            callback.set_state(entry["state"], next_epoch - 1 if next_epoch else None, model)
+        variables = _variables(model)
+        # Copies: on PyTorch, an array may share the variable's memory.
+        before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        remembered = [dict(vars(callback)) for callback in self.callbacks]
+        try:
+            for variable, array in zip(variables, arrays):
+                variable.assign(array)
+            for callback, entry in zip(self.callbacks, description["callbacks"]):
+                callback.set_state(entry["state"], next_epoch - 1 if next_epoch else None, model)
+        except BaseException:
+            for variable, array in zip(variables, before):
+                variable.assign(array)
+            for callback, attributes in zip(self.callbacks, remembered):
+                vars(callback).clear()
+                vars(callback).update(attributes)
+            raise
+        self._random = description["random"]
         self._on_disk = next_epoch
         return next_epoch
 

@@ -337,6 +337,30 @@ def test_another_model_optimizer_callback_or_backend_is_refused(tmp_path):
         state.restore(network())
 
 
+def test_a_callback_that_cannot_go_on_leaves_all_as_it_was(tmp_path):
+    history = SaveHistory(tmp_path / "history.csv")
+    keep_best = KeepBest(tmp_path / "model.keras", monitor="score")
+    state = SaveTrainingState(tmp_path / "state.zip", callbacks=[history, keep_best])
+    state.set_model(network())
+    for epoch, score in enumerate([0.5, 0.4]):
+        state.on_epoch_end(epoch, {"score": score})
+        keep_best.best, keep_best.best_epoch = 0.5, 0
+    model = network(seed=4)
+    weights = everything(model)
+    history = SaveHistory(tmp_path / "history.csv")
+    keep_best = KeepBest(tmp_path / "model.keras", monitor="score")
+    state = SaveTrainingState(tmp_path / "state.zip", callbacks=[history, keep_best])
+    random_numbers = random.getstate()
+    with pytest.raises(FileNotFoundError, match="model.keras': put it back, or start anew"):
+        state.restore(model)
+    assert_same(everything(model), weights)
+    assert (keep_best.best, keep_best.best_epoch, history.rows) == (None, None, [])
+    state.set_model(model)
+    state.on_train_begin()
+    state.on_epoch_begin(2)
+    assert random.getstate() == random_numbers
+
+
 def test_a_damaged_or_foreign_file_is_one_sentence(tmp_path):
     path = tmp_path / "state.zip"
     state = SaveTrainingState(path)
