@@ -83,7 +83,7 @@ class SaveTrainingState(keras.callbacks.Callback):
                     "`callbacks` must have the methods get_state and set_state, as KeepBest and "
                     f"SaveHistory do. Received: {type(callback).__name__}"
                 )
-        self._on_disk = None  # the epoch before which the file's state is
+        self._restored = None  # the epoch before which the file's state is, until one begins
         self._random = None  # random numbers to go on with
 
     def on_train_begin(self, logs=None):
@@ -95,9 +95,9 @@ class SaveTrainingState(keras.callbacks.Callback):
             _set_random_state(self._random)
             self._random = None
         # With this file a run that ends within its first epoch is resumed like any other.
-        if self._first_epoch and self._on_disk != epoch and self.model.built:
+        if self._first_epoch and self._restored != epoch and self.model.built:
             self._write(epoch, [callback.get_state() for callback in self.callbacks])
-        self._first_epoch = False
+        self._first_epoch, self._restored = False, None
 
     def on_epoch_end(self, epoch, logs=None):
         self._write(epoch + 1, [callback.get_state(epoch, logs) for callback in self.callbacks])
@@ -142,7 +142,7 @@ class SaveTrainingState(keras.callbacks.Callback):
                 vars(callback).update(attributes)
             raise
         self._random = description["random"]
-        self._on_disk = next_epoch
+        self._restored = next_epoch
         return next_epoch
 
     # === Writing ===
@@ -176,7 +176,6 @@ class SaveTrainingState(keras.callbacks.Callback):
                     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
                     np.lib.format.write_array(member, raw, allow_pickle=False)
             file.writestr(DESCRIPTION, json.dumps(description))
-        self._on_disk = next_epoch
 
     def _check_finite(self, array, variable, next_epoch):
         if not np.issubdtype(array.dtype, np.integer) and not np.isfinite(array).all():

@@ -253,7 +253,8 @@ class Classifier(keras.Model):
         labels that are no class (of a data set, before the step on their batch). `class_weight`
         weighs every image by its class, and the contrastive loss of a pair by the mean of its two.
         Callbacks with `mode="auto"` know that losses are to fall and accuracies to rise. The rate
-        of the optimizer that the model was made with falls by half a cosine over the epochs.
+        of the optimizer that the model was made with falls by half a cosine over the epochs;
+        as an epoch ends, callbacks see the rate that the epochs are shares of.
         A backbone that was given by name brings its preprocessing: images from 0 to 1 give a
         warning.
 

@@ -11,6 +11,7 @@ import math
 import keras
 from keras import ops
 
+from cin_keras.callbacks.training_state import SaveTrainingState
 from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.metrics import accuracy
 from cin_keras.optimizers import LayerwiseSGD
@@ -68,7 +69,7 @@ def default_schedule(model, given):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     callbacks = given.get("callbacks")
     is_list = isinstance(callbacks, keras.callbacks.CallbackList)
-    others = keras.tree.flatten(callbacks.callbacks if is_list else callbacks)
+    others = keras.tree.flatten((callbacks.callbacks if is_list else callbacks) or [])
     if (
         getattr(optimizer, "name", None) != NAME
         or isinstance(optimizer.get_config()["learning_rate"], dict)
@@ -77,17 +78,22 @@ def default_schedule(model, given):
         yield
         return
     cosine = HalfCosine(optimizer)
+    changed = [cosine]
+    for callback in others:
+        # A state that is written as an epoch begins holds the rate that it begins with.
+        is_state = isinstance(callback, SaveTrainingState)
+        changed += [cosine.pause, callback, cosine.go_on] if is_state else [callback]
     if is_list:
         cosine.set_params({"epochs": given.get("epochs", 1)})
-        callbacks.callbacks.insert(0, cosine)
+        callbacks.callbacks[:] = changed
     else:
-        given["callbacks"] = [cosine, *keras.tree.flatten(callbacks or [])]
+        given["callbacks"] = changed
     try:
         yield
     finally:
         cosine.end()
         if is_list:
-            callbacks.callbacks.remove(cosine)
+            callbacks.callbacks[:] = others
 
 
 class HalfCosine(keras.callbacks.Callback):
@@ -98,6 +104,10 @@ class HalfCosine(keras.callbacks.Callback):
 
     Args:
         optimizer: `keras.optimizers.Optimizer` whose learning rate is a number.
+
+    Attributes:
+        pause: Callback after which, as an epoch begins, the rate is not lowered yet.
+        go_on: Callback after which it is lowered again.
 
     Example:
 
@@ -112,6 +122,8 @@ class HalfCosine(keras.callbacks.Callback):
     def __init__(self, optimizer):
         super().__init__()
         self.optimizer, self._rate, self._set, self._at_first = optimizer, None, None, None
+        self.pause = keras.callbacks.LambdaCallback(on_epoch_begin=self._pause)
+        self.go_on = keras.callbacks.LambdaCallback(on_epoch_begin=self._go_on)
 
     def on_train_begin(self, logs=None):
         self._at_first = self._current()
@@ -129,6 +141,15 @@ class HalfCosine(keras.callbacks.Callback):
             self._rate = self._at_first
         self.optimizer.learning_rate = self._rate * factor
         self._set = self._current()
+
+    def _pause(self, epoch, logs=None):
+        self._paused = self._current() == self._set
+        if self._paused:
+            self.optimizer.learning_rate = self._rate
+
+    def _go_on(self, epoch, logs=None):
+        if self._paused:
+            self.optimizer.learning_rate = self._set
 
     def _current(self):
         # Not float(...) alone: on several devices of TensorFlow it is a variable of each.

@@ -257,6 +257,18 @@ def test_the_state_at_the_start_is_not_written_over_a_restored_one(tmp_path):
     assert os.stat(tmp_path / "state.zip").st_mtime_ns == before
 
 
+def test_a_second_fit_writes_its_start_too(tmp_path):
+    model = network()
+    state = SaveTrainingState(tmp_path / "state.zip")
+    fit(model, [state], epochs=1)
+    model.layers[0].kernel.assign(np.ones((3, 4)))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, [state, InterruptAt(1, 0)], initial_epoch=1)
+    resumed = network()
+    assert SaveTrainingState(tmp_path / "state.zip").restore(resumed) == 1
+    np.testing.assert_array_equal(resumed.get_weights()[0], 1)
+
+
 def test_a_full_disk_leaves_the_state_and_the_model_of_before(tmp_path):
     model = network()
     keep_best = KeepBest(tmp_path / "model.keras", monitor="score")

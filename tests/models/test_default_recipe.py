@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cin_keras
+from cin_keras.callbacks import SaveTrainingState
 from cin_keras.models import default_recipe
 from cin_keras.optimizers import LayerwiseSGD
 from cin_keras.training import options
@@ -94,6 +95,23 @@ def test_a_run_that_is_restored_within_an_epoch_has_its_rates(tmp_path):
         seen.append(callback.used)
     falling = [round(0.005 * (1 + math.cos(math.pi * epoch / 4)), 6) for epoch in range(4)]
     assert set(seen[0]) == set(falling[:2]) and set(seen[1]) == set(falling[1:])
+
+
+def test_a_state_of_the_beginning_of_an_epoch_holds_the_rate_from_before_it_fell(tmp_path):
+    model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
+    model.run_eagerly = True
+    state = SaveTrainingState(tmp_path / "state.zip")
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    fit = {"epochs": 4, "initial_epoch": 3, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*pair_batch(), callbacks=[state, Stop()], **fit)
+    assert state.restore(model) == 3
+    model.fit(*pair_batch(), callbacks=[state, rates], **fit)
+    assert rates.used == [round(0.005 * (1 + math.cos(math.pi * 3 / 4)), 6)]
 
 
 def test_the_rate_falls_over_the_epochs_of_a_fit():
