@@ -39,7 +39,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     Args:
         dataset: What `pair_dataset` or `image_dataset` returned and `fit` is given, or `None`:
-            then the images are not named. Defaults to `None`.
+            then the images are not named, nor where `steps_per_epoch` is no whole pass. Defaults
+            to `None`.
 
     Raises:
         TypeError: If the data set is another (one derived from it has lost what is needed).
@@ -112,10 +113,16 @@ class StopOnNonFinite(keras.callbacks.Callback):
         if self.batches is not None:
             # The pass that is running, whose number is the epoch of fit only with SetEpoch.
             running = self.batches.epochs.epoch - 1
-            for step in range(first, last + 1):
+            for step in range(first, last + 1) if self._epochs_are_passes() else ():
                 paths += self.batches.paths(running, step)
             # All processes see the same loss and stop at the same step.
             paths = self.replicas.gather(paths)
             lines = "".join(f"\n  {path!r}" for path in dict.fromkeys(paths))
-            message += f" The images of {steps}:{lines}"
+            message += f" The images of {steps}:{lines}" if paths else ""
         return NonFiniteLoss(message, self._epoch, first, paths)
+
+    def _epochs_are_passes(self):
+        """Whether the steps of an epoch are those of a pass, with a last batch that is full or not."""
+        steps = (self.params or {}).get("steps")
+        full, rest = divmod(len(self.batches.epochs), self.batches.batch_size)
+        return steps is None or full <= steps <= full + (rest > 0)

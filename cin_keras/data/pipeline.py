@@ -60,7 +60,8 @@ class SetEpoch(keras.callbacks.Callback):
     """Ties the order of a `pair_dataset` or `image_dataset` to the number of the epoch in `fit`.
 
     With it, epoch 7 sees the same images in the same order in a run that is resumed at epoch 7 as
-    in one that was never interrupted, whatever else has read from the data set.
+    in one that was never interrupted, whatever else has read from the data set. With
+    `steps_per_epoch`, epochs and order are not tied: Keras goes on with one pass over them.
 
     Args:
         dataset: What `pair_dataset` or `image_dataset` returned (a data set derived from it has

@@ -118,6 +118,16 @@ def test_single_images_and_steps_in_one_go():
     assert ("step 2:" if together == 1 else "steps 1 to 2:") in str(caught.value)
 
 
+def test_no_images_are_named_where_an_epoch_is_no_whole_pass():
+    """Keras goes on with one pass over the epochs, in which nobody counts the steps."""
+    pairs = pair_dataset(samples_with_a_bright_one(), 8, 2, augment=None, seed=3)
+    model = model_that_fails()
+    model.run_eagerly = True
+    with pytest.raises(NonFiniteLoss, match="step [12]: [^\n]*images.$") as caught:
+        model.fit(pairs, epochs=2, steps_per_epoch=2, verbose=0, callbacks=[StopOnNonFinite(pairs)])
+    assert caught.value.paths == []
+
+
 def test_without_a_data_set_the_step_is_named():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", loss="mse")
