@@ -187,13 +187,16 @@ def _use(model):
     return "\n".join(
         [
             "```python",
-            "import cin_keras, keras",
+            "import cin_keras",
+            "import numpy as np",
+            "from cin_keras.data.cropping import crop",
             "",
             'model = cin_keras.load_model("model.keras")  # or "hf://NAMESPACE/NAME"',
-            f'image = keras.utils.load_img("photograph.jpg", target_size={tuple(size)})'
+            'photograph = cin_keras.data.decode("photograph.jpg")',
+            f"image = crop(photograph, {size[0]}, {size[1]})  # the centre, as in evaluation"
             if size
-            else 'image = keras.utils.load_img("photograph.jpg")',
-            "scores = model.predict(keras.utils.img_to_array(image)[None])  # RGB, 0 to 255",
+            else "image = np.asarray(photograph)",
+            "scores = model.predict(model.in_own_format(image[None]))  # RGB, 0 to 255",
             "```",
             "",
             "```",

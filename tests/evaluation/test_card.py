@@ -1,10 +1,14 @@
 import json
+import pathlib
 
+import numpy as np
 import pytest
 
+import cin_keras
+from cin_keras.data import Samples, decode, image_dataset
 from cin_keras.evaluation import wilson_interval
 from cin_keras.evaluation.card import is_card, write_card
-from tests.evaluation.report.pages import tiny_model
+from tests.evaluation.report.pages import encoded_images, tiny_model
 from tests.models.networks import tiny_backbone, tiny_cin
 
 METRICS = {
@@ -50,7 +54,7 @@ def test_all_that_a_card_has(tmp_path):
         "lack &lt;one> class",
         "Known least: class 0 (0%), class 1 (12%)",
         "2 groups of the level kind",
-        "target_size=(32, 32)",
+        "(photograph, 32, 32)",
         "divided by 1.5 before the softmax",
         "cin-keras train pets",
         "epochs: 3",
@@ -61,11 +65,28 @@ def test_all_that_a_card_has(tmp_path):
         assert words in body, words
     assert "plain" not in body and "limit" not in body
     wide = tiny_cin(backbone=tiny_backbone(size=None), size=None, image_size=(32, 64))
-    assert "target_size=(32, 64)" in write_card(tmp_path / "wide.md", wide, {}).read_text("utf-8")
+    assert "(photograph, 32, 64)" in write_card(tmp_path / "wide.md", wide, {}).read_text("utf-8")
     write_card(path, model, {**METRICS, "accuracy": 0.5})  # its own is written anew
     assert "50.0%" in path.read_text("utf-8")
     write_card(path, model, {**METRICS, "accuracy": 0.0})
     assert "not known" not in path.read_text("utf-8"), "that none was right is known"
+
+
+def test_its_code_shows_the_model_what_evaluation_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("photograph.jpg").write_bytes(encoded_images(1, seed=0)[0])
+    samples = Samples(["photograph.jpg"], [0], ["a"])
+    for model in (tiny_model(3), tiny_cin(backbone=tiny_backbone(size=None), size=None)):
+        seen = []
+        monkeypatch.setattr(cin_keras, "load_model", lambda path, model=model: model)
+        monkeypatch.setattr(model, "predict", seen.append)
+        text = write_card("README.md", model).read_text("utf-8")
+        exec(text.split("```python\n")[1].split("```")[0], {})
+        if model.image_size:
+            ((expected, _),) = image_dataset(samples, model.image_size, 1)
+        else:
+            expected = np.asarray(decode("photograph.jpg"))[None]
+        np.testing.assert_array_equal(seen, [expected])
 
 
 def test_a_path_that_is_no_text_costs_one_letter(tmp_path):
