@@ -79,7 +79,8 @@ def write_report(
         path: Str or path, the HTML file to write; its folder is created.
         model: The trained `cin_keras.CIN`; with any other Keras model there are no contrast maps.
         test: `Samples`, those that the model was tried on.
-        probabilities: Floats in [0, 1] of shape `(images, classes)`, the model's for `test`.
+        probabilities: Floats in [0, 1] of shape `(images, classes)`, the model's for `test` after
+            its `temperature`, as `cin_keras.evaluation.calibrated` makes them.
         metrics: Dict of what else is known, as a recipe's `metrics.json`. Shown are, where they
             are there, `data` (str, name or folder of the data set), `part` (str, which of its
             images these are), `remarks` (list of str), `seconds` (number),
@@ -105,12 +106,12 @@ def write_report(
     Example:
 
     ```python
-    from cin_keras.evaluation import write_report
+    from cin_keras.evaluation import calibrated, write_report
 
     samples = cin_keras.data.image_folder("photographs/test")
     model = cin_keras.load_model("model.keras")
     scores = model.predict(cin_keras.data.image_dataset(samples, image_size=448))
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
+    probabilities = calibrated(scores, model.temperature)  # of logits
     write_report("report.html", model=model, test=samples, probabilities=probabilities, metrics={})
     ```
     """
