@@ -180,6 +180,8 @@ def calibrated(scores, temperature, are_logits=True):
     """
     temperature = check_number("temperature", temperature, above=0)
     scores = np.asarray(scores)
+    if not np.issubdtype(scores.dtype, np.floating):  # which could not hold the temperature
+        scores = scores.astype("float64")
     if not are_logits:
         if temperature == 1:
             return scores

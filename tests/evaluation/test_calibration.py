@@ -124,6 +124,8 @@ def test_probabilities_of_a_softmax_model():
     np.testing.assert_allclose(
         calibrated(probabilities, 2.5, are_logits=False), softmax(logits / 2.5, axis=1), atol=1e-5
     )
+    whole = np.array([[3, 1], [0, 2]])
+    np.testing.assert_array_equal(calibrated(whole, 1.5), calibrated(whole.astype(float), 1.5))
     certain = calibrated(np.array([[1.0, 0.0]], "float32"), 2.0, are_logits=False)
     assert np.isfinite(certain).all() and certain[0, 0] > 0.99
 
