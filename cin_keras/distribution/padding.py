@@ -28,6 +28,9 @@ def count_images(dataset):
     """How many images a pass over a `tf.data.Dataset` holds.
 
     Where the data set does not know (`on_error="skip"`), it is read once.
+
+    Raises:
+        ValueError: If a pass has no end.
     """
     import tensorflow as tf
 
@@ -35,6 +38,11 @@ def count_images(dataset):
         return len(dataset.epochs)
     size = tf.nest.flatten(dataset.element_spec)[0].shape[0]
     batches = int(dataset.cardinality())
+    if batches == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "On several devices, a data set to evaluate or predict on must end: leave out repeat(). "
+            f"Received: dataset={dataset!r}"
+        )
     if size is not None and batches >= 0:
         return size * batches
     return sum(len(tf.nest.flatten(batch)[0]) for batch in dataset)

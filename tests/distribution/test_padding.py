@@ -54,6 +54,13 @@ def test_the_size_of_a_batch_must_be_known():
         batch_size(dataset)
 
 
+def test_a_pass_without_an_end_is_refused():
+    images = image_dataset(coloured_samples(4), 8, 2)
+    for dataset in (images.repeat(), images.unbatch().repeat().batch(2)):
+        with pytest.raises(ValueError, match="must end: leave out repeat.*Received: .*Dataset"):
+            count_images(dataset)
+
+
 def test_a_process_with_fewer_images_fills_up_whole_batches():
     dataset = image_dataset(coloured_samples(3), 8, 2)
     padded, images, steps = pad_batches(dataset, 2, lambda own: [7, own])
