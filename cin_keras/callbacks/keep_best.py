@@ -29,8 +29,8 @@ class KeepBest(keras.callbacks.Callback):
         best_epoch: Int from 0, its epoch, or `None`.
 
     Raises:
-        ValueError: If `filepath` does not end in `.keras`; at the end of the first epoch, if the
-            logs have no such key.
+        ValueError: If `filepath` does not end in `.keras`; at the end of an epoch, if the logs
+            have no such key.
         OSError: If the file cannot be written (a full disk, say), in one sentence.
 
     Example:
@@ -68,7 +68,8 @@ class KeepBest(keras.callbacks.Callback):
             if self.monitor not in (logs or {}):
                 raise ValueError(
                     f"KeepBest found no {self.monitor!r} in the logs; pass `validation_data` to "
-                    f"fit, or another `monitor`. Received: {sorted(logs or {})}"
+                    "fit, with validation_freq=1, or another `monitor`. "
+                    f"Received: {sorted(logs or {})}"
                 )
             value = float(logs[self.monitor])
             # With weights that are not numbers, accuracy still is one.

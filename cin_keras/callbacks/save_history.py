@@ -1,6 +1,7 @@
 """The numbers of every epoch, as a table that is always whole."""
 
 import csv
+import math
 import pathlib
 
 import keras
@@ -20,7 +21,8 @@ class SaveHistory(keras.callbacks.Callback):
 
     Attributes:
         rows: List of dicts, one an epoch: `epoch` (int from 0) and the logs.
-        history: The same as a dict of lists, as `fit` returns it, of resumed runs from epoch 0.
+        history: The same as a dict of lists, as `fit` returns it, of resumed runs from epoch 0, but
+            with NaN for what an epoch lacks.
 
     Raises:
         OSError: If the file cannot be written (a full disk, say), in one sentence.
@@ -42,7 +44,7 @@ class SaveHistory(keras.callbacks.Callback):
     @property
     def history(self):
         names = dict.fromkeys(name for row in self.rows for name in row if name != "epoch")
-        return {name: [row[name] for row in self.rows if name in row] for name in names}
+        return {name: [row.get(name, math.nan) for row in self.rows] for name in names}
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows = self.get_state(epoch, logs)["rows"]

@@ -50,7 +50,7 @@ def test_an_interrupted_save_leaves_the_model_before(tmp_path, monkeypatch):
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(ValueError, match="best.h5"):
         KeepBest(tmp_path / "best.h5")
-    with pytest.raises(ValueError, match="'val_accuracy'.*validation_data.*loss"):
+    with pytest.raises(ValueError, match="'val_accuracy'.*validation_data.*validation_freq=1.*loss"):
         KeepBest(tmp_path / "best.keras").on_epoch_end(0, {"loss": 1.0})
 
 
