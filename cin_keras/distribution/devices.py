@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 import json
 import os
 
@@ -307,8 +308,19 @@ def _mirrored():
     if len(names) == 1:
         yield Devices(names)
         return
-    with tf.distribute.MirroredStrategy(names).scope():
+    with _strategy(tuple(names)).scope():
         yield Devices(names, replicas=MirroredReplicas())
+
+
+@functools.cache
+def _strategy(names):
+    """The one strategy of a process: a second one counts its sums over devices from the start again.
+
+    TensorFlow would take them for those of the first.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
 
 
 @contextlib.contextmanager

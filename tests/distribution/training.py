@@ -205,9 +205,11 @@ def main():
         if devices.count != count:
             sys.exit(f"{devices} instead of {count} devices")
         results = run(devices)
-        strategy = tf.distribute.get_strategy()
     if keras.backend.backend() == "tensorflow":
-        # Not a new one: TensorFlow confuses the sums of two strategies in one process.
+        # That of a second block, which must not be a second strategy: TensorFlow would confuse the
+        # sums of the two.
+        with distribute():
+            strategy = tf.distribute.get_strategy()
         results["in a strategy"] = train_in_a_strategy(strategy)
     if devices.is_chief:
         with open(file, "w") as opened:
