@@ -88,7 +88,8 @@ class MultiAttentionMultiClassLoss(keras.losses.Loss):
         reduction: As for every Keras loss. Defaults to `"sum_over_batch_size"`, the mean over
             images.
         name: Str. Defaults to `"multi_attention_multi_class_loss"`.
-        dtype: As for `ContrastiveLoss`. Defaults to `None`.
+        dtype: As for `ContrastiveLoss`, but never half precision, which would round class numbers:
+            it is float32 then. Defaults to `None`.
 
     Call arguments:
         y_true: Class numbers, `(batch,)` or `(batch, 1)`, or one-hot, `(batch, classes)`; the
@@ -114,7 +115,7 @@ class MultiAttentionMultiClassLoss(keras.losses.Loss):
         name="multi_attention_multi_class_loss",
         dtype=None,
     ):
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        super().__init__(reduction=reduction, name=name, dtype=_whole(dtype))
 
     def call(self, y_true, y_pred):
         if len(y_pred.shape) != 3:
@@ -223,7 +224,8 @@ class SoftmaxCrossentropy(keras.losses.Loss):
             Defaults to 0.0.
         reduction: As for every Keras loss. Defaults to `"sum_over_batch_size"`.
         name: Str. Defaults to `"softmax_crossentropy"`.
-        dtype: As for `ContrastiveLoss`. Defaults to `None`.
+        dtype: As for `ContrastiveLoss`, but never half precision, which would round class numbers:
+            it is float32 then. Defaults to `None`.
 
     Call arguments:
         y_true: Class numbers from 0, `(batch,)` or `(batch, 1)`, or class shares,
@@ -250,7 +252,7 @@ class SoftmaxCrossentropy(keras.losses.Loss):
         name="softmax_crossentropy",
         dtype=None,
     ):
-        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        super().__init__(reduction=reduction, name=name, dtype=_whole(dtype))
         self.from_logits = check_bool("from_logits", from_logits)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, least=0, below=1)
 
@@ -284,6 +286,12 @@ def class_numbers(labels, num_classes):
     if is_sparse(labels, num_classes):
         return ops.cast(ops.reshape(labels, (-1,)), "int32")
     return ops.cast(ops.argmax(labels, axis=-1), "int32")
+
+
+def _whole(dtype):
+    """The dtype of a loss, or float32 for one that cannot hold class numbers."""
+    computed = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
+    return "float32" if computed in ("float16", "bfloat16") else dtype
 
 
 def is_sparse(labels, num_classes):

@@ -252,3 +252,14 @@ def test_other_numbers_of_images_are_refused(of_labels):
         MultiAttentionMultiClassLoss()(np.zeros(of_labels), np.ones((3, 2, 4)))
     with pytest.raises(ValueError, match=r"a loss and a score.*y_pred.shape=\(3, 3\)"):
         PartRankingLoss()(np.ones((of_labels, 3)), np.ones((3, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_float16"])
+def test_half_precision_rounds_no_class_numbers(dtype):
+    labels, logits = np.array([2048, 2049]), np.zeros((2, 2050), "float32")
+    logits[[0, 1], labels] = 9.0
+    loss = SoftmaxCrossentropy
+    assert float(loss(dtype=dtype)(labels, logits)) == float(loss()(labels, logits))
+    features = np.eye(4, dtype="float32").reshape(2, 2, 4)
+    loss = MultiAttentionMultiClassLoss
+    assert float(loss(dtype=dtype)(labels, features)) == float(loss()(labels, features))
