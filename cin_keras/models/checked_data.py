@@ -67,9 +67,11 @@ def checked_fit(given, model):
     if given.get("class_weight") is not None and y is None and not pairs_only:
         batch, x = first_batch(x)
         weighs_pairs = batch is not None and holds_pairs(batch)
-    if given.get("class_weight") is not None:
-        _class_weights(given["class_weight"], model.num_classes)
-    by_class = given.pop("class_weight", None) if weighs_pairs else None
+    by_class = given.pop("class_weight", None)
+    if by_class is not None and not weighs_pairs:
+        # Keras weighs these itself, but of a data set by a table that ends with the last one named.
+        given["class_weight"] = dict(enumerate(_class_weights(by_class, model.num_classes).tolist()))
+        by_class = None
     training = CheckedData(model, "The training data", by_class)
     if y is None:
         given["x"] = training.dataset(x)
@@ -301,7 +303,9 @@ class CheckedData:
             if self.weights is not None and is_pair(y):
                 by_class = tuple(weigh(part) for part in y)
                 if weights is not None:
-                    by_class = tuple(tf.cast(a, b.dtype) * b for a, b in zip(weights, by_class))
+                    by_class = tuple(
+                        tf.reshape(tf.cast(a, b.dtype), [-1]) * b for a, b in zip(weights, by_class)
+                    )
                 weights = by_class
             return (x, y) if weights is None else (x, y, weights)
 

@@ -198,12 +198,21 @@ def test_class_weights_go_with_weights_and_one_hot_labels():
     a = first.train_on_batch(images, one_hot, sample_weight=columns, class_weight=by_class)
     b = second.train_on_batch(images, labels, sample_weight=both)
     np.testing.assert_allclose(a, b, rtol=1e-5)
+    data = as_tf_data([(images, one_hot, columns)])
+    a = first.fit(data, class_weight=by_class, verbose=0).history
+    b = second.fit(images, labels, sample_weight=both, verbose=0).history
+    np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
 
 
 def test_class_weights_of_single_images_are_those_of_keras():
     images, labels = pair_batch()
     options = {"backbone": tiny_backbone(), "input_shape": (8, 8, 3), "contrast": None}
     model = uncompiled(cin_keras.CIN(3, **options))
+    weights, data = model.get_weights(), as_tf_data([(images[0], labels[0])])
+    a = model.fit(data, class_weight={0: 2.0}, verbose=0).history["loss"]
+    model.set_weights(weights)
+    b = model.fit(images[0], labels[0], class_weight={0: 2.0, 1: 1, 2: 1}, verbose=0).history["loss"]
+    np.testing.assert_allclose(a, b, rtol=1e-5)
     loss = model.evaluate(images[0], labels[0], verbose=0)[0]
     assert model.fit(images[0], labels[0], class_weight={0: 0, 1: 0, 2: 0}, verbose=0).history[
         "loss"
