@@ -51,9 +51,9 @@ def checked_fit(given, model):
     Raises:
         ValueError: At once for arrays, and before the step on it for a batch.
     """
+    whole = _unless_counted(given, given.get("x"), given.get("validation_data"))
+    _trace_anew_for_other_labels(model, "train", given)
     x, y, pairs_only = given.get("x"), given.get("y"), model.contrast_name is not None
-    _trace_anew_for_other_labels(model, "train", x, y)
-    whole = _unless_counted(given, x, given.get("validation_data"))
     if given.get("validation_split") and is_pair(x):
         raise ValueError(
             "`validation_split` would validate on pairs, and this model is validated on single images: "
@@ -62,7 +62,9 @@ def checked_fit(given, model):
         )
     validation = CheckedData(model, "The `validation_data`")
     if given.get("validation_data") is not None:
-        given["validation_data"] = _checked_validation(given["validation_data"], validation)
+        seen = {"x": _checked_validation(given["validation_data"], validation)}
+        _trace_anew_for_other_labels(model, "test", seen)
+        given["validation_data"] = seen["x"]
     weighs_pairs = pairs_only or is_pair(x)
     if given.get("class_weight") is not None and y is None and not pairs_only:
         batch, x = first_batch(x)
@@ -86,7 +88,9 @@ def checked_fit(given, model):
 def checked_evaluation(given, model):
     """A context for `evaluate` or `test_on_batch` whose data are checked, as for `checked_fit`."""
     whole = _unless_counted(given, given.get("x"))
-    _trace_anew_for_other_labels(model, "test", given.get("x"), given.get("y"))
+    within_fit = given.get("kwargs", {}).get("_use_cached_eval_dataset")
+    if not within_fit or given.get("y") is not None:  # else `fit` has looked
+        _trace_anew_for_other_labels(model, "test", given)
     checked = CheckedData(model, "The data to evaluate")
     if given.get("y") is None:
         given["x"] = checked.dataset(given.get("x"))
@@ -124,16 +128,21 @@ def _check_not_empty(dataset, what):
         raise ValueError(f"{what} must hold at least one image. Received: a data set of no batch")
 
 
-def _trace_anew_for_other_labels(model, step, x, y):
+def _trace_anew_for_other_labels(model, step, given):
     """Class numbers after one-hot labels, or the other way round, are another step to TensorFlow.
 
-    It would take one trace for both, in which nobody knows which they are.
+    It would take one trace for both, in which nobody knows which they are. A data set in `given` is
+    replaced by one that still has the batch that was looked at.
     """
-    spec = getattr(x, "element_spec", None)
-    if y is None and isinstance(spec, tuple) and len(spec) > 1:
-        y = spec[1]
-    parts = keras.tree.flatten(y)
-    form = (shape_of(parts[0]) or ())[1:]
+    x, y = given.get("x"), given.get("y")
+    if keras.backend.backend() != "tensorflow" or getattr(x, "num_batches", None) == 0:
+        return
+    if y is None:
+        batch, given["x"] = (x, x) if isinstance(x, (tuple, list)) else first_batch(x)
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            return
+        y = batch[1]
+    form = (shape_of(keras.tree.flatten(y)[0]) or ())[1:]
     if getattr(model, f"{step}_labels_form") not in (None, form):
         setattr(model, f"{step}_function", None)
     setattr(model, f"{step}_labels_form", form)

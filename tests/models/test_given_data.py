@@ -374,6 +374,11 @@ def test_labels_of_one_kind_after_another():
     for y in (labels[0], one_hot, labels[0][:, None], one_hot.astype("float32"), labels[0]):
         assert np.isfinite(model.fit(images[0], y, verbose=0).history["loss"][0])
         assert np.isfinite(model.evaluate(images[0], y, verbose=0)[0])
+    model = tiny_cin(contrast=None, randomize=False)
+    for y in (labels[0], one_hot):
+        validation = Batches([(images[0], y)])
+        history = model.fit(iter([(images[0], y)]), validation_data=validation, verbose=0).history
+        assert np.isfinite(history["loss"] + history["val_loss"]).all()
     mixed = tiny_cin()
     pairs = tuple(np.eye(3, dtype="float32")[part] for part in labels)
     mixed.fit(images, pairs, validation_data=(images[0], labels[0]), epochs=3, verbose=0)
