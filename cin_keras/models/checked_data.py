@@ -60,6 +60,8 @@ def checked_fit(given, model):
             "pass validation_data=(images, labels). "
             f"Received: validation_split={given['validation_split']}"
         )
+    if given.get("validation_data") is not None or given.get("validation_split"):
+        model.replicas.prepare_evaluation(model)  # which would only refuse after an epoch
     validation = CheckedData(model, "The `validation_data`")
     if given.get("validation_data") is not None:
         seen = {"x": _checked_validation(given["validation_data"], validation)}

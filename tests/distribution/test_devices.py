@@ -91,14 +91,24 @@ def test_a_model_belongs_to_the_devices_it_was_made_for():
 
 
 @pytest.mark.every_backend
-def test_metrics_that_would_count_the_filling_are_refused():
+def test_metrics_that_would_count_the_filling_are_refused(monkeypatch):
     model = tiny_cin()
     model.compile("sgd", loss=model.loss, metrics=["accuracy"])
+    model.run_eagerly = True
     with pytest.raises(
         ValueError, match=r"use compile\(weighted_metrics=...\). Received: metrics="
     ):
         Replicas(pads=True).prepare_evaluation(model)
     Replicas().prepare_evaluation(model)
+    model.replicas = Replicas(pads=True)
+    monkeypatch.setattr("cin_keras.models.classifier.check_current", lambda replicas: None)
+    images, labels = pair_batch()
+    epochs = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    with pytest.raises(ValueError, match=r"use compile\(weighted_metrics=...\)"):
+        data = images[0], labels[0]
+        model.fit(images, labels, validation_data=data, callbacks=[callback], verbose=0)
+    assert epochs == []
     model.compile("sgd", loss=model.loss, weighted_metrics=["accuracy"])
     Replicas(pads=True).prepare_evaluation(model)
 
