@@ -39,6 +39,7 @@ from cin_keras.models.save import (
 from cin_keras.models.whitening import Whitening
 from cin_keras.serving.export import export_inference
 from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
+from cin_keras.text import warn
 
 # Where a file has the whitening, beside the variables of the model itself, which has none.
 WHITENING_OF, WHITENING = "whitening_", ("mean", "kernel")
@@ -256,7 +257,7 @@ class Classifier(keras.Model):
         of the optimizer that the model was made with falls by half a cosine over the epochs;
         as an epoch ends, callbacks see the rate that the epochs are shares of.
         A backbone that was given by name brings its preprocessing: images from 0 to 1 give a
-        warning.
+        warning. So do a `whitening` and a `temperature` that are of the weights before.
 
         Raises:
             ValueError: For data that the model cannot be trained or validated on.
@@ -265,12 +266,32 @@ class Classifier(keras.Model):
         settle_modes(given.arguments.get("callbacks"))
         if has_own_order(given.arguments.get("x")):
             given.arguments.setdefault("shuffle", False)  # or Keras warns that it will not shuffle
+        before = {name: getattr(self, name) for name in ("whitening", "temperature")}
         with (
             self._traced_anew_after_a_mistake(),
             default_schedule(self, given.arguments),
             checked_fit(given.arguments, self),
         ):
-            return super().fit(*given.args, **given.kwargs)
+            history = super().fit(*given.args, **given.kwargs)
+        if history.epoch:
+            self._warn_of_what_was_fitted(**before)
+        return history
+
+    def _warn_of_what_was_fitted(self, whitening, temperature):
+        """Warns if training has left these, which were fitted to other weights, in the model."""
+        names = []
+        # Of what the classifier, the last layer, sees.
+        learned = any(layer.trainable_variables for layer in self.inference_layers[:-1])
+        if learned and whitening is not None and self.whitening is whitening:
+            names.append("whitening")
+        if self.trainable_variables and self.temperature == temperature != 1:
+            names.append("temperature")
+        if names:
+            warn(
+                f"The {' and '.join(names)} of the model must be those of its weights, and are of the "
+                "weights before this training: fit them anew, or set whitening = None and "
+                "temperature = 1."
+            )
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`, on single images; refuses labels that are no class."""

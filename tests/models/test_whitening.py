@@ -4,7 +4,7 @@ import pytest
 
 import cin_keras
 from cin_keras.models import Whitening
-from tests.models.networks import tiny_cin
+from tests.models.networks import pair_batch, tiny_cin, uncompiled
 
 RNG = np.random.default_rng(0)
 
@@ -120,3 +120,29 @@ def test_served_and_gallery_embeddings_are_whitened(tmp_path, decoder_once):
         served = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
         found = served(images=tf.constant(images))["embeddings"]
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.every_backend
+def test_training_on_leaves_what_is_of_the_weights_before_with_a_warning(recwarn):
+    model = uncompiled(tiny_cin(contrast=None, randomize=False))
+    images, labels = (part[0] for part in pair_batch())
+    model.fit(images, labels, verbose=0)
+    assert not [w for w in recwarn if "before this training" in str(w.message)]
+    width = model.embedding_width
+    model.whitening, model.temperature = Whitening(np.zeros(width), np.eye(width)), 1.5
+    with pytest.warns(UserWarning, match="^The whitening and temperature of .* before this training"):
+        model.fit(images, labels, verbose=0)
+    model.backbone.trainable = model.interaction.trainable = False
+    model.compile("sgd", loss=model.loss)
+    with pytest.warns(UserWarning, match="^The temperature of the model.* temperature = 1"):
+        uncompiled(model).fit(images, labels, verbose=0)
+
+    class Calibrate(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            self.model.temperature = 1.25
+
+    recwarn.clear()
+    model.fit(images, labels, verbose=0, callbacks=[Calibrate()])
+    model.temperature = 1.5
+    model.fit(images, labels, initial_epoch=1, verbose=0)
+    assert not [w for w in recwarn if "before this training" in str(w.message)]
