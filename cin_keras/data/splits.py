@@ -87,7 +87,7 @@ def is_like_a_part(name):
     return any(word in SPLIT_NAMES or word in _PARTS for word in words)
 
 
-def complete_splits(given, split_file, data_dir, **options):
+def complete_splits(given, split_file, data_dir, needed=None, **options):
     """All parts of a data set: those it has, and those it lacks held out of its `"train"`.
 
     Args:
@@ -96,6 +96,7 @@ def complete_splits(given, split_file, data_dir, **options):
         split_file: `None`, or the path of a JSON file: if it is there, the split that it wrote
             down; if not, it is written.
         data_dir: Path of the folder that holds the photographs.
+        needed: As for `load_split`. Defaults to `None`.
         **options: Arguments of `random_splits`; the fraction of what the data set has is of no
             effect.
 
@@ -104,7 +105,7 @@ def complete_splits(given, split_file, data_dir, **options):
     """
     if split_file is not None and pathlib.Path(split_file).exists():
         first, *others = given.values()
-        return load_split(split_file, first.join(*others), data_dir)
+        return load_split(split_file, first.join(*others), data_dir, needed)
     words = {"val": "validation", "test": "test"}
     options |= {f"{word}_fraction": 0 for name, word in words.items() if name in given}
     parts = {**given, **random_splits(given["train"], **options)}
@@ -230,21 +231,24 @@ def save_split(path, splits, data_dir, about=None):
     write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 
-def load_split(path, samples, data_dir):
+def load_split(path, samples, data_dir, needed=None):
     """The split that `save_split` wrote down, whatever has been added to the data set since.
 
     Args:
         path: Path of the JSON file.
         samples: `Samples`, the whole data set.
         data_dir: Path of the folder that holds the photographs; it may have moved.
+        needed: Sequence of str, the parts whose photographs must all be there, or `None` for every
+            part. Defaults to `None`.
 
     Returns:
         Dict from the part's name to `Samples`, with the classes and the order of the file.
-        Photographs that it does not list are left out; a warning names the first.
+        Photographs that it does not list are left out, and of parts that are not needed those
+        that are missing; a warning names the first.
 
     Raises:
         ValueError: If the file is no such file, or a photograph has another class by now.
-        FileNotFoundError: If photographs that it lists are missing; it names the first.
+        FileNotFoundError: If photographs of needed parts are missing; it names the first.
     """
     content = _read(path)
     class_names = content.pop("class_names")
@@ -255,19 +259,28 @@ def load_split(path, samples, data_dir):
         raise ValueError(
             f"{path} lists {len(twice)} photographs more than once: {first_few(twice)}. {ANEW}"
         )
-    missing = [photograph for photograph in listed if photograph not in where]
+    needed = content if needed is None else needed
+    missing, unneeded = [], []
+    for name, part in content.items():
+        (missing if name in needed else unneeded).extend(each for each in part if each not in where)
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of the {len(listed)} photographs that {path} lists are not in "
             f"{data_dir}: {first_few(missing)}. Put them back. {ANEW}"
         )
+    if unneeded:
+        warn(
+            f"{len(unneeded)} photographs of other parts that {path} lists are not in {data_dir}: "
+            f"{first_few(unneeded)}."
+        )
+        content = {name: [each for each in part if each in where] for name, part in content.items()}
     new = sorted(set(where) - set(listed))
     if new:
         warn(
             f"{len(new)} images of {data_dir} are not in the split that {path} wrote down, and are "
             f"left out: {first_few(new)}. {ANEW}"
         )
-    for photograph in listed:
+    for photograph in (each for part in content.values() for each in part):
         name = samples.class_names[samples.labels[where[photograph]]]
         if name not in class_names:
             raise ValueError(
@@ -282,7 +295,7 @@ def load_split(path, samples, data_dir):
     return {
         name: samples.subset([where[each] for each in content[name]]).filter(class_names)
         for name in ("train", "val", "test")  # in whatever order the file has them
-        if name in content
+        if content.get(name)
     }
 
 

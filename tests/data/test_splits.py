@@ -129,6 +129,9 @@ def test_missing_photographs_and_changed_classes(tmp_path):
     save_split(path, random_splits(samples), "data")
     with pytest.raises(FileNotFoundError, match=r"1 of the 20 photographs .*: class 0/0.jpg. Put"):
         load_split(path, samples.subset(range(1, 20)), "data")
+    with pytest.warns(UserWarning, match="1 photographs of other parts .*: class 0/0.jpg"):
+        found = load_split(path, samples.subset(range(1, 20)), "data", needed=["test"])
+    assert {name: len(part) for name, part in found.items()} == {"train": 15, "val": 2, "test": 2}
     moved = Samples(samples.paths, samples.labels, ["class 0", "renamed"])
     with pytest.raises(ValueError, match="but not its class, 'renamed'. For another"):
         load_split(path, moved, "data")

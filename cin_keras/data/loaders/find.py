@@ -152,6 +152,7 @@ def find_splits(
     test_fraction=0.1,
     seed=0,
     split_file=None,
+    needed=None,
     **options,
 ):
     """All that a training run needs of a data set, whichever of the layouts it has.
@@ -169,6 +170,8 @@ def find_splits(
         split_file: `None`, or the path of a JSON file: if it is there, the split that it wrote
             down, whatever was added to the data set since; if not, it is written. Put it beside
             the run. Defaults to `None`.
+        needed: Sequence of str, the parts of `split_file` whose photographs must all be there, or
+            `None` for every part. Defaults to `None`.
         **options: Other arguments of the layout's loader, such as `level` of `fgvc_aircraft`.
 
     Returns:
@@ -176,7 +179,7 @@ def find_splits(
         of the same classes.
 
     Raises:
-        FileNotFoundError: As the loader, or if a photograph of `split_file` is missing.
+        FileNotFoundError: As the loader, or if a photograph of a needed part is missing.
         ValueError: As the loader, or if there is nothing to train on.
 
     Example:
@@ -214,6 +217,7 @@ def find_splits(
         given,
         split_file,
         root.parent if root.is_file() else root,
+        needed,
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=seed,
