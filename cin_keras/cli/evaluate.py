@@ -108,7 +108,8 @@ def find_samples(args, settings):
     if split_file is not None:
         if not pathlib.Path(split_file).is_file():
             raise FileNotFoundError(f"There is no file {str(split_file)!r}.")
-        parts = find_splits(data_dir, split_file=split_file, **options)
+        needed = [name for name in [wanted] if name]
+        parts = find_splits(data_dir, split_file=split_file, needed=needed, **options)
         if wanted is None:
             raise ValueError(f"--split must be one of {', '.join(parts)}. Received: {split}")
         check_parts(parts, [wanted], split_file)
@@ -139,28 +140,37 @@ def split_of_the_run(model, data_dir, settings, options):
     if not trained_on:
         return None, []
     split_file = pathlib.Path(model).parent / "split.json"
-    # It was typed where the training began: in the current folder, or in one that the run's is in.
-    places = [pathlib.Path.cwd(), *pathlib.Path(model).resolve().parents]
-    if pathlib.Path(data_dir).resolve() in [(place / trained_on).resolve() for place in places]:
-        if split_file.is_file():
-            return split_file, []
+    there, here = (pathlib.Path(path).resolve() for path in (data_dir, trained_on))
+    # As it was typed where the training began: in a folder that the run's is in, or else here.
+    around = pathlib.Path(model).resolve().parents
+    own = [(place / trained_on).resolve() for place in around]
+    elsewhere = any(path.exists() and path not in around for path in own)
+    if there in own and split_file.is_file():
+        return split_file, []
+    if not split_file.is_file():
+        if there not in own and (elsewhere or there != here):
+            return None, []
         return None, [
             "The model was trained on some of these photographs, and has to be better on them: no "
             "split.json lies beside it that says which. Give it with --split-file."
         ]
-    ends = [pathlib.Path(path).resolve().name for path in (trained_on, data_dir)]
-    if split_file.is_file() and ends[0] == ends[1]:
+    if not elsewhere and here.name == there.name:
+        remark = (
+            "What the model was trained on is not where it was, and these photographs are called "
+            f"alike: they are taken for the same, of which {split_file} says what it was not "
+            "trained on."
+        )
         if lists_most_of(split_file, data_dir, options):
-            return split_file, []
+            return split_file, [remark]
         with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
             find_splits(data_dir, split_file=split_file, **options)
-            return split_file, []
+            return split_file, [remark]
     with contextlib.suppress(ValueError):  # a file of something else
-        if split_file.is_file() and lists_most_of(split_file, data_dir, options):
+        if lists_most_of(split_file, data_dir, options):
             return None, [
                 "Most photographs that the model was trained on have namesakes here: if these are "
-                "the same, in a folder of another name, it has to be better on them, and "
-                f"--split-file {split_file} leaves them out."
+                f"the same, it has to be better on them, and --split-file {split_file} leaves them "
+                "out."
             ]
     return None, []
 

@@ -176,17 +176,29 @@ def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
     assert parts(f"../{model}", "../a/pets", settings=trained)[1] == 3
-    shutil.copytree(here / "a" / "pets", here / "copy" / "pets")
-    assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
-    (here / "copy" / "pets" / "a" / "0.png").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of the 30 photographs .* Put them back. For another split"):
-        parts(f"../{model}", "../copy/pets", settings=trained)
-    write_files(here / "other" / "pets", *[f"{name}/x{i}.png" for name in "abc" for i in range(9)])
-    assert parts(f"../{model}", "../other/pets", settings=trained) == ("all photographs", 27)
 
     def remarks(folder):
         args = build_parser().parse_args(["evaluate", f"../{model}", folder])
         return find_samples(args, trained)[2]
+
+    # Others of the same name are others as long as the run's own are there, also from beside them.
+    shutil.copytree(here / "a" / "pets", here / "copy" / "pets")
+    monkeypatch.chdir(here / "copy")
+    assert parts(f"../{model}", "pets", settings=trained)[1] == 30
+    assert "have namesakes here" in remarks("pets")[0]
+    monkeypatch.chdir(here / "elsewhere")
+    shutil.rmtree(here / "a" / "pets")
+    assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
+    assert "are taken for the same, of which ../a/runs/pets/split.json" in remarks("../copy/pets")[0]
+    split = json.loads((here / "a" / "runs" / "pets" / "split.json").read_text())
+    (here / "copy" / "pets" / split["train"][0]).unlink()
+    with pytest.warns(UserWarning, match=f"1 photographs of other parts .*: {split['train'][0]}"):
+        assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
+    (here / "copy" / "pets" / split["test"][0]).unlink()
+    with pytest.raises(FileNotFoundError, match="1 of the 30 photographs .* Put them back. For another split"):
+        parts(f"../{model}", "../copy/pets", settings=trained)
+    write_files(here / "other" / "pets", *[f"{name}/x{i}.png" for name in "abc" for i in range(9)])
+    assert parts(f"../{model}", "../other/pets", settings=trained) == ("all photographs", 27)
 
     # Of another name, they may be others whose files are called alike: nobody guesses.
     (here / "copy" / "pets").rename(here / "copy" / "animals")
@@ -207,8 +219,11 @@ def test_the_split_of_a_run_on_a_table_that_has_moved(here):
     find_splits("a/pets.csv", split_file=here / "a" / "runs" / "pets" / "split.json")
     trained, model = {"data_dir": "pets.csv"}, "a/runs/pets/model.keras"
     assert parts(model, "a/pets.csv", settings=trained)[1] == 3
+    (here / "a" / "pets.csv").unlink()
     assert parts(model, "copy/pets.csv", settings=trained)[1] == 3
-    (here / "copy" / "pets.csv").write_text("\n".join(rows[:-1]))
+    tested = json.loads((here / "a" / "runs" / "pets" / "split.json").read_text())["test"]
+    rest = [row for row in rows if not row.startswith(tested[0])]
+    (here / "copy" / "pets.csv").write_text("\n".join(rest))
     with pytest.raises(FileNotFoundError, match="1 of the 30 photographs .* Put them back"):
         parts(model, "copy/pets.csv", settings=trained)
     # A table of a few others beside the same photographs is not theirs.
