@@ -554,7 +554,7 @@ def fingerprint(*parts):
 
     Returns:
         Str of 12 hexadecimal digits, from the names of the classes, the labels, and the paths of
-        the photographs within the folder that holds all of them.
+        the photographs within the folder that holds all of them, or their shards.
 
     Example:
 
@@ -568,8 +568,16 @@ def fingerprint(*parts):
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part.class_names).encode("utf-8", "surrogateescape"))
-        for path, label in zip(part.paths, part.labels.tolist()):
-            name = os.path.relpath(path, root) if part.encoded is None else path
+        names = part.paths
+        if part.encoded is None:
+            names = [os.path.relpath(path, root) for path in names]
+        elif isinstance(part.encoded, Records):  # a path is that of the shard, then a name
+            shards = [part.encoded.files[number] for number in part.encoded.file_numbers.tolist()]
+            names = [
+                os.path.basename(shard) + path.removeprefix(shard)
+                for shard, path in zip(shards, names)
+            ]
+        for name, label in zip(names, part.labels.tolist()):
             digest.update(f"\n{name}\n{label}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
 

@@ -28,6 +28,7 @@ from cin_keras.data import (
     write_shards,
 )
 from cin_keras.data.records import Records
+from cin_keras.data.samples import fingerprint
 from cin_keras.data.stores import StoreError
 from cin_keras.training.photographs import SamePhotographs
 from tests.data.small_sets import coloured_samples, encode
@@ -368,6 +369,9 @@ def test_a_cache_and_a_run_know_them_by_their_places(folder, tmp_path):
     photographs = SamePhotographs()
     photographs.samples = found
     assert photographs.sizes == [found.encoded_size(i) for i in range(20)]
+    typed = [f"{folder}/", os.path.relpath(folder), shutil.copytree(folder, tmp_path / "copy")]
+    assert {fingerprint(from_shards(each)) for each in typed} == {fingerprint(found)}
+    assert fingerprint(found.subset([1, 0, *range(2, 20)])) != fingerprint(found)
 
 
 def test_addresses_of_objects_go_through_tensorflow(tmp_path, monkeypatch):
