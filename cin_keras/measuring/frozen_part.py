@@ -147,7 +147,8 @@ class FrozenPart:
     def _maps(self, samples, crops):
         # Apart from where the photographs lie: which they are, what of them, and of which weights.
         strips = None if samples.bottom_strips is None else samples.bottom_strips.tolist()
-        seen = f"{self._weights} {strips} {[crop for _, crop in _places(samples)]}"
+        sizes = [samples.encoded_size(index) for index in range(len(samples))]
+        seen = f"{self._weights} {strips} {[crop for _, crop in _places(samples)]} {sizes}"
         seen = hashlib.sha256(seen.encode()).hexdigest()[:12]
         path = self._folder / f"maps-{fingerprint(samples)}-{seen}-{crops}.npy"
         return feature_maps(self._first, samples, self._image_size, crops, path)

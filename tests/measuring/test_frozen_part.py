@@ -40,6 +40,9 @@ def test_maps_are_of_crops_and_computed_once(cars, tmp_path, monkeypatch):
     other.set_weights([weight + 1 for weight in network.get_weights()])
     with pytest.raises(TypeError, match="not callable"):  # which computes anew
         FrozenPart(other, "relu", cars, 8, 3, tmp_path).pairs(half, 3)
+    larger = drawn_cars(num_classes=3, images_per_class=4, image_size=40)
+    with pytest.raises(TypeError, match="not callable"):
+        FrozenPart(network, "relu", larger, 8, 3, tmp_path).pairs(half, 3)
 
 
 def test_of_two_boxes_in_one_photograph_each_has_its_own_map(cars, tmp_path):
