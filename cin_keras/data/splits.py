@@ -319,7 +319,7 @@ def listed_photographs(path):
 def _read(path):
     """The content of a file that `save_split` wrote; ValueError if it is none."""
     try:
-        content = json.loads(pathlib.Path(path).read_text("utf-8"))
+        content = json.loads(pathlib.Path(path).read_text("utf-8-sig"))
         content.pop("about", None)
         known = content.keys() <= {"class_names", "train", "val", "test"} and len(content) > 1
         if known and content["class_names"] and all(map(_is_list, content.values())):

@@ -91,7 +91,7 @@ def test_a_table_with_columns_of_its_own(models, photographs, here, capsys):
         write_photograph(here / "photos" / name / "2.png", colour)
         lines += [f"photos/{name}/1 ü.png;{name};test", f"photos/{name}/2.png;{name};train"]
     (here / "table.csv").write_text("\n".join(lines), "utf-8")
-    (here / "names.txt").write_text("\n".join(COLOURS), "utf-8")
+    (here / "names.txt").write_text("\n".join(COLOURS), "utf-8-sig")
     columns = ["--path-column", "Datei", "--label-column", "Farbe", "--split-column", "Teil"]
     assert evaluate(models, "table.csv", *columns, "--class-names", "names.txt") == 0
     out = capsys.readouterr().out

@@ -68,6 +68,7 @@ def test_a_split_is_repeated_although_files_were_added_and_moved(tmp_path):
     before = make([10, 20], "data")
     splits = random_splits(before)
     save_split(path, splits, "data")
+    path.write_text(path.read_text("utf-8"), "utf-8-sig")  # as some editors do
     after = make([10, 20], "elsewhere")
     more = Samples(
         ["elsewhere/class 0/new.jpg", "elsewhere/a new class/1.jpg"],

@@ -49,7 +49,7 @@ def read_lines(path):
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
-        text = pathlib.Path(path).read_text("utf-8")
+        text = pathlib.Path(path).read_text("utf-8-sig")  # editors put a mark in front of it
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8 ({error})") from None
     lines = [line.strip() for line in text.splitlines()]
