@@ -12,7 +12,7 @@ from cars import DRAWINGS, PHOTOGRAPHS, PLACES, load_samples
 
 import cin_keras
 from cin_keras import training
-from cin_keras.data import image_dataset, pair_dataset
+from cin_keras.data import image_dataset, pair_dataset, verify_images
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
 from cin_keras.measuring import new_classes
@@ -21,12 +21,18 @@ from cin_keras.measuring.rounds import seconds
 from cin_keras.streams import tidy_streams
 from cin_keras.training.data_set import data_set_parser, settle_data_set
 from cin_keras.training.failures import accidents_in_one_sentence
+from cin_keras.training.photographs import check_readable
 
 
-def train_on(samples, args, output):
-    """A model of the classes of these samples, and what `metrics.json` says of it."""
+def train_on(samples, args, output, later=()):
+    """A model of the classes of these samples, and what `metrics.json` says of it.
+
+    Other samples, which are wanted later, are looked at before the training.
+    """
     with training.open_run(output, vars(args), args.resume) as run:
         train, validation, test = run.check_samples(*samples)
+        for part in later:
+            check_readable("later", part, args.on_error)
         size, batch = args.image_size, args.pairs_per_batch
         reading = {"seed": args.seed, "on_error": args.on_error, "shard": None}
         if args.plain:
@@ -64,11 +70,10 @@ def main(args):
         samples = load_samples(args)
         if args.limit:  # of all classes together, before they are halved
             samples = [part.limit(args.limit, seed=args.seed) for part in samples]
-            args.limit = None
         names = samples[0].class_names
         half, others = ([p.filter(names[i::2]) for p in samples] for i in (0, 1))
-    model, _ = train_on(half, args, f"{args.output}/half")
-    with accidents_in_one_sentence():
+    model, _ = train_on(half, args, f"{args.output}/half", others)
+    with training.mistakes_in_one_sentence(), accidents_in_one_sentence():
         show = ask_gallery(model, half, others, args)
     _, metrics = train_on(samples, args, f"{args.output}/all")
     show(metrics["accuracy"])
@@ -76,6 +81,11 @@ def main(args):
 
 def ask_gallery(model, half, others, args):
     """What a gallery knows of new classes, shown, and shown again by the function returned."""
+    if args.on_error == "skip":
+        half, others = (
+            [part.subset(verify_images(part, verbose=0).readable) for part in parts]
+            for parts in (half, others)
+        )
     (train, validation, test), (new_train, _, new_test) = half, others
     gallery = cin_keras.Gallery(model, train)
     # Embeddings of the test photographs, which every question below is about.
