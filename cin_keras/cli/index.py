@@ -1,8 +1,10 @@
 """`cin-keras index MODEL DATA`: a gallery of known photographs, to search and to classify by."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 import warnings
 
@@ -13,7 +15,7 @@ from cin_keras.cli.files import list_photographs
 from cin_keras.cli.galleries import check_image_size, path_of_model
 from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import Samples, find_data_set, find_layout
-from cin_keras.data.loaders.find import official_splits
+from cin_keras.data.loaders.find import TABLE_OPTIONS, official_splits
 from cin_keras.gallery import Gallery
 from cin_keras.models import load_model
 from cin_keras.streams import one_line
@@ -33,6 +35,7 @@ def run(args):
     part = f"{args.output}.part"
     with mistakes_in_one_sentence():
         check_output(args.output, args.add)
+        check_all_used(args)
         samples = find_photographs(args, args.data_dir, args.split, args.class_name)
         print(one_line(f"{args.data_dir}: {samples}"))
         if samples.hierarchy:
@@ -42,7 +45,8 @@ def run(args):
             )
         validation = None
         if args.calibrate is not None:
-            validation = find_photographs(args, args.calibrate, args.calibrate_split)
+            with about_calibrate():
+                validation = find_photographs(args, args.calibrate, args.calibrate_split)
         model = load_model(args.model, compile=False)
         if args.add:
             gallery = Gallery.load(args.output, model, args.batch_size)
@@ -74,8 +78,9 @@ def run(args):
             return 1
         found, seen = None, len(samples)
         if validation is not None:
-            with mistakes_in_one_sentence():
-                found = gallery.calibrate(validation, args.false_alarm_rate, on_error="skip")
+            rate = 0.05 if args.false_alarm_rate is None else args.false_alarm_rate
+            with mistakes_in_one_sentence(), about_calibrate():
+                found = gallery.calibrate(validation, rate, on_error="skip")
             bad, seen = bad + report_skipped(gallery), seen + len(validation)
     gallery.save(args.output)
     pathlib.Path(part).unlink(missing_ok=True)
@@ -116,6 +121,35 @@ def check_output(output, add):
         raise FileNotFoundError(f"There is no folder {folder!r} for --output {output}.")
 
 
+def check_all_used(args):
+    """Raises ValueError for an option that nothing would use."""
+
+    def given(names):
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+
+    if args.calibrate is None:
+        for option in given(["calibrate_split", "false_alarm_rate"]):
+            raise ValueError(f"{option} is for --calibrate: give that, too, or leave {option} out.")
+    if args.class_name is not None:
+        of_table = (*TABLE_OPTIONS, "levels") if args.calibrate is None else ()
+        for option in given(["split", *of_table]):
+            raise ValueError(
+                f"With --class, DATA is any photographs, of which {option} says nothing: leave one "
+                "of the two out."
+            )
+
+
+@contextlib.contextmanager
+def about_calibrate():
+    """Has errors name the options that photographs to calibrate by are given with."""
+    options = {"data_dir": "calibrate", "samples": "calibrate", "split": "calibrate_split"}
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        names = rf"(?<=[ `])({'|'.join(options)})(?=[`=])"
+        raise ValueError(re.sub(names, lambda name: options[name[0]], str(error))) from error
+
+
 def find_photographs(args, data_dir, split=None, class_name=None):
     """The photographs of a data set, all of its parts unless one is asked for.
 
@@ -139,6 +173,10 @@ def find_photographs(args, data_dir, split=None, class_name=None):
         samples = Samples(paths, np.zeros(len(paths), int), [class_name])
     else:
         layout, options = find_layout(data_dir), table_options(args)
+        data = [args.calibrate, args.data_dir if args.class_name is None else None]
+        if layout != "table" and any(path and os.path.isfile(path) for path in data):
+            for name in TABLE_OPTIONS:  # they are of the other one
+                options.pop(name, None)
         names = official_splits(layout, data_dir, options)
         splits = [split] if split is not None else list(names.values())
         first, *others = (find_data_set(data_dir, name, **options) for name in splits)

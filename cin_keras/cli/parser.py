@@ -128,9 +128,8 @@ def _add_index(commands):
     parser.add(
         "--false-alarm-rate",
         "R",
-        "share of the unknown that may be taken for a known class (%(default)s)",
+        "share of the unknown that may be taken for a known class (0.05)",
         type=share(with_one=True),
-        default=0.05,
     )
     add_table_options(parser)
     _add_reading(parser)

@@ -158,6 +158,12 @@ def test_bad_photographs_and_tables(place, capsys):
     assert len(Gallery.load("a.npz")) == 3
     assert main(["index", "model.keras", "table.csv", "--output", "b.npz", "--split", "val"]) == 0
     assert Gallery.load("b.npz").class_names == ("grün",)
+    # A table's options are of the one of the two that is a table.
+    (place / "table.csv").write_text("\n".join(["path,art", *(row.rpartition(",")[0] for row in rows)]), "utf-8")
+    for data, others in (("photos", "table.csv"), ("table.csv", "photos")):
+        command = ["index", "model.keras", data, "--calibrate", others, "--label-column", "art"]
+        assert main([*command, "--output", f"{data}.npz"]) == 2
+        assert "--calibrate must be photographs that are" in capsys.readouterr().err
     for path in (place / "photos").rglob("*.png"):
         path.write_bytes(b"")
     assert main(["index", "model.keras", "photos", "--output", "c.npz"]) == 1
@@ -208,7 +214,16 @@ def test_a_model_that_has_moved(place, capsys):
         ("index model.keras photos --output gone/g.npz", "There is no folder 'gone'"),
         ("index --add model.keras photos --output g.npz", "leave --add out"),
         ("index other.keras photos --add", "was made with another model"),
-        ("index model.keras photos --add --calibrate photos", "not in the gallery"),
+        ("index model.keras photos --add --calibrate photos", "--calibrate must be photographs that are"),
+        ("index model.keras photos --add --calibrate gone", "Received: --calibrate='gone'"),
+        (
+            "index model.keras photos --add --calibrate photos --calibrate-split x",
+            "Received: --calibrate-split='x'",
+        ),
+        ("index model.keras photos --add --calibrate-split val", "--calibrate-split is for --calibrate"),
+        ("index model.keras photos --add --false-alarm-rate 0", "--false-alarm-rate is for --calibrate"),
+        ("index model.keras photos --add --class Z --split val", "of which --split says nothing"),
+        ("index model.keras photos --add --class Z --levels a,b", "of which --levels says nothing"),
         ("index model.keras photos --output g.npz --image-size 9", "--image-size"),
         ("index model.keras photos/rot --output g.npz", "holds no data set"),
         ("index model.keras gone --output g.npz", "No data set. Received: DATA='gone'"),
