@@ -170,7 +170,7 @@ class Gallery:
         self.image_size = self._embedder and self._embedder.image_size
         self._by, self._k = check_choice("by", by, WAYS), check_int("k", k, least=1)
         self._threshold, self._temperature = None, TEMPERATURE
-        self.model_path, self.skipped = None, {}
+        self.model_path, self.skipped, self._folder = None, {}, None
         self._class_names, self._paths = [], []
         self.labels = np.empty(0, "int32")
         self.embeddings = np.empty((0, self._embedder.width if model is not None else 0), "float32")
@@ -602,7 +602,8 @@ class Gallery:
         """Writes the gallery as one file of NumPy arrays, whole; it holds no code.
 
         Relative paths of photographs hold when it is loaded in another folder, also where both
-        have moved together: they are absolute there.
+        have moved together: they are absolute there. Saved from there, what lies below the first
+        folder is relative to it again.
 
         Args:
             path: Str or path that ends in `.npz`.
@@ -624,6 +625,7 @@ class Gallery:
             "k": self.k,
             "threshold": self.threshold,
             "temperature": self.temperature,
+            "folder": self._folder,
         }
         return write_gallery(
             path, self.embeddings, self.labels, self._class_names, self._paths, about
@@ -651,6 +653,7 @@ class Gallery:
             gallery = cls(by=about["by"], k=about["k"])
             gallery.threshold = about["threshold"]
             gallery.temperature = about["temperature"]
+            gallery._folder = about["folder"]
             gallery.model_hash, size = about["model_hash"], about["image_size"]
             if about.get("model_path") is not None:
                 check_path("model_path", about["model_path"])

@@ -24,7 +24,9 @@ def write_gallery(path, embeddings, labels, class_names, paths, about):
         class_names: List of str.
         paths: List of str. Where they are relative ones of files, the file notes the folder in
             which they hold, as seen from itself.
-        about: Dict of what JSON can hold.
+        about: Dict of what JSON can hold; its `"folder"`, where it has one, is that in which the
+            paths of before have held, as `read_gallery` returns it: paths below it are written
+            relative to it.
 
     Returns:
         The `pathlib.Path` of the file.
@@ -36,7 +38,8 @@ def write_gallery(path, embeddings, labels, class_names, paths, about):
     path = check_path("path", path)
     if path.suffix != ".npz":
         raise ValueError(f"The name of a gallery must end in '.npz'. Received: {str(path)!r}")
-    about = {"kind": KIND, "version": VERSION, "folder": _folder_of(paths, path), **about}
+    folder, paths = _as_seen_from(about.get("folder"), paths)
+    about = {"kind": KIND, "version": VERSION, **about, "folder": _noted(folder, path)}
     with whole_file(path) as partial:
         np.savez(
             partial,
@@ -57,7 +60,8 @@ def read_gallery(path):
 
     Returns:
         `(embeddings, labels, class_names, paths, about)`. Relative paths of files that were meant
-        from another folder than the current one are made absolute.
+        from another folder than the current one are made absolute; `about["folder"]` is that
+        folder, or `None`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -102,26 +106,40 @@ def read_gallery(path):
             f"{name!r} is a gallery in version {version} of its form, and this cin_keras reads "
             f"{VERSION}: use the cin_keras that has written it, or make it again."
         )
-    return embeddings, labels, class_names, _paths_from(about.get("folder"), path, paths), about
+    about["folder"], paths = _paths_from(about.get("folder"), path, paths)
+    return embeddings, labels, class_names, paths, about
 
 
-def _folder_of(paths, file):
-    """The current folder, as seen from that of the gallery's file, or `None` for mere names."""
-    if not _any_lies_in(".", paths):
-        return None
-    here, there = os.path.realpath("."), os.path.dirname(os.path.realpath(file))
-    same_drive = os.path.splitdrive(here)[0] == os.path.splitdrive(there)[0]
-    return os.path.relpath(here, there) if same_drive else here
+def _as_seen_from(folder, paths):
+    """The folder in which relative paths hold, or `None` for mere names, and the paths in it."""
+    here = os.path.realpath(".")
+    if folder in (None, here):
+        return here if _any_lies_in(".", paths) else None, paths
+    seen, below = [], os.path.join(folder, "")
+    for path in paths:
+        if _any_lies_in(".", [path]):
+            path = os.path.abspath(path)
+        seen.append(path.removeprefix(below))
+    return folder, seen
+
+
+def _noted(folder, file):
+    """A folder as seen from that of the gallery's file; `None` stays `None`."""
+    there = os.path.dirname(os.path.realpath(file))
+    same_drive = os.path.splitdrive(folder or there)[0] == os.path.splitdrive(there)[0]
+    return os.path.relpath(folder, there) if folder and same_drive else folder
 
 
 def _paths_from(folder, file, paths):
-    """Paths that hold from the current folder; as they are where the noted folder has none."""
+    """The noted folder, and paths that hold from the current one; as they are where it has none."""
     if not isinstance(folder, str):
-        return paths
+        return None, paths
     there = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(file)), folder))
-    if there == os.path.realpath(".") or not _any_lies_in(there, paths):
-        return paths
-    return [os.path.join(there, path) for path in paths]
+    if not _any_lies_in(there, paths):
+        return None, paths
+    if there == os.path.realpath("."):
+        return there, paths
+    return there, [os.path.join(there, path) for path in paths]
 
 
 def _any_lies_in(folder, paths):

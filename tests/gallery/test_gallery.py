@@ -204,6 +204,13 @@ def test_relative_paths_hold_from_anywhere(tmp_path, monkeypatch):
     assert os.path.exists(found.paths[0])
     found.save("known.npz")  # absolute ones stay
     assert Gallery.load("known.npz").paths == found.paths
+    # What is added from elsewhere moves with the others.
+    (tmp_path / "moved" / "photos" / "b.jpg").touch()
+    found.add_embeddings([[1, 1]], ["cat"], ["../moved/photos/b.jpg"])
+    found.save("../moved/galleries/known.npz")
+    monkeypatch.chdir((tmp_path / "moved").rename(tmp_path / "again"))
+    paths.append(os.path.join("photos", "b.jpg"))
+    assert Gallery.load("galleries/known.npz").paths == tuple(paths)
 
 
 @pytest.mark.parametrize("there", ["photos/b.jpg", "shards/train.tfrecord"])
