@@ -83,6 +83,7 @@ class SaveTrainingState(keras.callbacks.Callback):
                     "`callbacks` must have the methods get_state and set_state, as KeepBest and "
                     f"SaveHistory do. Received: {type(callback).__name__}"
                 )
+        self.ignored = ()  # settings that files of before may hold, and that need not be the same
         self._restored = None  # the epoch before which the file's state is, until one begins
         self._random = None  # random numbers to go on with
 
@@ -229,7 +230,7 @@ class SaveTrainingState(keras.callbacks.Callback):
         names = [
             name
             for name in dict.fromkeys([*before, *self.settings])
-            if _text(before, name) != _text(self.settings, name)
+            if name not in self.ignored and _text(before, name) != _text(self.settings, name)
         ]
         if names:
             differing = ", ".join(

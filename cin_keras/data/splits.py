@@ -250,7 +250,7 @@ def load_split(path, samples, data_dir, needed=None):
         ValueError: If the file is no such file, or a photograph has another class by now.
         FileNotFoundError: If photographs of needed parts are missing; it names the first.
     """
-    content = _read(path)
+    content = read_split(path)
     class_names = content.pop("class_names")
     where = {_relative(photograph, data_dir): i for i, photograph in enumerate(samples.paths)}
     listed = [photograph for part in content.values() for photograph in part]
@@ -311,13 +311,13 @@ def listed_photographs(path):
     Raises:
         ValueError: If the file is no such file.
     """
-    content = _read(path)
+    content = read_split(path)
     del content["class_names"]
     return [photograph for photographs in content.values() for photograph in photographs]
 
 
-def _read(path):
-    """The content of a file that `save_split` wrote; ValueError if it is none."""
+def read_split(path):
+    """The content of a file that `save_split` wrote, a dict of lists; ValueError if it is none."""
     try:
         content = json.loads(pathlib.Path(path).read_text("utf-8-sig"))
         content.pop("about", None)

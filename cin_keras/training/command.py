@@ -36,6 +36,8 @@ def as_typed(sentence, settings):
 
     >>> as_typed("lower `pairs_per_batch`. Received: image_size=3", {"pairs_per_batch": 8, "image_size": 3})
     'lower --pairs-per-batch. Received: --image-size=3'
+    >>> as_typed("pass `max_pixels=16`.", {"max_pixels": 9})
+    'pass --max-pixels=16.'
     """
 
     def option(match):
@@ -47,7 +49,7 @@ def as_typed(sentence, settings):
     names = "|".join(map(re.escape, settings)) or "(?!)"  # which is nowhere
     sentence = sentence.replace("`global_batch`", "`pairs_per_batch`")
     sentence = re.sub(r"input_shape=\((\d+), \1, 3\)", r"image_size=\1", sentence)
-    sentence = re.sub(rf"`(?P<name>{names})(?P<sign>)`", option, sentence)
+    sentence = re.sub(rf"`(?P<name>{names})(?P<sign>(=[^`]*)?)`", option, sentence)
     sentence = re.sub(rf"(?<=[ (])(?P<name>{names})(?P<sign>=)", option, sentence)
     if "download" in settings:
         sentence = sentence.replace("cin_keras.data.download", "--download")

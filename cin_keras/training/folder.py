@@ -124,13 +124,18 @@ def folder_samples(args, run):
             on was on other photographs.
     """
     from cin_keras.data import find_splits, save_split
-    from cin_keras.data.splits import check_parts
+    from cin_keras.data.splits import check_parts, read_split
 
     own_file = run.path / "split.json"
     goes_on = run.resumes and own_file.exists()
     split_file = own_file if goes_on else args.split_file
-    if split_file and not pathlib.Path(split_file).is_file():
-        raise FileNotFoundError(f"There is no such file. Received: split_file={str(split_file)!r}")
+    if args.split_file and not pathlib.Path(args.split_file).is_file():
+        raise FileNotFoundError(f"There is no such file. Received: split_file={args.split_file!r}")
+    if goes_on and args.split_file and read_split(args.split_file) != read_split(own_file):
+        raise ValueError(
+            f"A run goes on with the split that it began with, {own_file}: leave `split_file` out. "
+            f"Received: split_file={args.split_file!r}, which says otherwise"
+        )
     try:
         options = table_options(args)
         parts = find_splits(args.data_dir, seed=args.seed, split_file=split_file, **options)

@@ -79,6 +79,9 @@ def check_readable(name, samples, on_error="raise"):
         raise ValueError(f"{first}{others} `on_error` skip goes on without.")
 
 
+# Settings that a run may go on without: places, and what may change. The photographs and the names
+# of the classes are compared themselves.
+OPEN = ("data_dir", "split_file", "class_names", "download", "on_error", "max_pixels")
 # Settings that came later than the first runs, as those runs had them.
 _SINCE = {
     "recipe": "strong",  # its settings stand beside it
@@ -149,8 +152,7 @@ def what_is_trained(settings, train, validation):
         validation: `Samples` that choose the best epoch.
 
     Returns:
-        Dict of what JSON can hold: settings without places and what may change (whether bad
-        images are skipped), networks and weights by what they are, and the photographs. What is as
+        Dict of what JSON can hold: settings without those in `OPEN`, networks and weights by what they are, and the photographs. What is as
         it was before there was a setting for it stands for nothing.
 
     Example:
@@ -159,11 +161,10 @@ def what_is_trained(settings, train, validation):
     >>> what_is_trained({"data_dir": "./cars", "backbone": "ResNet-50"}, cars, cars)["backbone"]
     'resnet50'
     """
-    typed = ("data_dir", "split_file", "download", "on_error")
     found = {
         name: value
         for name, value in decisive(settings).items()
-        if name not in typed and (name not in _SINCE or value != _SINCE[name])
+        if name not in OPEN and (name not in _SINCE or value != _SINCE[name])
     }
     if found.get("head") in ("cin", "plain"):  # which `plain` says
         del found["head"]

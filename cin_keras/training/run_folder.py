@@ -29,6 +29,7 @@ from cin_keras.models import Whitening, load_model
 from cin_keras.text import plural
 from cin_keras.training.command import command_line, decisive
 from cin_keras.training.photographs import (
+    OPEN,
     SamePhotographs,
     check_readable,
     what_is_trained,
@@ -156,7 +157,7 @@ class RunFolder:
         }
         if self.devices.is_chief:
             trained = what_is_trained(self.asked, parts["train"], parts["validation"])
-            self._state.settings = json.loads(json.dumps(trained))
+            self._state.settings, self._state.ignored = json.loads(json.dumps(trained)), OPEN
             self._photographs.samples = parts["train"]
         return tuple(parts.values())
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import zipfile
 
 import pytest
 
@@ -110,12 +111,16 @@ def test_another_run_splits_as_one_did(tmp_path, train, capsys):
     again = train("pets", "--split-file", "runs/pets/split.json")
     assert (again.train, again.validation) == (before.train, before.validation)
     assert "--split-file='none'" in refuse(capsys, "pets", "--split-file", "none")
+    assert "--split-file='none'" in refuse(capsys, "pets", "--split-file", "none", "--resume")
+    train("pets", "--split-file", "./runs/pets/split.json", "--resume")
     split = json.loads((tmp_path / "runs" / "pets" / "split.json").read_text())
     pathlib.Path("sorted.json").write_text(json.dumps(split, sort_keys=True))
     again = train("pets", "--split-file", "sorted.json")
     assert (again.train, again.validation) == (before.train, before.validation)
     del split["test"]
     pathlib.Path("few.json").write_text(json.dumps(split))
+    sentence = refuse(capsys, "pets", "--split-file", "few.json", "--resume")
+    assert "leave --split-file out. Received: --split-file='few.json'" in sentence
     sentence = refuse(capsys, "pets", "--split-file", "few.json")
     assert "few.json says nothing of 'test', only of 'train', 'val': give another file" in sentence
 
@@ -261,6 +266,7 @@ def test_the_columns_of_a_table(tmp_path, train, capsys):
     for delimiter in ([], ["--delimiter", ";"]):
         run = train("t.csv", *columns, *delimiter, "--output", f"run{len(delimiter)}")
         assert run.class_names == ["cat", "dog"] and len(run.train) == 12
+    columns[-1] = "./names.txt"
     assert train("t.csv", *columns, "--output", "run0", "--resume").train
     assert "--label-column is for a CSV table" in refuse(capsys, "photos", "--label-column", "x")
 
@@ -270,3 +276,19 @@ def test_photographs_of_many_pixels(tmp_path, train, capsys):
     message = refuse(capsys, "photos", "--max-pixels", "15")
     assert "4×4 pixels are more than --max-pixels=15" in message
     assert train("photos", "--max-pixels", "16").train
+    assert train("photos", "--max-pixels", "17", "--resume").train
+    state = tmp_path / "runs" / "photos" / "state.zip"
+    hold(state, max_pixels=None, class_names="names.txt")  # as before they need not be the same
+    assert train("photos", "--resume").initial_epoch == 0
+
+
+def hold(state, **settings):
+    """Puts other settings into the file of a state."""
+    with zipfile.ZipFile(state) as file:
+        content = {name: file.read(name) for name in file.namelist()}
+    description = json.loads(content["state.json"])
+    description["settings"] |= settings
+    content["state.json"] = json.dumps(description).encode()
+    with zipfile.ZipFile(state, "w") as file:
+        for name, value in content.items():
+            file.writestr(name, value)
