@@ -793,7 +793,7 @@ class Gallery:
                     bar.update()
                     whole_batch = index + 1 - written >= embedder.batch_size
                     if part is not None and (whole_batch or index + 1 == size):
-                        part.append(embeddings[written : index + 1])
+                        part.write(embeddings[written : index + 1], written)
                         written = index + 1
         return embeddings, reasons
 

@@ -26,7 +26,7 @@ class PartFile:
 
     >>> import tempfile
     >>> path = tempfile.mkdtemp() + "/embeddings.part"
-    >>> PartFile(path, {"model": "a"}, 2).append(np.ones((3, 2)))
+    >>> PartFile(path, {"model": "a"}, 2).write(np.ones((3, 2)), 0)
     >>> PartFile(path, {"model": "a"}, 2).read().shape
     (3, 2)
     """
@@ -54,12 +54,11 @@ class PartFile:
             numbers = np.frombuffer(file.read(), "<f4", count=self._rows() * self.width)
         return numbers.reshape(-1, self.width)
 
-    def append(self, rows):
-        """Adds rows, an array `(rows, width)`."""
+    def write(self, rows, at):
+        """Writes rows, an array `(rows, width)`, from row `at` on, where a second process has, too."""
         with named_if_not_written(self.path), open(self.path, "rb+") as file:
-            file.seek(self._begin + 4 * self.width * self._rows())
+            file.seek(self._begin + 4 * self.width * at)
             file.write(np.ascontiguousarray(rows, "<f4").tobytes())
-            file.truncate()
 
     def _rows(self):
         return (os.path.getsize(self.path) - self._begin) // (4 * self.width)

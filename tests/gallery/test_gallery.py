@@ -9,6 +9,7 @@ import cin_keras
 from cin_keras import Gallery
 from cin_keras.data import Samples
 from cin_keras.gallery import index, storage
+from cin_keras.gallery.part_file import PartFile
 from tests.callbacks.no_room import no_room_beyond
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
 
@@ -375,6 +376,15 @@ def test_who_is_broken_off_goes_on(model, samples, tmp_path, monkeypatch):
     os.utime(samples.paths[0], (1, 1))
     with pytest.raises(ValueError, match="of some that have changed since"):
         Gallery(model).add(samples, resume_file=part)
+
+
+def test_of_two_who_do_the_same_each_writes_rows_at_their_place(tmp_path):
+    rows = np.arange(12, dtype="float32").reshape(6, 2)
+    one, other = (PartFile(tmp_path / "part", {}, width=2) for _ in range(2))
+    for file in (one, other):
+        for at in (0, 2):
+            file.write(rows[at : at + 2], at)
+    np.testing.assert_array_equal(one.read(), rows[:4])
 
 
 def test_a_part_that_cannot_be_written_is_named(model, samples, tmp_path):
