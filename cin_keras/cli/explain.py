@@ -1,5 +1,6 @@
 """`cin-keras explain MODEL IMAGE...`: where in photographs a model looks."""
 
+import glob
 import os
 import pathlib
 
@@ -17,7 +18,7 @@ from cin_keras.explain import (
     parts_figure,
     ranking_figure,
 )
-from cin_keras.files import check_writable
+from cin_keras.files import check_writable, move_aside
 from cin_keras.models import NTS
 from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
@@ -45,6 +46,11 @@ def run(args):
         kinds = possible_figures(classifier.model, args.figures)
         check_channel(classifier.model, kinds, args.channel)
         check_writable(folder)
+        begins = set()
+        for path in paths:
+            new_stem(path, begins)
+        figures = [f"{glob.escape(stem)}-{kind}.png" for stem in begins for kind in kinds]
+        move_aside(folder, figures)  # of an earlier run, perhaps of other photographs
         mark_as_results(folder)
     for path, reason in problems:
         report_unreadable(path, reason)

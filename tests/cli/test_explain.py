@@ -103,9 +103,13 @@ def test_a_folder_of_notes_is_written_to_twice(models, tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / ".DS_Store").touch()
     (tmp_path / "figures" / "notes.txt").touch()
-    command = ["explain", str(models / "c.keras"), photograph, "--figure", "decision"]
-    for _ in range(2):
+    other = write_photograph(tmp_path / "others" / "1.png", (200, 9, 70))
+    for path in (photograph, other):
+        command = ["explain", str(models / "c.keras"), path, "--figure", "decision"]
         assert main([*command, "--output", str(tmp_path / "figures")]) == 0
+    # Figures of one photograph do not take the place of another's.
+    (moved,) = (tmp_path / "figures").glob("earlier-*/1-decision.png")
+    assert moved.read_bytes() != (tmp_path / "figures" / "1-decision.png").read_bytes()
 
 
 @pytest.mark.usefixtures("undrawn")
