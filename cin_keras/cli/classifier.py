@@ -203,8 +203,11 @@ def open_saved_model(path):
             f"{path!r} is a SavedModel without a model card: give one that cin_keras has exported."
         )
     describe = served.signatures["serving_default"]
+    shape = describe.structured_input_signature[1]["images"].shape
+    channels_first = shape[1] == 3 != shape[3]
 
     def predict(images):
+        images = np.moveaxis(images, 3, 1) if channels_first else images
         images = tf.convert_to_tensor(np.asarray(images, "float32"))
         # It must not be deleted while its signature is in use.
         predict.served = served

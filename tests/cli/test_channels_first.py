@@ -34,6 +34,8 @@ def model(tmp_path):
 
 
 def test_photographs_are_classified_evaluated_and_explained(model, photographs, tmp_path, capsys):
+    cin_keras.load_model(model).export(tmp_path / "served", verbose=False)
+    assert main(["predict", str(tmp_path / "served"), str(photographs), "--json"]) == 0
     assert main(["predict", model, str(photographs), "--json"]) == 0
     for line in capsys.readouterr().out.splitlines():
         found = json.loads(line)
