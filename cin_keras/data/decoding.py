@@ -24,7 +24,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from cin_keras.checks import check_int, short
+from cin_keras.checks import check_int, check_size, short
 from cin_keras.data.stores import StoreError, file_state, is_remote, open_file
 
 # Where Pillow's own, process-wide limit raises an error: 3/4 GB once decoded.
@@ -127,7 +127,7 @@ def decode(source, *, name=None, max_pixels=MAX_PIXELS, at_least=None):
             any memory, WebP, AVIF and JPEG 2000, which take twice as much, at half of it. It is
             the limit of this call; `PIL.Image.MAX_IMAGE_PIXELS` is neither read nor written.
             Defaults to 178,956,970.
-        at_least: `(height, width)` of the upright image that will do, in pixels: a larger JPEG is
+        at_least: Int or `(height, width)` of the upright image that will do, in pixels: a larger JPEG is
             decoded at a half, a quarter or an eighth of its size, if that has as many, in a third
             of the time; or `None` for all pixels. Defaults to `None`.
 
@@ -138,6 +138,7 @@ def decode(source, *, name=None, max_pixels=MAX_PIXELS, at_least=None):
         UnreadableImage: A ValueError, if the file is missing, is no image, is damaged or
             truncated, is larger than `max_pixels`, or has pixels of unknown range; one sentence
             names the file and says what is wrong.
+        ValueError: For an argument out of range.
 
     Example:
 
@@ -147,9 +148,9 @@ def decode(source, *, name=None, max_pixels=MAX_PIXELS, at_least=None):
     >>> decode(file.getvalue()).getpixel((0, 0))
     (77, 77, 77)
     """
+    height, width = (None, None) if at_least is None else check_size("at_least", at_least)
     with open_image(source, name=name, max_pixels=max_pixels) as image:
         if at_least is not None:
-            height, width = at_least
             lies = _UPRIGHT.get(read_orientation(image)) in _SIDEWAYS
             image.draft(image.mode, (height, width) if lies else (width, height))
         return to_rgb(image)

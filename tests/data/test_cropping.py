@@ -27,6 +27,7 @@ def photograph(width=400, height=300, seed=0):
         ((76, 10), (200, 150)),
         ((10, 101), (200, 150)),
         ((75, 100), (100, 75)),
+        (75, (100, 75)),
         ((1, 1), (50, 38)),
         ((1000, 1000), (400, 300)),
     ],
@@ -34,6 +35,8 @@ def photograph(width=400, height=300, seed=0):
 def test_a_jpeg_comes_no_smaller_than_it_must(at_least, size):
     assert decode(encode(photograph(), "JPEG"), at_least=at_least).size == size
     assert decode(encode(photograph(), "PNG"), at_least=at_least).size == (400, 300)
+    with pytest.raises(ValueError, match="`at_least` must be a positive int or .height, width."):
+        decode(encode(photograph(), "PNG"), at_least=0)
 
 
 def test_one_that_lies_on_its_side():
