@@ -398,6 +398,9 @@ class RunFolder:
         elif (self.path / "saved_model").exists():
             served = "tf.saved_model.load(...).serve_uint8(images), needs TensorFlow alone"
         exported = served and f"  saved_model/           {served}\n"
+        card = "  README.md              its model card, for a hub of models\n"
+        if not is_card(self.path / "README.md"):
+            card = ""
         split = "  split.json             which photograph was for what\n"
         if not (self.path / "split.json").exists():
             split = ""
@@ -407,8 +410,7 @@ class RunFolder:
             f"{self.path}/\n"
             f"  report.html            all of it on a page, for any browser\n"
             f"  model.keras            cin_keras.load_model\n"
-            f"  README.md              its model card, for a hub of models\n"
-            f"{exported}"
+            f"{card}{exported}"
             f"  metrics.json           accuracy in all and per class, settings, versions\n"
             f"  history.csv            every epoch\n"
             f"  state.zip              for --resume\n"

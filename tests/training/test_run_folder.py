@@ -101,6 +101,9 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn, undrawn, de
     assert saved["settings"]["on_error"] == "skip" and saved["data"] == "pets"
     card = (run.path / "README.md").read_text("utf-8")
     assert "15 images" in card and f"{saved['accuracy']:.1%}" in card
+    assert "README.md" in run.summary()
+    (run.path / "README.md").write_text("somebody's own")
+    assert "README.md" not in run.summary()
     assert saved["duplicates"] == {"train": 15, "validation": 15}
     assert list(saved["skipped_in_training"]) == [str(bad)]
     assert "python x.py --epochs 1 --seed 0 --data-dir pets" in saved["command"]
