@@ -115,7 +115,7 @@ def from_table(
     _check_rows(table, photographs, labels, boxes, splits)
     chosen = range(len(photographs))
     if splits is not None:
-        wanted = _known_split(split or "train")
+        wanted = _known_split("train" if split is None else str(split))
         chosen = [i for i in chosen if splits[i] == wanted]
         if wanted == "train":
             _warn_of_unseen(path, names, [labels[i] for i in chosen])

@@ -51,6 +51,8 @@ def test_splits(folder):
         folder, "path,label,split", "images/0.png,b,train", "images/1.png,a,Validation",
         "images/2.png,a,train", "images/3.png,b,test", "images/4.png,c,fold 7",
     )  # fmt: skip
+    folds = write(folder, "path,label,fold", "images/0.png,b,0", "images/1.png,a,1", name="folds.csv")
+    assert [from_table(folds, i, split_column="fold").labels.tolist() for i in (0, 1)] == [[1], [0]]
     for split, expected in (
         (None, [1, 0]), ("train", [1, 0]), ("val", [0]), ("dev", [0]), ("test", [1]), ("fold 7", [2]),
     ):  # fmt: skip
