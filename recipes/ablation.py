@@ -71,10 +71,11 @@ def parse_arguments(arguments=None):
 
 def train_rows(args, found, samples, unseen, build, identity, rates):
     """The runs of every row, at its best rate; those among the results are not made again."""
-    with accidents_in_one_sentence():
-        maps = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{args.image_size}")
-        reading = args.image_size, args.pairs_per_batch, args.crops, args.freeze_to, maps
+    maps = pathlib.Path(args.maps, f"{args.backbone}-{args.freeze_to}-{args.image_size}")
+    reading = args.image_size, args.pairs_per_batch, args.crops, args.freeze_to, maps
+    with mistakes_in_one_sentence():
         reader = make_reader(build, samples[0], *reading)
+    with accidents_in_one_sentence():
         budget = args.backbone, args.weight_decay, args.label_smoothing
         return comparison.run_rows(
             found,

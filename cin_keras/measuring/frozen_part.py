@@ -42,7 +42,13 @@ def cut(network, name):
     """
     middle = network.get_layer(name).output
     first = keras.Model(network.input, middle)
-    rest = keras.Model(middle, network.output)
+    try:
+        rest = keras.Model(middle, network.output)
+    except ValueError as error:
+        raise ValueError(
+            f"{name!r} is a layer inside a block that has another way around it: give the last of "
+            "the block."
+        ) from error
     entries = math.prod(middle.shape[1:])
     folded = keras.Input(fold(np.zeros((1, *middle.shape[1:]), "float32")).shape[1:])
     flat = keras.layers.Flatten(name="flat")(folded)[:, :entries]

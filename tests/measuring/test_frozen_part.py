@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cin_keras.data import drawn_cars, image_dataset
-from cin_keras.measuring.frozen_part import FeaturePairs, FrozenPart
+from cin_keras.measuring.frozen_part import FeaturePairs, FrozenPart, cut
 from tests.models.networks import normalized_backbone
 
 
@@ -23,6 +23,13 @@ def test_the_parts_make_what_the_network_makes(cars, tmp_path):
     rest.set_weights([0 * weight for weight in rest.get_weights()])
     assert abs(part.rest().get_weights()[0]).max() > 0, "each row starts from the network"
     assert expected.std() > 1e-2
+
+
+def test_a_layer_that_the_network_has_another_way_around_is_refused():
+    images = keras.Input((8, 8, 3))
+    inside = keras.layers.ReLU(name="inside")(images)
+    with pytest.raises(ValueError, match="'inside' is a layer inside a block .* last of the block"):
+        cut(keras.Model(images, keras.layers.Add()([images, inside])), "inside")
 
 
 def test_maps_are_of_crops_and_computed_once(cars, tmp_path, monkeypatch):
