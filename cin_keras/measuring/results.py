@@ -8,6 +8,8 @@ import keras
 
 from cin_keras.data.samples import fingerprint
 
+BYTES = "bytes of the photographs"
+
 
 class Results:
     """A file of JSON lines: settings, then a record for everything that is finished.
@@ -43,6 +45,8 @@ class Results:
                 f"{self.path} does not begin with a line of settings: it is no file of results. "
                 "Give another --output."
             )
+        if BYTES not in found:  # a file of before they were noted
+            settings.pop(BYTES, None)
         if found != settings:
             names = sorted(found.keys() | settings)
             differing = [name for name in names if found.get(name) != settings.get(name)]
@@ -112,5 +116,7 @@ def settings_of(options, free, later, samples):
         **counted,
         "weights": pathlib.Path(options["weights"]).name,
         "data": [f"{part} {fingerprint(part)}" for part in samples],
+        # Photographs of the same names may be others.
+        BYTES: [sum(map(part.encoded_size, range(len(part)))) for part in samples],
         "backend": keras.backend.backend(),
     }

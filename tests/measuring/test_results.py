@@ -5,7 +5,7 @@ import pytest
 
 from cin_keras.data import drawn_cars
 from cin_keras.data.samples import fingerprint
-from cin_keras.measuring.results import Results, settings_of
+from cin_keras.measuring.results import BYTES, Results, settings_of
 
 SETTINGS = {"epochs": 3, "image_size": (32, 32)}
 
@@ -69,6 +69,16 @@ def test_other_settings_in_the_same_file_are_refused(tmp_path, other):
     assert json.loads(path.read_text()) == {"settings": other}
 
 
+def test_photographs_of_other_bytes_are_refused_where_they_are_noted(tmp_path):
+    path = tmp_path / "results.jsonl"
+    Results(path, SETTINGS)
+    Results(path, {**SETTINGS, BYTES: [3]})
+    path.unlink()
+    Results(path, {**SETTINGS, BYTES: [3]})
+    with pytest.raises(ValueError, match="other settings .bytes of the photographs."):
+        Results(path, {**SETTINGS, BYTES: [4]})
+
+
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"row": "a"}\n')
@@ -85,6 +95,7 @@ def test_settings_are_all_options_that_change_numbers():
         "unseen": True,
         "weights": "b.h5",
         "data": [f"{cars} {fingerprint(cars)}"],
+        BYTES: [len(cars.encoded[0]) + len(cars.encoded[1])],
         "backend": keras.backend.backend(),
     }
     other = settings_of({**options, "weights": "elsewhere/b.h5", "seeds": 1}, ["seeds"], ["crops"], [cars])
