@@ -24,15 +24,10 @@ from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.photographs import check_readable
 
 
-def train_on(samples, args, output, later=()):
-    """A model of the classes of these samples, and what `metrics.json` says of it.
-
-    Other samples, which are wanted later, are looked at before the training.
-    """
+def train_on(samples, args, output):
+    """A model of the classes of these samples, and what `metrics.json` says of it."""
     with training.open_run(output, vars(args), args.resume) as run:
         train, validation, test = run.check_samples(*samples)
-        for part in later:
-            check_readable("later", part, args.on_error)
         size, batch = args.image_size, args.pairs_per_batch
         reading = {"seed": args.seed, "on_error": args.on_error, "shard": None}
         if args.plain:
@@ -66,13 +61,19 @@ def train_on(samples, args, output, later=()):
 
 @tidy_streams()
 def main(args):
-    with training.mistakes_in_one_sentence():
+    with training.mistakes_in_one_sentence(vars(args)):
         samples = load_samples(args)
         if args.limit:  # of all classes together, before they are halved
             samples = [part.limit(args.limit, seed=args.seed) for part in samples]
+        for part in samples:  # the other half, too, before the first is trained
+            check_readable("given", part, args.on_error)
+        if args.on_error == "skip":  # a gallery asks for single photographs
+            checks = [verify_images(part) for part in samples]
+            print(*(f"Left out: {bad}\n" for check in checks for bad in check.problems), end="")
+            samples = [part.subset(check.readable) for part, check in zip(samples, checks)]
         names = samples[0].class_names
         half, others = ([p.filter(names[i::2]) for p in samples] for i in (0, 1))
-    model, _ = train_on(half, args, f"{args.output}/half", others)
+    model, _ = train_on(half, args, f"{args.output}/half")
     with training.mistakes_in_one_sentence(), accidents_in_one_sentence():
         show = ask_gallery(model, half, others, args)
     _, metrics = train_on(samples, args, f"{args.output}/all")
@@ -81,11 +82,6 @@ def main(args):
 
 def ask_gallery(model, half, others, args):
     """What a gallery knows of new classes, shown, and shown again by the function returned."""
-    if args.on_error == "skip":
-        half, others = (
-            [part.subset(verify_images(part, verbose=0).readable) for part in parts]
-            for parts in (half, others)
-        )
     (train, validation, test), (new_train, _, new_test) = half, others
     gallery = cin_keras.Gallery(model, train)
     # Embeddings of the test photographs, which every question below is about.

@@ -11,7 +11,6 @@ import pytest
 
 import cin_keras
 from cin_keras.data import drawn_cars
-from tests.models.networks import tiny_cin
 from tests.recipe_runs import load_recipe, run_here
 
 
@@ -26,13 +25,13 @@ def test_half_of_the_classes_and_then_the_others(tmp_path, monkeypatch, capsys, 
     recipe = load_recipe("gallery")
     trained, train_half = [], recipe.train_on
 
-    def train_on(samples, args, output, later=()):
+    def train_on(samples, args, output):
         trained.append((output, [part.num_classes for part in samples]))
         if output.endswith("all"):  # the same again, and longer
             so_far = (tmp_path / "gallery.md").read_text()
             assert "| all | nearest |" in so_far and "trained on all" not in so_far
             return None, {"accuracy": 0.625}
-        return train_half(samples, args, output, later)
+        return train_half(samples, args, output)
 
     monkeypatch.setattr(recipe, "train_on", train_on)
     monkeypatch.setattr(recipe.cin_keras, "Gallery", Watched)
@@ -89,24 +88,27 @@ def test_mistakes_and_accidents_end_in_one_sentence(tmp_path, monkeypatch):
         run("--image-size", "32", "--limit", "96")
 
 
-def test_bad_photographs_of_the_other_half(tmp_path, monkeypatch):
-    """They are found before anything is trained; or left out, wherever a gallery asks for them."""
+def test_bad_photographs_of_the_other_half(tmp_path, monkeypatch, capsys):
+    """They are found before anything is trained; or left out, as a gallery asks for single ones."""
     recipe = load_recipe("gallery")
     parts = [drawn_cars(split, 4, 4, 32) for split in ("train", "validation", "test")]
-    bad = [
-        dataclasses.replace(part, encoded=[*part.encoded[:-1], b"no image"]) for part in parts
-    ]
-    monkeypatch.setattr(recipe, "load_samples", lambda args: [bad[0], *parts[1:]])
-    command = ["--image-size", "32", "--output", str(tmp_path)]
-    args = recipe.build_parser([str(tmp_path / "none")]).parse_args(command)
-    args = recipe.settle_data_set(args, recipe.PHOTOGRAPHS, recipe.DRAWINGS)
+    bad = dataclasses.replace(parts[0], encoded=[*parts[0].encoded[:-1], b"no image"])
+    monkeypatch.setattr(recipe, "load_samples", lambda args: [bad, *parts[1:]])
+    trained = []
+    monkeypatch.setattr(recipe, "train_on", lambda *args: (trained.append(args[0]), {"accuracy": 1}))
+    monkeypatch.setattr(recipe, "ask_gallery", lambda _, *halves_and_args: lambda accuracy: None)
+
+    def run(*options):
+        command = ["--image-size", "32", "--output", str(tmp_path), *options]
+        args = recipe.build_parser([str(tmp_path / "none")]).parse_args(command)
+        recipe.main(recipe.settle_data_set(args, recipe.PHOTOGRAPHS, recipe.DRAWINGS))
+
     with pytest.raises(SystemExit, match="^error: Cannot decode .* --on-error skip goes on without"):
-        recipe.main(args)
-    monkeypatch.setattr(args, "on_error", "skip")
-    monkeypatch.setattr(args, "image_size", 8)
-    halves = [[part.filter(part.class_names[i::2]) for part in bad] for i in (1, 0)]
-    recipe.ask_gallery(tiny_cin(2), *halves, args)
-    assert "4 classes, 15 images" in (tmp_path / "gallery.md").read_text()
+        run()
+    assert not trained
+    run("--on-error", "skip")
+    assert [[len(part) for part in parts] for parts in trained] == [[8, 8, 8], [15, 16, 16]]
+    assert "Left out: " in capsys.readouterr().out
 
 
 def test_one_device(tmp_path):

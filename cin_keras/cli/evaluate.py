@@ -156,9 +156,8 @@ def split_of_the_run(model, data_dir, settings, options):
         ]
     if not elsewhere and here.name == there.name:
         remark = (
-            "What the model was trained on is not where it was, and these photographs are called "
-            f"alike: they are taken for the same, of which {split_file} says what it was not "
-            "trained on."
+            f"The model was trained on photographs in a folder called {here.name}: these are taken "
+            f"for the same, of which {split_file} says what it was not trained on."
         )
         if lists_most_of(split_file, data_dir, options):
             return split_file, [remark]

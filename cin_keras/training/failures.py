@@ -7,6 +7,7 @@ import sys
 from cin_keras.callbacks import NonFiniteLoss
 from cin_keras.data import DownloadError
 from cin_keras.streams import stop
+from cin_keras.training.command import as_typed
 
 
 def mistake(error):
@@ -78,8 +79,12 @@ def _nobody_reads(error):
 
 
 @contextlib.contextmanager
-def mistakes_in_one_sentence():
+def mistakes_in_one_sentence(settings=None):
     """Ends the process with one sentence for a mistake of the user, before anything is running.
+
+    Args:
+        settings: Dict of settings that the sentence is to call what somebody types, or `None`.
+            Defaults to `None`.
 
     Raises:
         SystemExit: In place of an error that is a `mistake`, with its sentence.
@@ -99,7 +104,7 @@ def mistakes_in_one_sentence():
         sentence = mistake(error)
         if sentence is None:
             raise
-        sys.exit(f"error: {sentence}")
+        sys.exit(f"error: {as_typed(sentence, settings) if settings else sentence}")
 
 
 @contextlib.contextmanager

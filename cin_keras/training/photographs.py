@@ -152,8 +152,9 @@ def what_is_trained(settings, train, validation):
         validation: `Samples` that choose the best epoch.
 
     Returns:
-        Dict of what JSON can hold: settings without those in `OPEN`, networks and weights by what they are, and the photographs. What is as
-        it was before there was a setting for it stands for nothing.
+        Dict of what JSON can hold: settings without those in `OPEN`, networks and weights by what
+        they are, and the photographs. What is as it was before there was a setting for it stands
+        for nothing.
 
     Example:
 
