@@ -572,10 +572,10 @@ def fingerprint(*parts):
         if part.encoded is None:
             names = [os.path.relpath(path, root) for path in names]
         elif isinstance(part.encoded, Records):  # a path is that of the shard, then a name
-            shards = [part.encoded.files[number] for number in part.encoded.file_numbers.tolist()]
+            split = [path.partition(".tfrecord/") for path in names]
             names = [
-                os.path.basename(shard) + path.removeprefix(shard)
-                for shard, path in zip(shards, names)
+                os.path.basename(shard) + mark + name if mark else shard
+                for shard, mark, name in split
             ]
         for name, label in zip(names, part.labels.tolist()):
             digest.update(f"\n{name}\n{label}".encode("utf-8", "surrogateescape"))
