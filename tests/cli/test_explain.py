@@ -97,7 +97,6 @@ def test_figures_never_lie_among_photographs(models, tmp_path, capsys):
         assert capsys.readouterr().out.count("decision.png") == 1
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_notes_is_written_to_twice(models, tmp_path):
     photograph = write_photograph(tmp_path / "photos" / "1.png", (9, 200, 70))
     (tmp_path / "figures").mkdir()
