@@ -12,7 +12,7 @@ from cars import DRAWINGS, PHOTOGRAPHS, PLACES, load_samples
 
 import cin_keras
 from cin_keras import training
-from cin_keras.data import image_dataset, pair_dataset, verify_images
+from cin_keras.data import image_dataset, pair_dataset
 from cin_keras.evaluation import calibrated
 from cin_keras.files import write_text
 from cin_keras.measuring import new_classes
@@ -65,12 +65,12 @@ def main(args):
         samples = load_samples(args)
         if args.limit:  # of all classes together, before they are halved
             samples = [part.limit(args.limit, seed=args.seed) for part in samples]
-        for part in samples:  # the other half, too, before the first is trained
-            check_readable("given", part, args.on_error)
-        if args.on_error == "skip":  # a gallery asks for single photographs
-            checks = [verify_images(part) for part in samples]
-            print(*(f"Left out: {bad}\n" for check in checks for bad in check.problems), end="")
-            samples = [part.subset(check.readable) for part, check in zip(samples, checks)]
+        # The other half, too, before the first is trained.
+        readable = [check_readable("given", part, args.on_error) for part in samples]
+        for part, indices in zip(samples, readable):
+            bad = set(part.paths) - {part.paths[index] for index in indices}
+            print(*(f"Left out, as it cannot be decoded: {path!r}\n" for path in sorted(bad)), end="")
+        samples = [part.subset(indices) for part, indices in zip(samples, readable)]
         names = samples[0].class_names
         half, others = ([p.filter(names[i::2]) for p in samples] for i in (0, 1))
     model, _ = train_on(half, args, f"{args.output}/half")

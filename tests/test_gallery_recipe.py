@@ -108,7 +108,7 @@ def test_bad_photographs_of_the_other_half(tmp_path, monkeypatch, capsys):
     assert not trained
     run("--on-error", "skip")
     assert [[len(part) for part in parts] for parts in trained] == [[8, 8, 8], [15, 16, 16]]
-    assert "Left out: " in capsys.readouterr().out
+    assert "cannot be decoded: 'drawn/train/03/0003.png'" in capsys.readouterr().out
 
 
 def test_one_device(tmp_path):

@@ -122,7 +122,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         return NonFiniteLoss(message, self._epoch, first, paths)
 
     def _epochs_are_passes(self):
-        """Whether the steps of an epoch are those of a pass, with a last batch that is full or not."""
+        """Whether the steps of an epoch are those of a pass, on several devices without a rest."""
         steps = (self.params or {}).get("steps")
         full, rest = divmod(len(self.batches.epochs), self.batches.batch_size)
-        return steps is None or full <= steps <= full + (rest > 0)
+        cut = self.replicas.pads and steps == full  # see `Devices.training_data`
+        return steps is None or steps == full + (rest > 0) or cut

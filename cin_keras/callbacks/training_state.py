@@ -120,7 +120,8 @@ class SaveTrainingState(keras.callbacks.Callback):
             ValueError: If the file is damaged or no training state, or of a run with other
                 settings, callbacks, variables or another backend.
 
-        After an error, of a callback, too, model and callbacks are as they were.
+        After an error, of a callback, too, model and callbacks are as they were (not files that
+        another callback has written by then).
         """
         remove_partial(self.filepath)
         description, arrays = self._read()

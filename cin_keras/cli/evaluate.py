@@ -143,8 +143,8 @@ def split_of_the_run(model, data_dir, settings, options):
     there, here = (pathlib.Path(path).resolve() for path in (data_dir, trained_on))
     # As it was typed where the training began: in a folder that the run's is in, or else here.
     around = pathlib.Path(model).resolve().parents
-    own = [(place / trained_on).resolve() for place in around]
-    elsewhere = any(path.exists() and path not in around for path in own)
+    own = {(place / trained_on).resolve() for place in around}
+    elsewhere = any(path not in around and holds_most_of(split_file, path, options) for path in own)
     if there in own and split_file.is_file():
         return split_file, []
     if not split_file.is_file():
@@ -156,10 +156,10 @@ def split_of_the_run(model, data_dir, settings, options):
         ]
     if not elsewhere and here.name == there.name:
         remark = (
-            f"The model was trained on photographs in a folder called {here.name}: these are taken "
-            f"for the same, of which {split_file} says what it was not trained on."
+            f"The model was trained on {here.name}, for which these photographs are taken: "
+            f"{split_file} says which of them it was not trained on."
         )
-        if lists_most_of(split_file, data_dir, options):
+        if there == here or lists_most_of(split_file, data_dir, options):
             return split_file, [remark]
         with contextlib.suppress(FileNotFoundError, ValueError):  # not the same photographs
             find_splits(data_dir, split_file=split_file, **options)
@@ -172,6 +172,24 @@ def split_of_the_run(model, data_dir, settings, options):
                 "out."
             ]
     return None, []
+
+
+def holds_most_of(split_file, path, options):
+    """Whether the photographs that a run was trained on are in a place, as far as one can look.
+
+    Args:
+        split_file: `pathlib.Path`, the run's, or one that is not there: then any place will do.
+        path: `pathlib.Path` of a folder or table.
+        options: As for `lists_most_of`.
+
+    Returns:
+        Bool.
+    """
+    if not os.path.exists(path):
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        return not split_file.is_file() or lists_most_of(split_file, path, options)
+    return False
 
 
 def lists_most_of(split_file, data_dir, options):

@@ -55,7 +55,15 @@ class PartFile:
         return numbers.reshape(-1, self.width)
 
     def write(self, rows, at):
-        """Writes rows, an array `(rows, width)`, from row `at` on, where a second process has, too."""
+        """Writes rows, an array `(rows, width)`, from row `at` on, where a second process has, too.
+
+        Raises:
+            ValueError: If rows before these are missing, as where another process began anew.
+        """
+        if at > self._rows():
+            raise ValueError(
+                f"{self.path!r} was begun anew by another process: let that end, then run this again."
+            )
         with named_if_not_written(self.path), open(self.path, "rb+") as file:
             file.seek(self._begin + 4 * self.width * at)
             file.write(np.ascontiguousarray(rows, "<f4").tobytes())

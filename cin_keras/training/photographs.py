@@ -43,12 +43,16 @@ def check_readable(name, samples, on_error="raise"):
         on_error: `"raise"`, or `"skip"`: then some may be bad, but not all. Defaults to
             `"raise"`.
 
+    Returns:
+        List of the indices of those that can be decoded.
+
     Raises:
         ValueError: If too many cannot be decoded; it names the first.
 
     Example:
 
-    >>> check_readable("test", cin_keras.data.drawn_cars(images_per_class=1, image_size=32))
+    >>> check_readable("test", cin_keras.data.drawn_cars(images_per_class=1, image_size=32))[-1]
+    11
     """
 
     def error_of(index):
@@ -57,17 +61,17 @@ def check_readable(name, samples, on_error="raise"):
         except UnreadableImage as error:
             return error
 
-    bad = []
+    bad, good = [], []
     with (
         concurrent.futures.ThreadPoolExecutor(available_cores()) as threads,
         progress_bar(len(samples), "image", len(samples) > _SHOW_PROGRESS_ABOVE) as bar,
     ):
-        for error in threads.map(error_of, range(len(samples))):
-            if error is not None:
-                bad.append(error)
+        for index, error in enumerate(threads.map(error_of, range(len(samples)))):
+            bad += [error] if error else []
+            good += [] if error else [index]
             bar.update()
     if not bad:
-        return
+        return good
     first, number = bad[0], len(bad)
     if number == len(samples):
         raise ValueError(
@@ -77,6 +81,7 @@ def check_readable(name, samples, on_error="raise"):
     if on_error == "raise":
         others = f" So it is with {number} of the {len(samples)} {name} images." * (number > 1)
         raise ValueError(f"{first}{others} `on_error` skip goes on without.")
+    return good
 
 
 # Settings that a run may go on without: places, and what may change. The photographs and the names

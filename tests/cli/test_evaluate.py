@@ -189,7 +189,10 @@ def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
     monkeypatch.chdir(here / "elsewhere")
     shutil.rmtree(here / "a" / "pets")
     assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
-    assert "are taken for the same, of which ../a/runs/pets/split.json" in remarks("../copy/pets")[0]
+    assert "photographs are taken: ../a/runs/pets/split.json says" in remarks("../copy/pets")[0]
+    # Another folder of that name above the run is not theirs.
+    (here / "a" / "runs" / "pets" / "pets").mkdir()
+    assert parts(f"../{model}", "../copy/pets", settings=trained)[1] == 3
     split = json.loads((here / "a" / "runs" / "pets" / "split.json").read_text())
     (here / "copy" / "pets" / split["train"][0]).unlink()
     with pytest.warns(UserWarning, match=f"1 photographs of other parts .*: {split['train'][0]}"):
@@ -208,6 +211,23 @@ def test_the_split_of_a_run_from_another_folder(here, monkeypatch):
     assert remarks("../other/animals") == []
     (here / "a" / "runs" / "pets" / "split.json").write_text("{")
     assert remarks("../copy/animals") == []
+
+
+def test_a_run_outside_the_folder_in_which_it_was_started(here, monkeypatch):
+    write_files(here / "a" / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
+    split_file = here / "run" / "split.json"
+    tested = find_splits("a/pets", split_file=split_file)["test"].paths
+    monkeypatch.chdir(here / "a")
+    for name in "abc":
+        for path in (here / "a" / "pets" / name).iterdir():
+            if f"a/pets/{name}/{path.name}" not in tested:
+                path.unlink()
+    with pytest.warns(UserWarning, match="27 photographs of other parts"):
+        assert parts("../run/model.keras", "pets", settings={"data_dir": "pets"})[1] == 3
+    # A place at which nobody can look, as for lack of a permission: here, of too long a name.
+    split_file.unlink()
+    settings = {"data_dir": "x" * 300}
+    assert parts("../run/model.keras", "pets", settings=settings)[0] == "all photographs"
 
 
 def test_the_split_of_a_run_on_a_table_that_has_moved(here):

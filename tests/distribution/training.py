@@ -204,6 +204,9 @@ def main():
     with distribute() as devices:
         if devices.count != count:
             sys.exit(f"{devices} instead of {count} devices")
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if keras.backend.backend() == "tensorflow" and replicas != count:
+            sys.exit(f"{replicas} replicas on {count} devices")
         results = run(devices)
     if keras.backend.backend() == "tensorflow":
         # That of a second block, which must not be a second strategy: TensorFlow would confuse the

@@ -385,6 +385,10 @@ def test_of_two_who_do_the_same_each_writes_rows_at_their_place(tmp_path):
         for at in (0, 2):
             file.write(rows[at : at + 2], at)
     np.testing.assert_array_equal(one.read(), rows[:4])
+    (tmp_path / "part").unlink()
+    PartFile(tmp_path / "part", {}, width=2)
+    with pytest.raises(ValueError, match="part' was begun anew by another process.*run this again"):
+        one.write(rows[4:], 4)
 
 
 def test_a_part_that_cannot_be_written_is_named(model, samples, tmp_path):
