@@ -81,13 +81,14 @@ def decoder_once(monkeypatch):
     decode = decoding.decode_in_graph
 
     def once(encoded, which, max_pixels=decoding.MAX_PIXELS):
-        if max_pixels not in _DECODERS:
+        limits = max_pixels, decoding.MAX_PARTS
+        if limits not in _DECODERS:
             signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int32)]
             with tf.init_scope():
-                _DECODERS[max_pixels] = tf.function(
+                _DECODERS[limits] = tf.function(
                     lambda encoded, which: decode(encoded, which, max_pixels), signature, autograph=False
                 ).get_concrete_function()
-        return _DECODERS[max_pixels](encoded, which)
+        return _DECODERS[limits](encoded, which)
 
     monkeypatch.setattr(decoding, "decode_in_graph", once)
 

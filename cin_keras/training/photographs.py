@@ -179,8 +179,13 @@ def what_is_trained(settings, train, validation):
     if os.path.isfile(found.get("weights") or ""):
         with open(found["weights"], "rb") as file:
             found["weights"] = f"file {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
-    found["photographs"] = (
-        f"{len(train)} to train on, {len(validation)} to validate on, "
-        f"checksum {fingerprint(train, validation)}"
-    )
+    found["photographs"] = photographs_of_a_run(train, validation)
     return found
+
+
+def photographs_of_a_run(train, validation, typed=False):
+    """What a state notes of the photographs of its run; `typed` as for `fingerprint`."""
+    return (
+        f"{len(train)} to train on, {len(validation)} to validate on, "
+        f"checksum {fingerprint(train, validation, typed=typed)}"
+    )

@@ -32,6 +32,7 @@ from cin_keras.training.photographs import (
     OPEN,
     SamePhotographs,
     check_readable,
+    photographs_of_a_run,
     what_is_trained,
     with_content,
 )
@@ -158,6 +159,8 @@ class RunFolder:
         if self.devices.is_chief:
             trained = what_is_trained(self.asked, parts["train"], parts["validation"])
             self._state.settings, self._state.ignored = json.loads(json.dumps(trained)), OPEN
+            before = photographs_of_a_run(parts["train"], parts["validation"], typed=True)
+            self._state.also = {"photographs": before}
             self._photographs.samples = parts["train"]
         return tuple(parts.values())
 
