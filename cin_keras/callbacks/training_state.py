@@ -29,8 +29,9 @@ class SaveTrainingState(keras.callbacks.Callback):
     epoch. On a machine that computes the same numbers each time (on TensorFlow's CPU with
     `tf.config.experimental.enable_op_determinism()`) it ends with the same weights, bit for bit,
     as one that was never interrupted, if the order of the data depends on the epoch alone, as
-    with `SetEpoch` without `steps_per_epoch`. Not in the file: the random numbers of `tf.random` and of arrays that `fit`
-    shuffles itself, and other callbacks that remember something (`EarlyStopping`).
+    with `SetEpoch` without `steps_per_epoch`. Not in the file: the random numbers of `tf.random`
+    and of arrays that `fit` shuffles itself, and other callbacks that remember something
+    (`EarlyStopping`).
 
     Args:
         filepath: Path of the file, `"state.zip"` say; its folder must exist. A run that is
