@@ -60,11 +60,12 @@ class PartFile:
         Raises:
             ValueError: If rows before these are missing, as where another process began anew.
         """
-        if at > self._rows():
-            raise ValueError(
-                f"{self.path!r} was begun anew by another process: let that end, then run this again."
-            )
         with named_if_not_written(self.path), open(self.path, "rb+") as file:
+            if at > self._rows():
+                raise ValueError(
+                    f"{self.path!r} was begun anew by another process: let that end, then run this "
+                    "again."
+                )
             file.seek(self._begin + 4 * self.width * at)
             file.write(np.ascontiguousarray(rows, "<f4").tobytes())
 

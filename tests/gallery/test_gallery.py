@@ -386,6 +386,8 @@ def test_of_two_who_do_the_same_each_writes_rows_at_their_place(tmp_path):
             file.write(rows[at : at + 2], at)
     np.testing.assert_array_equal(one.read(), rows[:4])
     (tmp_path / "part").unlink()
+    with pytest.raises(OSError, match="part' cannot be written .No such file"):
+        one.write(rows[4:], 4)
     PartFile(tmp_path / "part", {}, width=2)
     with pytest.raises(ValueError, match="part' was begun anew by another process.*run this again"):
         one.write(rows[4:], 4)
