@@ -31,7 +31,7 @@ def recipe(tmp_path, monkeypatch):
     return load_recipe("benchmark_data")
 
 
-def test_one_command_measures_sampler_and_feeding(recipe, tmp_path, capsys):
+def test_one_command_measures_sampler_and_feeding(recipe, tmp_path, capsys, untraced):
     small = ["--files", "19", "--width", "40", "--height", "30", "--image-size", "16"]
     recipe.main([*SMALL_INDEX, *small, "--threads", "1"])
     output = capsys.readouterr().out

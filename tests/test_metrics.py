@@ -16,7 +16,7 @@ def test_both_kinds_of_labels_agree_with_the_loop():
         assert ops.convert_to_numpy(accuracy(given, scores)).tolist() == expected
 
 
-def test_the_kind_of_labels_may_change():
+def test_the_kind_of_labels_may_change(untraced):
     images, labels = pair_batch()
     model = tiny_cin()
     one_hot = np.eye(3)[labels[0]]

@@ -126,11 +126,11 @@ def run_here(name, *arguments, monkeypatch):
     runpy.run_path(str(RECIPES / name), run_name="__main__")
 
 
-def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys, undrawn):
+def test_birds_aircraft_and_a_folder(tmp_path, monkeypatch, capsys, undrawn, untraced):
     monkeypatch.chdir(tmp_path)
     exported = []  # by the same method as the cars, of which a test looks at what is written
     monkeypatch.setattr(RunFolder, "export", lambda self, model: exported.append(self.path.name))
-    small = ["--image-size", "32", "--pairs-per-batch", "2", "--plain"]
+    small = ["--image-size", "32", "--pairs-per-batch", "4", "--plain"]
     write_cub_200_2011(tmp_path / "birds", classes=(1, 2, 3) * 8, in_train=(1, 1, 1, 0) * 6)
     folder = tmp_path / "out"
     folder.mkdir()

@@ -10,7 +10,7 @@ from tests.cli.conftest import COLOURS, write_photograph
 
 
 def test_a_folder_from_photographs_to_a_model_that_knows_them(
-    tmp_path, monkeypatch, capsys, undrawn
+    tmp_path, monkeypatch, capsys, undrawn, untraced
 ):
     """What comes after `fit`, the recipes' tests see; here the model evaluates itself."""
     monkeypatch.chdir(tmp_path)

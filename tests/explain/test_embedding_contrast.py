@@ -12,7 +12,7 @@ from tests.reference import assert_close
 @pytest.mark.every_backend
 @pytest.mark.parametrize("whitened", [True, False])
 @pytest.mark.parametrize("interaction", INTERACTIONS)
-def test_the_map_shares_out_the_difference_of_the_cosines(interaction, whitened):
+def test_the_map_shares_out_the_difference_of_the_cosines(interaction, whitened, untraced):
     model, images = explained_cin(interaction), images_of()
     if whitened:
         rng, width = np.random.default_rng(0), model.dropout.output.shape[-1]

@@ -86,7 +86,7 @@ def test_every_option_under_every_policy(name, policy):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_learned_scale_is_trained_in_full_precision(policy):
+def test_a_learned_scale_is_trained_in_full_precision(policy, untraced):
     inputs = keras.Input((2, 3, 4))
     layer = SELF(scale=0.1, learnable_scale=True, block_rows=3, pooling="avg", dtype=policy)
     model = keras.Model(inputs, layer(inputs))

@@ -29,7 +29,7 @@ def test_forms_are_one_network_with_the_same_weights():
     assert (shipped.interaction.block_rows, blocks.interaction.block_rows) == (None, 2)
 
 
-def test_what_is_measured_is_of_every_model(monkeypatch):
+def test_what_is_measured_is_of_every_model(monkeypatch, untraced):
     monkeypatch.setattr(serving, "exported_megabytes", lambda model: 12.0)
     benchmark = forms()
     found, table = benchmark.measure({name: benchmark.build(name) for name in benchmark.names})
