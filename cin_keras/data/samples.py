@@ -349,28 +349,36 @@ class Samples:
                 nearly as it divides: a class of 15 gives one or two at 0.1, ten of them 15.
                 The classes of which less than one sample is due share what is due to them
                 together, one sample each, drawn by `seed`, those of three and more before those
-                of two. No class is held out wholly, and one sample is held out at least.
+                of two. No class is held out wholly, and one sample is held out at least. All
+                boxes of one photograph go the same way, as one sample of the class of its first.
             seed: Int ≥ 0. Defaults to 0.
 
         Returns:
             `(rest, held_out)`, two `Samples`; each keeps the order of this one.
 
         Raises:
-            ValueError: If `fraction` is not in (0, 1) or no class has two samples.
+            ValueError: If `fraction` is not in (0, 1) or no class has two photographs.
         """
         check_number("fraction", fraction, above=0, below=1)
         seed = check_int("seed", seed, least=0)
-        sizes = np.bincount(self.labels, minlength=self.num_classes)
-        counts = _shares(sizes, fraction, np.random.default_rng([seed, 1]))
-        if not counts.any():
-            raise ValueError(
-                "Nothing can be held out: no class has two samples. Give more photographs a class, or "
-                f"parts of their own, train/, val/ and test/. Received: {self!r}"
-            )
+        places = {}
+        first = np.array([places.setdefault(path, i) for i, path in enumerate(self.paths)])
+        photographs = self._by_class(np.unique(first))
+        counts = _shares(np.array([*map(len, photographs)]), fraction, np.random.default_rng([seed, 1]))
         rng, held_out = np.random.default_rng(seed), np.zeros(len(self), bool)
-        for members, count in zip(self._by_class(np.arange(len(self))), counts):
+        for members, count in zip(photographs, counts):
             if len(members) > 1:
                 held_out[rng.permutation(members)[:count]] = True
+        held_out = held_out[first]
+        kept = np.bincount(self.labels, ~held_out, minlength=self.num_classes)
+        # Of a class that is only in photographs of others, all boxes may have gone with these.
+        back = (kept == 0)[self.labels]
+        held_out &= ~np.isin(first, first[back])
+        if not held_out.any():
+            raise ValueError(
+                "Nothing can be held out: no class has two photographs. Give more photographs a class, "
+                f"or parts of their own, train/, val/ and test/. Received: {self!r}"
+            )
         return self.subset(~held_out), self.subset(held_out)
 
     def limit(self, count, seed=0):

@@ -132,6 +132,21 @@ def test_classes_of_three_give_before_those_of_two():
     assert len(sample_sizes(2, 2).split(0.01)[1]) == 1
 
 
+def test_all_boxes_of_a_photograph_go_the_same_way():
+    rng = np.random.default_rng(0)
+    names = [f"{i}.jpg" for i in rng.permutation(np.repeat(range(40), 3))]
+    samples = make(rng.integers(0, 4, 120), paths=names)
+    rest, held_out = samples.split(0.25, seed=1)
+    assert len(held_out) == 30 and len(rest) == 90
+    assert not set(rest.paths) & set(held_out.paths)
+    # Two photographs of class 0, in each of which there is the only other box of a class.
+    samples = make([0, 1, 0, 2], paths=["a", "a", "b", "b"])
+    with pytest.raises(ValueError, match="no class has two photographs"):
+        samples.split(0.5)
+    rest, held_out = make([0, 1, 0, 1], paths=["a", "a", "b", "b"]).split(0.5)
+    assert np.bincount(held_out.labels).tolist() == np.bincount(rest.labels).tolist() == [1, 1]
+
+
 def test_split_depends_on_the_seed():
     samples = make([0] * 30)
     assert samples.split(0.5, seed=1)[1].paths == samples.split(0.5, seed=1)[1].paths
@@ -147,7 +162,7 @@ def test_split_refuses_a_fraction_that_leaves_nothing(fraction):
 
 
 def test_split_of_single_images():
-    with pytest.raises(ValueError, match="no class has two samples"):
+    with pytest.raises(ValueError, match="no class has two photographs"):
         make([0, 1, 2]).split(0.5)
 
 
