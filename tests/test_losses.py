@@ -10,6 +10,7 @@ from cin_keras.losses import (
     SoftmaxCrossentropy,
 )
 from tests import reference
+from tests.one_program import one_program
 
 pytestmark = pytest.mark.every_backend
 
@@ -33,7 +34,7 @@ def loss_gradient(loss, same_class, embeddings):
     if backend == "jax":
         import jax
 
-        return np.asarray(jax.grad(lambda e: loss(same_class, e))(embeddings))
+        return np.asarray(jax.jit(jax.grad(lambda e: loss(same_class, e)))(embeddings))
     import torch
 
     variable = torch.tensor(embeddings, requires_grad=True)
@@ -187,9 +188,9 @@ def test_every_anchor_of_mamc_agrees_with_the_loop(images, attentions):
     labels, features = attended(images, attentions)
     expected = reference.multi_attention_multi_class(labels, features.astype("float64"))
     for given in (labels, labels[:, None], np.eye(3)[labels]):
-        losses = MultiAttentionMultiClassLoss(reduction=None)(given, features)
+        losses = one_program(MultiAttentionMultiClassLoss(reduction=None))(given, features)
         reference.assert_close(ops.convert_to_numpy(losses), expected)
-    mean = float(MultiAttentionMultiClassLoss()(labels, features))
+    mean = float(one_program(MultiAttentionMultiClassLoss())(labels, features))
     assert mean == pytest.approx(expected.mean(), rel=1e-4)
 
 
@@ -230,9 +231,9 @@ def test_the_ranking_of_parts_and_its_gradient_agree_with_the_loop(margin):
         pairs = zip(losses, scores, strict=True)
         return np.array([reference.part_ranking(*image, margin) for image in pairs])
 
-    each = PartRankingLoss(margin, reduction=None)(losses, scores)
+    each = one_program(PartRankingLoss(margin, reduction=None))(losses, scores)
     reference.assert_close(ops.convert_to_numpy(each), expected(scores))
-    assert float(loss(losses, scores)) == pytest.approx(expected(scores).mean(), rel=1e-5)
+    assert float(one_program(loss)(losses, scores)) == pytest.approx(expected(scores).mean(), rel=1e-5)
     slopes = reference.gradient(lambda p: expected(p["s"]).mean(), {"s": scores.astype("float64")})
     reference.assert_close(loss_gradient(loss, losses, scores), slopes["s"])
     assert loss.get_config()["margin"] == margin
@@ -259,7 +260,11 @@ def test_half_precision_rounds_no_class_numbers(dtype):
     labels, logits = np.array([2048, 2049]), np.zeros((2, 2050), "float32")
     logits[[0, 1], labels] = 9.0
     loss = SoftmaxCrossentropy
-    assert float(loss(dtype=dtype)(labels, logits)) == float(loss()(labels, logits))
+    assert float(one_program(loss(dtype=dtype))(labels, logits)) == float(
+        one_program(loss())(labels, logits)
+    )
     features = np.eye(4, dtype="float32").reshape(2, 2, 4)
     loss = MultiAttentionMultiClassLoss
-    assert float(loss(dtype=dtype)(labels, features)) == float(loss()(labels, features))
+    assert float(one_program(loss(dtype=dtype))(labels, features)) == float(
+        one_program(loss())(labels, features)
+    )

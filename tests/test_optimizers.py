@@ -43,20 +43,23 @@ def test_a_factor_scales_the_step_of_its_layer_only():
         np.testing.assert_allclose(b, a, rtol=1e-5)
 
 
-def test_without_factors_it_is_sgd():
-    for arguments in (
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1},
         {},
         {"momentum": 0.9},
-        {"momentum": 0.9, "nesterov": True, "clipnorm": 0.1},
         {"momentum": 0.9, "clipnorm": 100.0},
         {"clipnorm": 0.1},
+    ],
+)
+def test_without_factors_it_is_sgd(arguments):
+    for a, b in zip(
+        changes(LayerwiseSGD(0.1, **arguments)),
+        changes(keras.optimizers.SGD(0.1, **arguments)),
+        strict=True,
     ):
-        for a, b in zip(
-            changes(LayerwiseSGD(0.1, **arguments)),
-            changes(keras.optimizers.SGD(0.1, **arguments)),
-            strict=True,
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others fuse by themselves")
@@ -79,15 +82,15 @@ def test_tensorflow_takes_a_step_in_few_passes(arguments):
     assert set(large) <= {"Identity", "IdentityN"}, "the gradient is not copied, for clipping either"
 
 
-def test_adamw_clips_as_in_keras():
-    for clipnorm in (0.1, 100.0):
-        arguments = {"weight_decay": 0.0, "epsilon": 0.1, "clipnorm": clipnorm}
-        for a, b in zip(
-            changes(LayerwiseAdamW(0.1, **arguments)),
-            changes(keras.optimizers.AdamW(0.1, **arguments)),
-            strict=True,
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("clipnorm", [0.1, 100.0])
+def test_adamw_clips_as_in_keras(clipnorm):
+    arguments = {"weight_decay": 0.0, "epsilon": 0.1, "clipnorm": clipnorm}
+    for a, b in zip(
+        changes(LayerwiseAdamW(0.1, **arguments)),
+        changes(keras.optimizers.AdamW(0.1, **arguments)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_adamw_scales_the_step_of_its_layer_only():

@@ -123,6 +123,7 @@ def test_single_images_and_steps_in_one_go():
     assert ("step 2:" if together == 1 else "steps 1 to 2:") in str(caught.value)
 
 
+@pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize("steps", [2, 4])
 def test_no_images_are_named_where_an_epoch_is_no_whole_pass(steps):
     """Keras goes on with one pass over the epochs, in which nobody counts the steps."""

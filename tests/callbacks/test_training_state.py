@@ -110,6 +110,7 @@ def test_all_kinds_of_optimizers_go_on(tmp_path, name):
     assert_same(everything(resumed), everything(expected))
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_a_cin_on_pairs_goes_on(tmp_path):
     samples = drawn_cars(images_per_class=2, image_size=32)
 
@@ -150,6 +151,7 @@ def test_a_cin_on_pairs_goes_on(tmp_path):
     assert_same(saved[1].get_weights(), saved[0].get_weights())
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_a_kill_between_any_two_files_changes_nothing(tmp_path, monkeypatch):
     """The folder as it is whenever a file is about to be moved into place, resumed from there."""
     moments = []

@@ -4,6 +4,7 @@ import pytest
 
 from cin_keras.explain import class_contrast, grad_cam
 from tests.explain.networks import convolution, explained_cin, images_of
+from tests.one_program import called
 from tests.reference import assert_close
 
 pytestmark = pytest.mark.every_backend
@@ -14,7 +15,7 @@ def expected_map(model, image, sign, step=1e-2):
     x = keras.ops.convert_to_numpy(model.backbone(image[None].astype("float32")))
 
     def score(maps):
-        z = maps if model.interaction is None else model.interaction(maps)
+        z = maps if model.interaction is None else called(model.interaction, maps)
         z = keras.ops.convert_to_numpy(z)
         pooled = z.mean(axis=(1, 2)) if z.ndim == 4 else z
         return pooled @ keras.ops.convert_to_numpy(model.classifier.kernel) @ sign
@@ -46,6 +47,7 @@ def test_without_an_interaction_the_difference_is_the_class_contrast():
     assert_close(grad_cam(model, images, classes, others), expected)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_predicted_classes_and_two_backbones():
     model = explained_cin("bilinear", second_backbone=convolution("second", channels=3))
     images = images_of()

@@ -5,6 +5,7 @@ from PIL import Image
 
 from cin_keras.explain import pair_contrast, pair_contrast_figure
 from tests.explain.networks import explained_cin, images_of
+from tests.one_program import called
 from tests.reference import assert_close, contrastive_channel_interaction
 
 
@@ -49,7 +50,7 @@ def test_the_maps_decompose_the_distance(arguments):
         assert_close(other_maps[i], other_map, relative=1e-3)
         assert_close(distances[i], distance, relative=1e-3)
     # The distance is that of the embeddings that the loss sees.
-    embedded = keras.ops.convert_to_numpy(model((images[:1], images[1:2]))["embeddings"])[0]
+    embedded = keras.ops.convert_to_numpy(called(model, (images[:1], images[1:2]))["embeddings"])[0]
     assert_close(distances[0], np.linalg.norm(embedded[0] - embedded[1]))
 
 

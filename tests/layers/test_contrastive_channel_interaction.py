@@ -6,6 +6,7 @@ from keras import ops
 from cin_keras.layers import ContrastiveChannelInteraction, SelfChannelInteraction
 from tests import reference
 from tests.gradients import gradients
+from tests.one_program import called, one_program
 
 pytestmark = pytest.mark.every_backend
 
@@ -39,9 +40,9 @@ def expected_outputs(layer, pair, flatten=False, phi=None, normalize=False):
 def test_outputs_agree_with_the_loop(pooling, descriptor):
     pair = feature_pair()
     layer = make(pooling=pooling, descriptor=descriptor)
-    outputs = layer(pair)
+    layer.build([x.shape for x in pair])
     layer.psi.bias.assign([0.7])
-    outputs = layer(pair)
+    outputs = called(layer, pair)
     expected = expected_outputs(layer, pair, flatten=descriptor == "flatten")
     for z, z_expected in zip(outputs, expected, strict=True):
         z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
@@ -62,17 +63,17 @@ def test_options_agree_with_the_loop(option, pooling):
         own.bias.assign(np.random.default_rng(1).normal(size=shape))
         assert abs(ops.convert_to_numpy(own.kernel - layer.interaction.phi.kernel)).max() > 0.01
     expected = expected_outputs(layer, pair, phi=own, normalize=option == "normalize_rows")
-    contrasted, plain = layer(pair, return_self_interaction=True)
-    for z, alone, z_expected in zip(contrasted, layer(pair), expected, strict=True):
+    contrasted, plain = called(layer, pair, return_self_interaction=True)
+    for z, alone, z_expected in zip(contrasted, called(layer, pair), expected, strict=True):
         z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
         reference.assert_close(ops.convert_to_numpy(z), z_expected)
         reference.assert_close(ops.convert_to_numpy(alone), z_expected)
     for z, x in zip(plain, pair, strict=True):
-        z_expected = ops.convert_to_numpy(layer.interaction(x))
+        z_expected = ops.convert_to_numpy(called(layer.interaction, x))
         z_expected = z_expected.mean(axis=(1, 2)) if pooling else z_expected
         reference.assert_close(ops.convert_to_numpy(z), z_expected)
     layer.interaction.block_rows = 2
-    for z, z_expected in zip(layer(pair), contrasted, strict=True):
+    for z, z_expected in zip(called(layer, pair), contrasted, strict=True):
         reference.assert_close(ops.convert_to_numpy(z), ops.convert_to_numpy(z_expected))
 
 
@@ -104,7 +105,7 @@ def test_images_that_are_alike_leave_nothing_to_normalise():
     layer.build([x.shape, x.shape])
     layer.psi.bias.assign([1.0])
     layer.psi.kernel.assign(0 * layer.psi.kernel)
-    for z in layer((x, x)):
+    for z in called(layer, (x, x)):
         bias = ops.convert_to_numpy(layer.interaction.phi.bias)
         reference.assert_close(ops.convert_to_numpy(z), x + bias)
 
@@ -128,7 +129,8 @@ def assert_same(layer, other, pair, compiled=False):
         outputs = [*contrasted, *plain]
         return [ops.mean(z, axis=(1, 2)) if len(z.shape) == 4 else z for z in outputs]
 
-    for z, z_other in zip(means(layer, *pair), means(other, *pair), strict=True):
+    both = (one_program(lambda *x, form=form: means(form, *x))(*pair) for form in (layer, other))
+    for z, z_other in zip(*both, strict=True):
         reference.assert_close(ops.convert_to_numpy(z_other), ops.convert_to_numpy(z))
 
     def scalar(form):
@@ -176,8 +178,8 @@ def test_blocks_of_rows_change_nothing(block_rows, pooling, descriptor, compiled
 def test_swapping_the_images_swaps_the_outputs():
     x_a, x_b = feature_pair()
     layer = make(pooling="avg")
-    z_a, z_b = layer((x_a, x_b))
-    swapped_b, swapped_a = layer((x_b, x_a))
+    z_a, z_b = called(layer, (x_a, x_b))
+    swapped_b, swapped_a = called(layer, (x_b, x_a))
     reference.assert_close(ops.convert_to_numpy(swapped_a), ops.convert_to_numpy(z_a))
     reference.assert_close(ops.convert_to_numpy(swapped_b), ops.convert_to_numpy(z_b))
     assert np.abs(ops.convert_to_numpy(z_a) - ops.convert_to_numpy(z_b)).max() > 0.01
@@ -187,11 +189,11 @@ def test_swapping_the_images_swaps_the_outputs():
 def test_the_self_interaction_comes_along(pooling):
     pair = feature_pair()
     layer = make(pooling=pooling)
-    contrasted, plain = layer(pair, return_self_interaction=True)
+    contrasted, plain = called(layer, pair, return_self_interaction=True)
     own = SelfChannelInteraction(scale=0.5, pooling=pooling)
     own.build(pair[0].shape)
     own.set_weights(layer.interaction.get_weights())
-    expected = [*layer(pair), *(own(x) for x in pair)]
+    expected = [*called(layer, pair), *(called(own, x) for x in pair)]
     for z, z_expected in zip([*contrasted, *plain], expected, strict=True):
         reference.assert_close(ops.convert_to_numpy(z), ops.convert_to_numpy(z_expected))
 

@@ -6,6 +6,7 @@ from keras import ops
 from cin_keras.layers import SelfChannelInteraction
 from tests import reference
 from tests.gradients import gradients
+from tests.one_program import called, one_program
 
 pytestmark = pytest.mark.every_backend
 CHANNELS_FIRST = pytest.param(
@@ -43,7 +44,7 @@ def from_format(x, data_format):
 def test_weights_and_mixture_agree_with_the_loop(scale, positive):
     x = feature_map()
     layer = make(scale=scale, positive=positive)
-    weights = layer.interaction_weights(x)
+    weights = one_program(layer.interaction_weights)(x)
     expected = np.stack([reference.interaction_weights(m, scale, positive) for m in x])
     assert keras.backend.standardize_dtype(weights.dtype) == "float32"
     reference.assert_close(ops.convert_to_numpy(weights), expected)
@@ -67,7 +68,7 @@ def test_both_forms_agree_with_the_loop(size, kernel_size, data_format):
     x = feature_map((2, *size, 4))
     long = make(kernel_size=kernel_size, data_format=data_format)
     pooled = make(kernel_size=kernel_size, data_format=data_format, pooling="avg")
-    z = from_format(long(to_format(x, data_format)), data_format)
+    z = from_format(called(long, to_format(x, data_format)), data_format)
     kernel, bias = (ops.convert_to_numpy(w) for w in (long.phi.kernel, long.phi.bias))
     pooled.build(to_format(x, data_format).shape)
     pooled.set_weights(long.get_weights())
@@ -75,7 +76,7 @@ def test_both_forms_agree_with_the_loop(size, kernel_size, data_format):
         [reference.self_channel_interaction(m.astype("float64"), kernel, bias) for m in x]
     )
     reference.assert_close(z, expected)
-    mean = ops.convert_to_numpy(pooled(to_format(x, data_format)))
+    mean = ops.convert_to_numpy(called(pooled, to_format(x, data_format)))
     reference.assert_close(mean, expected.mean(axis=(1, 2)))
 
 
@@ -87,7 +88,7 @@ def test_every_similarity_agrees_with_the_loop(similarity, positive):
     x[1, :, :, 3] = 0.7
     options = {"scale": 1.5, "similarity": similarity, "positive": positive}
     long, pooled = make(**options), make(**options, pooling="avg")
-    z = ops.convert_to_numpy(long(x))
+    z = ops.convert_to_numpy(called(long, x))
     pooled.build(x.shape)
     pooled.set_weights(long.get_weights())
     kernel, bias = (ops.convert_to_numpy(w) for w in (long.phi.kernel, long.phi.bias))
@@ -96,7 +97,7 @@ def test_every_similarity_agrees_with_the_loop(similarity, positive):
         [reference.self_channel_interaction(m.astype("float64"), *arguments) for m in x]
     )
     reference.assert_close(z, expected)
-    reference.assert_close(ops.convert_to_numpy(pooled(x)), expected.mean(axis=(1, 2)))
+    reference.assert_close(ops.convert_to_numpy(called(pooled, x)), expected.mean(axis=(1, 2)))
     weights = ops.convert_to_numpy(long.interaction_weights(x))
     np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-5)
 
@@ -179,7 +180,10 @@ def assert_same(layer, other, x):
     def mean(z):
         return z if len(z.shape) == 2 else ops.mean(z, axis=spatial_axes(layer.data_format))
 
-    z, z_other = (ops.convert_to_numpy(mean(form(x))) for form in (layer, other))
+    z, z_other = (
+        ops.convert_to_numpy(one_program(lambda x, form=form: mean(form(x)))(x))
+        for form in (layer, other)
+    )
     reference.assert_close(z_other, z)
     expected, found = (
         # What is mapped over blocks is a loop in a graph alone.
@@ -220,7 +224,7 @@ def test_the_pooled_form_needs_no_channels_first_convolution(kernel_size, block_
     last.build(x.shape)
     first.build(moved.shape)
     first.set_weights(last.get_weights())
-    reference.assert_close(ops.convert_to_numpy(first(moved)), ops.convert_to_numpy(last(x)))
+    reference.assert_close(*(ops.convert_to_numpy(called(*form)) for form in ((first, moved), (last, x))))
     expected = gradients(lambda x: weighted_sum(last(x)), [x], last, compiled=False)
     found = gradients(lambda x: weighted_sum(first(x)), [moved], first, compiled=False)
     found[0] = np.moveaxis(found[0], 1, -1)
@@ -251,10 +255,10 @@ def test_blocks_of_rows_take_any_size(pooling):
 def test_a_wide_kernel_on_a_narrow_map():
     x = feature_map((1, 2, 1, 3))
     long, pooled = make(kernel_size=7), make(kernel_size=7, pooling="avg")
-    z = ops.convert_to_numpy(long(x))
+    z = ops.convert_to_numpy(called(long, x))
     pooled.build(x.shape)
     pooled.set_weights(long.get_weights())
-    reference.assert_close(ops.convert_to_numpy(pooled(x)), z.mean(axis=(1, 2)))
+    reference.assert_close(ops.convert_to_numpy(called(pooled, x)), z.mean(axis=(1, 2)))
 
 
 def test_rows_of_the_weights_sum_to_one_at_any_magnitude():
@@ -331,7 +335,7 @@ def test_half_precision_has_the_weights_of_its_float32_copy(policy, positive):
 
 def test_large_features_do_not_overflow_in_half_precision():
     x = 100.0 * np.abs(feature_map((1, 14, 14, 8)))
-    outputs = make(pooling="avg", dtype="mixed_float16")(x)
+    outputs = called(make(pooling="avg", dtype="mixed_float16"), x)
     assert np.isfinite(ops.convert_to_numpy(outputs)).all()
 
 

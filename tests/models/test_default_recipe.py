@@ -99,7 +99,6 @@ def test_a_run_that_is_restored_within_an_epoch_has_its_rates(tmp_path):
 
 def test_a_state_of_the_beginning_of_an_epoch_holds_the_rate_from_before_it_fell(tmp_path):
     model, rates = uncompiled(tiny_cin(contrast=None, randomize=False)), Rates()
-    model.run_eagerly = True
     state = SaveTrainingState(tmp_path / "state.zip")
 
     class Stop(keras.callbacks.Callback):

@@ -366,6 +366,7 @@ def test_images_divided_by_255_are_told_of(form, recwarn):
         model.predict(divided[0], verbose=0)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_labels_of_one_kind_after_another():
     """TensorFlow traces anew, and pandas' tables are labels, too."""
     images, labels = pair_batch()
@@ -442,6 +443,7 @@ def test_a_checkpoint_within_an_epoch_knows_what_is_better(tmp_path):
     assert path.exists()
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_data_that_shorten_do_not_run_out(recwarn):
     """Unless the caller has counted: then they do."""
     samples = coloured_samples([0, 1, 2] * 4, size=8)

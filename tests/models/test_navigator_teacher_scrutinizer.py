@@ -16,6 +16,7 @@ from tests.models.networks import (
     uncompiled,
 )
 from tests.models.tester import arrays
+from tests.one_program import called, one_program
 
 PARTS, CONCATENATED, CROP = 3, 2, (8, 8)
 every_backend = pytest.mark.every_backend
@@ -42,7 +43,9 @@ def pooled(image, p):
 
 def looked_at(model, images):
     """Scores and boxes of the parts of every image, by the Navigator's own scores of all boxes."""
-    all_scores = ops.convert_to_numpy(model.navigator(model.backbone(images.astype("float32"))))
+    all_scores = ops.convert_to_numpy(
+        one_program(lambda x: model.navigator(model.backbone(x)))(images.astype("float32"))
+    )
     chosen = [reference.choose_parts(row, model.anchors, PARTS, 0.25) for row in all_scores]
     scores = np.stack([row[numbers] for row, numbers in zip(all_scores, chosen, strict=True)])
     return scores, model.anchors[np.array(chosen)]
@@ -143,7 +146,7 @@ def test_the_scores_have_no_gradient_into_the_backbone():
 def test_with_a_contrast_pairs_add_their_loss():
     images, labels = pair_batch(size=16)
     model = make(interaction="sci", contrast="cci", alpha=0.7, embedding_dim=5)
-    found = ops.convert_to_numpy(model(images, training=False)["embeddings"])
+    found = ops.convert_to_numpy(called(model, images, training=False)["embeddings"])
     maps = [arrays([model.backbone(x.astype("float32"))])[0].astype("float64") for x in images]
     phi, psi, kernel = (
         [array.astype("float64") for array in arrays(layer.weights)]

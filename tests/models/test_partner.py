@@ -105,6 +105,7 @@ def test_the_loss_is_that_of_the_loops(partner, options):
     assert history["contrastive_loss"][0] == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_a_model_keeps_its_options(tmp_path):
     options = {"partner": "hardest", "normalize_rows": True, "own_phi": True}
     model = tiny_cin(**options)

@@ -93,6 +93,7 @@ def test_loss_and_all_gradients_agree_with_the_loops(form):
         reference.assert_close(gradient, expected[name], absolute=1e-6)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_without_alpha_only_the_classifier_trains():
     model = tiny_cin(alpha=0.0)
     model.compile(keras.optimizers.SGD(1.0), loss=SoftmaxCrossentropy())
@@ -136,6 +137,7 @@ def test_sparse_and_one_hot_labels_give_the_same_step():
         assert histories[0][key] == pytest.approx(histories[1][key], rel=1e-5), key
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_the_weight_of_a_pair_is_the_mean_of_its_two():
     images, labels = pair_batch()
     weights = (np.array([1.0, 2.0, 0.0, 3.0]), np.array([3.0, 0.0, 0.0, 1.0]))

@@ -179,6 +179,7 @@ def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path, decoder_
     assert names == [str(i) for i in expected.argmax(axis=1)]
 
 
+@pytest.mark.every_backend(on_jax=False)
 @no_saved_model
 def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path, decoder_once):
     import tensorflow as tf
