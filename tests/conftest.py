@@ -103,9 +103,9 @@ def every_drawing_once():
 def pytest_collection_modifyitems(config, items):
     """On TensorFlow every test runs, on the other backends those whose code reaches Keras'.
 
-    JAX compiles every shape of a test's cases anew: it gets the first of them, unless the marker says
-    `all_cases=True`, as where each case is a thing of its own, or `on_jax=False`, where the test is of
-    what the package does before or after Keras' backend, and PyTorch shows as well that it can.
+    Of a test's cases they get the first, unless the marker says `all_cases=True`, as where each case is
+    a thing of its own. JAX, which compiles every shape anew, does without those with `on_jax=False`:
+    of what the package does before or after Keras' backend, and PyTorch shows as well that it can.
     """
     import keras
 
@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(config, items):
         test = item.nodeid.partition("[")[0]
         is_another_case = test in tests
         tests.add(test)
-        return not (on_jax and is_another_case) or marker.kwargs.get("all_cases")
+        return not is_another_case or marker.kwargs.get("all_cases")
 
     wanted = [is_wanted(item) for item in items]
     config.hook.pytest_deselected(items=[i for i, kept in zip(items, wanted) if not kept])

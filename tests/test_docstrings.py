@@ -18,8 +18,8 @@ MODULES = sorted(
 )
 
 
-# Whose examples compute with tensors of the backend themselves; the others do so through these. JAX,
-# which compiles every operation of an example, sees one of them, and the layers in tests of their own.
+# Whose examples compute with tensors of the backend themselves; the others do so through these. The
+# other backends see one of them, and the layers in tests of their own.
 OF_TENSORS = ("cin_keras.layers.", "cin_keras.losses", "cin_keras.metrics", "cin_keras.optimizers")
 
 

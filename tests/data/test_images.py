@@ -174,7 +174,7 @@ def augmented():
     return dataset, batches(dataset)
 
 
-@pytest.mark.every_backend
+@pytest.mark.every_backend(on_jax=False)
 def test_randaugment_changes_pixels_and_nothing_else(augmented):
     (images, labels), *rest = augmented[1]
     (plain, plain_labels), *_ = batches(shuffled())
@@ -191,7 +191,6 @@ def test_randaugment_is_a_function_of_epoch_and_position(augmented):
     assert (epochs[1] != epochs[0]).any()
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_every_image_and_seed_is_augmented_in_its_own_way():
     samples = coloured_samples([0] * 64)
     # Sorted: in which order they come depends on the seed, too.

@@ -5,8 +5,6 @@ import tensorflow as tf
 from cin_keras.data import SetEpoch, drawn_cars, image_dataset, mixed, pair_dataset
 from tests.data.small_sets import coloured_samples
 
-pytestmark = pytest.mark.every_backend
-
 
 @pytest.fixture(scope="module")
 def samples():
@@ -22,6 +20,7 @@ def numbers(batch):
     return [np.asarray(x) for x in (a, b, labels_a, labels_b)]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
 def test_both_of_a_pair_are_mixed_alike(samples, mixing):
     """Every mixed image is a mixture of two of the batch that its shares tell, pair by pair."""
@@ -64,7 +63,6 @@ def test_both_of_a_pair_are_mixed_alike(samples, mixing):
         assert any((one.any(axis=0) != one.any(axis=1)).any() for one in changed)
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_an_epoch_is_what_its_number_makes_it(samples):
     def epoch(start, seed=0):
         data = mixed(pairs(samples, start_epoch=start), "mixup", 3, seed=seed)
@@ -75,7 +73,6 @@ def test_an_epoch_is_what_its_number_makes_it(samples):
     assert (epoch(2)[0] != epoch(3)[0]).any() and (epoch(2)[0] != epoch(2, seed=1)[0]).any()
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_single_images_and_what_callbacks_need(samples):
     images = image_dataset(samples, 32, batch_size=5)
     data = mixed(images, "cutmix", 3)
@@ -84,6 +81,7 @@ def test_single_images_and_what_callbacks_need(samples):
     assert data.batches is images.batches and data.skipped is images.skipped
 
 
+@pytest.mark.every_backend
 def test_mistakes_are_named(samples):
     images = image_dataset(samples, 32, batch_size=5)
     with pytest.raises(ValueError, match="mixing.*'blend'"):
@@ -92,7 +90,6 @@ def test_mistakes_are_named(samples):
         mixed(images, "mixup", 1)
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_what_cannot_be_mixed_is_named():
     images = image_dataset(coloured_samples([0, 1, 2, 0]), 8, 4)
     for wrong in (np.zeros(3), mixed(images, "mixup", 3), images.map(lambda x, y: x)):

@@ -340,7 +340,6 @@ def test_every_host_of_a_sharded_epoch_can_set_it():
 # === Training ===
 
 
-@pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize("with_callback", [False, True])
 def test_a_network_trains_on_the_pairs(with_callback):
     pairs = make(image_size=16, pairs_per_batch=4, augment="crop")

@@ -180,7 +180,6 @@ def test_evaluation_leaves_bad_images_out():
     np.testing.assert_array_equal(rest.labels, labels)
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_evaluate_and_predict_count_what_remains():
     model = tiny_cin()
     whole = image_dataset(spoiled().subset([i for i in range(23) if i not in BAD]), 8, 4)

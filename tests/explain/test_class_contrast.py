@@ -41,7 +41,7 @@ def test_the_map_decomposes_the_difference_of_the_logits(interaction):
     assert maps.std(axis=(1, 2)).min() > 1e-5
 
 
-@pytest.mark.every_backend
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -137,7 +137,7 @@ def plain():
     return explained_cin(None)
 
 
-@pytest.mark.every_backend
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

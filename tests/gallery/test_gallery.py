@@ -627,7 +627,7 @@ def test_a_gallery_of_an_nts():
     assert gallery.classify(shown).classes == ["a", "b", "c"]
 
 
-@pytest.mark.every_backend
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize("by", ["means", "nearest"])
 def test_which_part_decided(by, gallery):
     gallery.by = by

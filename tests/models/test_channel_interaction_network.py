@@ -58,7 +58,6 @@ def test_training_shows_its_logs_and_evaluation_only_its_own():
     assert len(model.evaluate(images[0], labels[0], verbose=0)) == 2
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_training_learns():
     rng = np.random.default_rng(0)
     labels = np.arange(32) % 2
@@ -241,7 +240,6 @@ def test_weights_files_fit_a_model_from_its_config(tmp_path):
     np.testing.assert_array_equal(predictions(model, images[0]), predictions(copy, images[0]))
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_a_frozen_backbone_stays_as_it_is():
     images, labels = pair_batch()
     model = tiny_cin(backbone=normalized_backbone())
@@ -291,7 +289,6 @@ def test_what_is_frozen_stays_frozen_in_the_file(tmp_path, freeze, monkeypatch):
     assert len(loaded.optimizer.variables) == len(model.optimizer.variables) or freeze == "all"
 
 
-@pytest.mark.every_backend(on_jax=False)
 def test_parts_of_the_head_that_are_frozen_stay_so(tmp_path):
     def left(model):
         return [weight.path.partition("/")[2] for weight in model.trainable_weights]
@@ -311,7 +308,6 @@ def test_parts_of_the_head_that_are_frozen_stay_so(tmp_path):
     assert [layer.trainable for layer in again.interaction.gate] == [True, False]
 
 
-@pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize("kind", ["functional", "subclass"])
 def test_a_backbone_frozen_in_part_or_whole_stays_so(tmp_path, kind):
     images, labels = pair_batch()

@@ -13,6 +13,7 @@ from tests.models.networks import pair_batch, tiny_backbone, tiny_cin, uncompile
 
 pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 
 
 class Batches(keras.utils.PyDataset):
@@ -62,8 +63,8 @@ FORMS = {
     "generator": lambda batches: (batch for batch in batches),
     "iterator": iter,
 }
-if BACKEND == "torch":
-    FORMS["DataLoader"] = as_loader
+if BACKEND == "torch":  # first: the others are what PyTorch has in common with TensorFlow
+    FORMS = {"DataLoader": as_loader, **FORMS}
 
 
 def call(method, data, **kwargs):
@@ -233,7 +234,7 @@ def test_wrong_class_weights_are_named(weights):
 MONITORS = ("val_accuracy", "accuracy", "val_loss", "loss", "classification_loss")
 
 
-@pytest.mark.every_backend(on_jax=False)
+@on_tensorflow
 def test_stock_callbacks_know_which_way_is_better(tmp_path):
     images, labels = pair_batch()
     validation = (images[0], labels[0])
@@ -260,7 +261,7 @@ def test_stock_callbacks_know_which_way_is_better(tmp_path):
         assert found[0].monitor_op(better, worse) and (tmp_path / f"{monitor}.weights.h5").exists()
 
 
-@pytest.mark.every_backend(on_jax=False)
+@on_tensorflow
 def test_a_mode_that_was_given_stays():
     images, labels = pair_batch()
     stopping = keras.callbacks.EarlyStopping("accuracy", mode="min")
@@ -425,7 +426,7 @@ def test_metrics_of_other_labels_are_refused():
     model.evaluate(images[0], labels[0], verbose=0)
 
 
-@pytest.mark.every_backend(on_jax=False)
+@on_tensorflow
 def test_a_scheduler_has_the_rate_for_itself():
     images, labels = pair_batch()
     scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
@@ -443,7 +444,7 @@ def test_a_checkpoint_within_an_epoch_knows_what_is_better(tmp_path):
     assert path.exists()
 
 
-@pytest.mark.every_backend(on_jax=False)
+@on_tensorflow
 def test_data_that_shorten_do_not_run_out(recwarn):
     """Unless the caller has counted: then they do."""
     samples = coloured_samples([0, 1, 2] * 4, size=8)

@@ -107,7 +107,6 @@ def test_phi_starts_as_its_initializer_says(tmp_path, initializer):
     np.testing.assert_array_equal(ops.convert_to_numpy(loaded.interaction.phi.kernel), kernel)
 
 
-@pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize(
     ("interaction", "contrast", "size"), [("sci", "cci", 1), ("phi", None, [1, 3])]
 )

@@ -121,6 +121,7 @@ def test_a_model_keeps_its_options(tmp_path):
     assert not any("contrastive_phi" in name for name in names)
 
 
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

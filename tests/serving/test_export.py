@@ -83,7 +83,7 @@ def serve(folders, images, tmp_path, files=()):
 
 
 def trained_model(size=8, **form):
-    images, labels = pair_batch(size=size)
+    images, labels = pair_batch(size=size or 8)
     model = tiny_cin(backbone=normalized_backbone(size), size=size, embedding_dim=9, **form)
     uncompiled(model).fit(images, labels, batch_size=2, verbose=0)
     return model, images[0]
@@ -206,7 +206,7 @@ def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path, decoder_once
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others export by themselves")
 def test_a_model_saved_here_is_exported_by_tensorflow(tmp_path):
-    model, images = trained_model()
+    model, images = trained_model(size=None)  # without what decodes files, which takes long to write
     model.save(tmp_path / "model.keras")
     command = [sys.executable, "-c", TO_TENSORFLOW, tmp_path / "model.keras", tmp_path / "saved_model"]
     subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=True)
