@@ -65,6 +65,7 @@ def test_mistakes():
         grad_cam(convolution(), images_of())
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_several_attentions_have_a_gradient_but_no_map():
     model, images = explained_cin("osme"), images_of(2)
     maps = grad_cam(model, images)

@@ -106,8 +106,9 @@ def test_correlation_ignores_the_size_and_offset_of_a_channel():
     x = feature_map()
     layer = make(similarity="correlation", scale=5.0)
     changed = x * np.linspace(0.5, 3, x.shape[-1], dtype="float32") + 2.0
-    expected = ops.convert_to_numpy(layer.interaction_weights(x))
-    reference.assert_close(ops.convert_to_numpy(layer.interaction_weights(changed)), expected)
+    weights = one_program(layer.interaction_weights)
+    expected = ops.convert_to_numpy(weights(x))
+    reference.assert_close(ops.convert_to_numpy(weights(changed)), expected)
     assert np.abs(expected - 1 / x.shape[-1]).max() > 0.1
 
 
@@ -224,7 +225,8 @@ def test_the_pooled_form_needs_no_channels_first_convolution(kernel_size, block_
     last.build(x.shape)
     first.build(moved.shape)
     first.set_weights(last.get_weights())
-    reference.assert_close(*(ops.convert_to_numpy(called(*form)) for form in ((first, moved), (last, x))))
+    outputs = (ops.convert_to_numpy(called(*form)) for form in ((first, moved), (last, x)))
+    reference.assert_close(*outputs)
     expected = gradients(lambda x: weighted_sum(last(x)), [x], last, compiled=False)
     found = gradients(lambda x: weighted_sum(first(x)), [moved], first, compiled=False)
     found[0] = np.moveaxis(found[0], 1, -1)
@@ -266,7 +268,7 @@ def test_rows_of_the_weights_sum_to_one_at_any_magnitude():
     layer.build((2, 7, 7, 16))
     for magnitude in (0.0, 1.0, 1000.0):
         x = magnitude * np.abs(feature_map((2, 7, 7, 16)))
-        weights = ops.convert_to_numpy(layer.interaction_weights(x))
+        weights = ops.convert_to_numpy(one_program(layer.interaction_weights)(x))
         assert (weights >= 0).all()
         np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-5)
 

@@ -155,6 +155,7 @@ def test_nothing_is_said_of_an_order_that_nobody_asked_for(form, recwarn):
     assert not [str(w.message) for w in recwarn if "shuffle" in str(w.message)]
 
 
+@pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize("form", FORMS)
 def test_class_weights_weigh_the_images_of_pairs(form):
     images, labels = pair_batch()
@@ -205,6 +206,7 @@ def test_class_weights_go_with_weights_and_one_hot_labels():
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
 
 
+@pytest.mark.every_backend(on_jax=False)
 def test_class_weights_of_single_images_are_those_of_keras():
     images, labels = pair_batch()
     options = {"backbone": tiny_backbone(), "input_shape": (8, 8, 3), "contrast": None}
