@@ -58,6 +58,7 @@ def test_training_shows_its_logs_and_evaluation_only_its_own():
     assert len(model.evaluate(images[0], labels[0], verbose=0)) == 2
 
 
+@pytest.mark.every_backend
 def test_training_learns():
     rng = np.random.default_rng(0)
     labels = np.arange(32) % 2
@@ -240,6 +241,7 @@ def test_weights_files_fit_a_model_from_its_config(tmp_path):
     np.testing.assert_array_equal(predictions(model, images[0]), predictions(copy, images[0]))
 
 
+@pytest.mark.every_backend
 def test_a_frozen_backbone_stays_as_it_is():
     images, labels = pair_batch()
     model = tiny_cin(backbone=normalized_backbone())
