@@ -41,6 +41,18 @@ def shorten_mobilenet(patch, blocks):
     patch.setattr(mobilenet, "_depthwise_conv_block", first_ones)
 
 
+def shorten_resnet(patch):
+    """Keras makes ResNets of one block a stage; `patch` is a `pytest.MonkeyPatch`."""
+    from keras.src.applications import resnet  # a private name, as above
+
+    stage = resnet.stack_residual_blocks_v1
+
+    def first_one(inputs, filters, blocks, **options):
+        return stage(inputs, filters, 1, **options)
+
+    patch.setattr(resnet, "stack_residual_blocks_v1", first_one)
+
+
 def tiny_cin(num_classes=3, backbone=None, size=8, randomize=True, **kwargs):
     """A CIN whose φ and ψ are not zero, so that every term of the loss has a say."""
     model = cin_keras.CIN(
@@ -55,6 +67,11 @@ def tiny_cin(num_classes=3, backbone=None, size=8, randomize=True, **kwargs):
             for weight in layer.weights:
                 weight.assign(0.2 * rng.normal(size=weight.shape))
     return model
+
+
+def plain_pairs_cin(**kwargs):
+    """A CIN that learns from pairs, without layers of its own but the embedding: traced soon."""
+    return tiny_cin(interaction=None, contrast="embedding", randomize=False, **kwargs)
 
 
 def awake(model):

@@ -6,7 +6,12 @@ from keras import ops
 import cin_keras
 from cin_keras.models import backbones
 from cin_keras.models.backbones import build_backbone
-from tests.models.networks import normalized_backbone, shorten_mobilenet, tiny_backbone
+from tests.models.networks import (
+    normalized_backbone,
+    shorten_mobilenet,
+    shorten_resnet,
+    tiny_backbone,
+)
 
 # The others are long to build.
 EVERY_BACKEND = pytest.mark.every_backend
@@ -27,7 +32,9 @@ def images_of(size):
         ),
     ],
 )
-def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module):
+def test_a_named_backbone_brings_its_own_preprocessing(name, layer, module, monkeypatch):
+    shorten_mobilenet(monkeypatch, 2)
+    shorten_resnet(monkeypatch)
     inputs = keras.Input((32, 32, 3))
     model, features = build_backbone(name, inputs, feature_layer=layer)
     constructor = next(
@@ -69,7 +76,10 @@ def test_a_name_has_its_constructor_and_preprocessing(monkeypatch, name, constru
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "MobileNetV3Small"])
-def test_spellings_and_backbones_that_preprocess_themselves(name):
+def test_spellings_and_backbones_that_preprocess_themselves(name, monkeypatch):
+    from keras.src.applications import convnext  # a private name, for the speed of tests alone
+
+    monkeypatch.setitem(convnext.MODEL_CONFIGS["tiny"], "depths", [1, 1, 1, 1])
     model, features = build_backbone(name, keras.Input((32, 32, 3)))
     output = ops.convert_to_numpy(model(images_of(32)))
     assert output.shape[1:] == features.shape[1:] and np.isfinite(output).all()

@@ -9,7 +9,13 @@ import pytest
 import cin_keras
 from cin_keras.data import image_dataset
 from tests.data.small_sets import coloured_samples
-from tests.models.networks import pair_batch, tiny_backbone, tiny_cin, uncompiled
+from tests.models.networks import (
+    pair_batch,
+    plain_pairs_cin,
+    tiny_backbone,
+    tiny_cin,
+    uncompiled,
+)
 
 pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
@@ -155,20 +161,30 @@ def test_nothing_is_said_of_an_order_that_nobody_asked_for(form, recwarn):
     assert not [str(w.message) for w in recwarn if "shuffle" in str(w.message)]
 
 
+BY_CLASS = {0: 2.0, 2: 0.5}
+
+
+@pytest.fixture(scope="module")
+def weighted():
+    """The weights of a model, and what training logs with the weights of classes at their images."""
+    images, labels = pair_batch()
+    weights = tuple(np.array([BY_CLASS.get(int(c), 1.0) for c in part]) for part in labels)
+    model = uncompiled(tiny_cin())
+    start = model.get_weights()
+    logs = model.fit(images, labels, sample_weight=weights, verbose=0).history
+    assert logs["loss"] != uncompiled(tiny_cin()).fit(images, labels, verbose=0).history["loss"]
+    return start, logs
+
+
 @pytest.mark.every_backend(on_jax=False)
 @pytest.mark.parametrize("form", FORMS)
-def test_class_weights_weigh_the_images_of_pairs(form):
-    images, labels = pair_batch()
-    by_class = {0: 2.0, 2: 0.5}
-    weights = tuple(np.array([by_class.get(int(c), 1.0) for c in part]) for part in labels)
-    data = (images, labels)
-    model, expected = (uncompiled(tiny_cin()) for _ in range(2))
-    expected.set_weights(model.get_weights())
-    logs = call(model.fit, FORMS[form]([data]), class_weight=by_class).history
-    wanted = expected.fit(images, labels, sample_weight=weights, verbose=0).history
+def test_class_weights_weigh_the_images_of_pairs(form, weighted):
+    start, wanted = weighted
+    model = uncompiled(tiny_cin())
+    model.set_weights(start)
+    logs = call(model.fit, FORMS[form]([pair_batch()]), class_weight=BY_CLASS).history
     for name, values in wanted.items():
         np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
-    assert wanted["loss"] != uncompiled(tiny_cin()).fit(images, labels, verbose=0).history["loss"]
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a loader of PyTorch")
@@ -378,12 +394,12 @@ def test_labels_of_one_kind_after_another():
     for y in (labels[0], one_hot, labels[0][:, None], one_hot.astype("float32"), labels[0]):
         assert np.isfinite(model.fit(images[0], y, verbose=0).history["loss"][0])
         assert np.isfinite(model.evaluate(images[0], y, verbose=0)[0])
-    model = tiny_cin(contrast=None, randomize=False)
+    model = tiny_cin(interaction=None, contrast=None, randomize=False)
     for y in (labels[0], one_hot):
         validation = Batches([(images[0], y)])
         history = model.fit(iter([(images[0], y)]), validation_data=validation, verbose=0).history
         assert np.isfinite(history["loss"] + history["val_loss"]).all()
-    mixed = tiny_cin()
+    mixed = plain_pairs_cin()
     pairs = tuple(np.eye(3, dtype="float32")[part] for part in labels)
     mixed.fit(images, pairs, validation_data=(images[0], labels[0]), epochs=3, verbose=0)
     pandas = pytest.importorskip("pandas")
@@ -467,7 +483,7 @@ def test_data_that_shorten_do_not_run_out(recwarn):
 
 def test_after_a_mistake_the_right_data_is_trained_on():
     """As in a notebook: what a mistake has begun to trace is not gone on with."""
-    model = tiny_cin(contrast="embedding", randomize=False)
+    model = plain_pairs_cin()
     images, labels = pair_batch()
 
     def fit():

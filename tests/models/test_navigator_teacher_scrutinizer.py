@@ -95,7 +95,7 @@ def expected_terms(images, labels, scores, crops, p):
 @every_backend
 def test_prediction_and_one_step_agree_with_the_loops():
     (images, _), (labels, _) = pair_batch(size=16)
-    model = make()
+    model = uncompiled(make())
     weights = np.array([1.0, 0.5, 2.0, 1.0])
     scores, boxes = looked_at(model, images)
     crops = crops_of(images, boxes)
@@ -105,6 +105,7 @@ def test_prediction_and_one_step_agree_with_the_loops():
     assert ranking.max() > 0.1, "the ranking must have a say here"
 
     model.compile(keras.optimizers.SGD(1.0), loss=cin_keras.losses.SoftmaxCrossentropy())
+    uncompiled(model)  # which `compile` takes back
     navigator = arrays(model.navigator.weights)
     history = model.fit(
         images, labels, sample_weight=weights, batch_size=4, shuffle=False, verbose=0
@@ -193,9 +194,9 @@ def test_the_navigator_learns_at_a_rate_of_its_own():
 
 def test_a_part_of_the_network_is_saved_as_any_other(tmp_path):
     model, images = make(), pair_batch(size=16)[0][0]
-    features = keras.Model(model.input, model.get_layer("classifier").input)
+    features = uncompiled(keras.Model(model.input, model.get_layer("classifier").input))
     features.save(tmp_path / "features.keras")
-    loaded = keras.saving.load_model(tmp_path / "features.keras")
+    loaded = uncompiled(keras.saving.load_model(tmp_path / "features.keras"))
     expected = features.predict(images, verbose=0)
     assert expected.shape == (len(images), 4 * (CONCATENATED + 1))
     np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, rtol=1e-5)
@@ -220,8 +221,15 @@ def test_dropout_is_off_in_evaluation():
 
 def test_a_named_backbone_is_one_layer_and_what_is_frozen_stays_so(tmp_path, monkeypatch):
     shorten_mobilenet(monkeypatch, 5)
+    few_parts = {"parts": 2, "concatenated": 1}
     model = cin_keras.NTS(
-        3, "mobilenet", None, (64, 64, 3), "conv_pw_5_relu", classifier_activation="softmax"
+        3,
+        "mobilenet",
+        None,
+        (64, 64, 3),
+        "conv_pw_5_relu",
+        classifier_activation="softmax",
+        **few_parts,
     )
     for layer in model.backbone.layers[:10]:
         layer.trainable = False

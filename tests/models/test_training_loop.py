@@ -9,7 +9,7 @@ import pytest
 
 import cin_keras
 from cin_keras.callbacks import InterruptBetweenBatches
-from tests.models.networks import pair_batch, tiny_cin
+from tests.models.networks import pair_batch, plain_pairs_cin, tiny_cin
 
 pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
@@ -76,7 +76,7 @@ def test_after_the_first_round_nothing_is_traced_or_compiled_again():
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow traces anew what makes variables")
 @pytest.mark.parametrize("compiled", [{}, {"metrics": [cin_keras.metrics.accuracy]}])
 def test_the_first_step_is_traced_once(compiled):
-    model, (images, labels) = tiny_cin(), pair_batch()
+    model, (images, labels) = plain_pairs_cin(), pair_batch()
     if compiled:
         model.compile("sgd", cin_keras.losses.SoftmaxCrossentropy(), **compiled)
     with counted_compilations() as events:

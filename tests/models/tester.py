@@ -9,7 +9,7 @@ from tests import reference
 from tests.models.networks import pair_batch, tiny_backbone, uncompiled
 
 
-def assert_usable(build, folder, size, pairs):
+def assert_usable(build, folder, size, pairs, traced=True):
     """Trains, evaluates, predicts, saves, freezes and exports a model, and in half precision.
 
     Args:
@@ -18,6 +18,7 @@ def assert_usable(build, folder, size, pairs):
         folder: `pathlib.Path`, empty.
         size: Int, pixels of the images.
         pairs: Bool, whether it learns from pairs.
+        traced: Bool, whether TensorFlow traces what trains and predicts. Defaults to `True`.
     """
     names = ["ant", "bee", "cow"]
     batch, (images, labels) = training_batch(pairs, size)
@@ -26,7 +27,7 @@ def assert_usable(build, folder, size, pairs):
         backbone = tiny_backbone(size=size)
         return build(backbone=backbone, input_shape=(size, size, 3), class_names=names, dtype=dtype)
 
-    model = make()
+    model = make() if traced else uncompiled(make())
     before = arrays(model.trainable_weights)
     history = model.fit(*batch, batch_size=4, epochs=2, shuffle=False, verbose=0).history
     assert np.isfinite(history["loss"]).all() and "accuracy" in history
