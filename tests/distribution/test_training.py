@@ -42,8 +42,11 @@ def start(count, file, process=None):
     return processes.Started(*command, cwd=ROOT, env=environment)
 
 
-def test_several_devices_are_as_one(tmp_path):
-    """One test, so that no process of pytest's waits for what another computes."""
+def test_several_devices_are_as_one(tmp_path, untraced):
+    """One test, so that no process of pytest's waits for what another computes.
+
+    What trains here, on one device, is not traced, unlike what trains on several.
+    """
     results = train_on_one_and_on_several(tmp_path)
     check_that_numbers_are_the_same(results)
     check_where_a_run_stops(results)

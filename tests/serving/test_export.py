@@ -127,7 +127,7 @@ def write_images(folder, size):
 
 
 @no_saved_model
-def test_tensorflow_alone_serves_the_same_numbers(tmp_path):
+def test_tensorflow_alone_serves_the_same_numbers(tmp_path, decoder_once):
     size, settings = 16, {"epochs": 1}
     models, folders = [], []
     forms = {}, {"pooled": False, "block_rows": 4}
