@@ -93,6 +93,19 @@ def decoder_once(monkeypatch):
     monkeypatch.setattr(decoding, "decode_in_graph", once)
 
 
+@pytest.fixture
+def png_decoder(monkeypatch):
+    """A SavedModel reads PNG alone, for tests that give it tensors: every file is long to write and load."""
+    import tensorflow as tf
+
+    from cin_keras.serving import decoding
+
+    def decode(encoded, which, max_pixels=decoding.MAX_PIXELS):
+        return tf.io.decode_png(encoded, channels=3), tf.constant(1)
+
+    monkeypatch.setattr(decoding, "decode_in_graph", decode)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def every_drawing_once():
     """Many tests look at the same thousands of drawn cars, of which each takes a millisecond or two."""

@@ -7,7 +7,7 @@ import cin_keras
 from tests.models.networks import awake, tiny_backbone
 from tests.models.tester import assert_usable
 
-pytestmark = [pytest.mark.every_backend, pytest.mark.usefixtures("decoder_once")]
+pytestmark = [pytest.mark.every_backend, pytest.mark.usefixtures("png_decoder")]
 FEW_PARTS = {"parts": 2, "concatenated": 1}
 MODELS = {
     "CIN": (lambda **own: cin_keras.CIN(3, embedding_dim=5, **own), 8, True),

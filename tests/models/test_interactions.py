@@ -280,7 +280,7 @@ print(json.dumps([model.serve_uint8(images).numpy().tolist() for model in served
 """
 
 
-def test_interactions_are_served_by_tensorflow_alone(tmp_path, decoder_once):
+def test_interactions_are_served_by_tensorflow_alone(tmp_path, png_decoder):
     images, _ = pair_batch()
     np.save(tmp_path / "images.npy", images[0])
     expected, folders = [], []

@@ -162,7 +162,7 @@ def test_tensorflow_alone_serves_the_same_numbers(tmp_path, decoder_once):
 
 @pytest.mark.every_backend(on_jax=False)
 @no_saved_model
-def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path, decoder_once):
+def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path, png_decoder):
     import tensorflow as tf
 
     model = tiny_cin(classifier_activation="softmax", temperature=2.0)
@@ -181,7 +181,7 @@ def test_probabilities_of_a_softmax_and_classes_without_names(tmp_path, decoder_
 
 @pytest.mark.every_backend(on_jax=False)
 @no_saved_model
-def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path, decoder_once):
+def test_without_embeddings_phi_is_folded_into_the_scores(tmp_path, png_decoder):
     import tensorflow as tf
 
     model, images = trained_model(class_names=["a", "b", "c"])
