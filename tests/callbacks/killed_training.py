@@ -22,7 +22,7 @@ import cin_keras
 from cin_keras.callbacks import KeepBest, SaveHistory, SaveTrainingState, StopOnNonFinite
 from tests.models.networks import normalized_backbone, tiny_cin
 
-EPOCHS = 8
+EPOCHS = 6
 SIZE = 12
 
 
@@ -44,7 +44,7 @@ def train(folder, samples, pipe):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(1)
-    pairs = cin_keras.data.pair_dataset(samples, SIZE, pairs_per_batch=4)
+    pairs = cin_keras.data.pair_dataset(samples, SIZE, pairs_per_batch=6)
     model = tiny_cin(
         samples.num_classes, normalized_backbone(SIZE), size=SIZE, dropout=0.3, randomize=False
     )
