@@ -13,7 +13,6 @@ from tests.models.test_training_loop import counted_host_reads
 
 pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
-on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 
 
 def samples_with_a_bright_one(count=16, bright=5):
@@ -124,7 +123,6 @@ def test_single_images_and_steps_in_one_go():
     assert ("step 2:" if together == 1 else "steps 1 to 2:") in str(caught.value)
 
 
-@on_tensorflow
 @pytest.mark.parametrize("steps", [2, 4])
 def test_no_images_are_named_where_an_epoch_is_no_whole_pass(steps):
     """Keras goes on with one pass over the epochs, in which nobody counts the steps."""

@@ -15,7 +15,6 @@ from tests.models.networks import normalized_backbone, tiny_cin, uncompiled
 
 pytestmark = pytest.mark.every_backend
 BACKEND = keras.backend.backend()
-on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(24, 3)).astype("float32"), rng.normal(size=(24, 1)).astype("float32")
 
@@ -111,7 +110,6 @@ def test_all_kinds_of_optimizers_go_on(tmp_path, name):
     assert_same(everything(resumed), everything(expected))
 
 
-@on_tensorflow
 def test_a_cin_on_pairs_goes_on(tmp_path):
     samples = drawn_cars(images_per_class=2, image_size=32)
 
@@ -153,7 +151,6 @@ def test_a_cin_on_pairs_goes_on(tmp_path):
     assert_same(saved[1].get_weights(), saved[0].get_weights())
 
 
-@on_tensorflow
 def test_a_kill_between_any_two_files_changes_nothing(tmp_path, monkeypatch):
     """The folder as it is whenever a file is about to be moved into place, resumed from there."""
     moments = []

@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,22 +8,8 @@ from tests.cli.conftest import write_photograph
 from tests.models.networks import tiny_backbone, tiny_cin
 
 
+@pytest.mark.every_backend(on_jax=False)  # on which tests/explain computes every map
 def test_every_figure_of_every_photograph(models, tmp_path, capsys):
-    explain_two(models, tmp_path, capsys)
-    for path in (tmp_path / "out").glob("*.png"):
-        assert min(Image.open(path).size) > 100 and np.ptp(np.asarray(Image.open(path))) > 100
-
-
-# JAX computes every map in tests/explain.
-@pytest.mark.every_backend(on_jax=False)
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="drawn above")
-def test_every_figure_on_another_backend(models, tmp_path, capsys):
-    explain_two(models, tmp_path, capsys)
-
-
-def explain_two(models, tmp_path, capsys):
-    """Two photographs, which have one name, in all figures."""
     paths = [write_photograph(tmp_path / name / "1.png", (9, 200, 70)) for name in "ab"]
     out = tmp_path / "out"
     code = main(["explain", str(models / "cin.keras"), *paths, "no.png", "--output", str(out)])
@@ -32,6 +17,8 @@ def explain_two(models, tmp_path, capsys):
     kinds = ("decision", "channels", "ranking")
     expected = {f"{stem}-{kind}.png" for stem in ("1", "1-2") for kind in kinds}
     assert {path.name for path in out.glob("*.png")} == {*expected, "1-contrast.png"}
+    for path in out.glob("*.png"):
+        assert min(Image.open(path).size) > 100 and np.ptp(np.asarray(Image.open(path))) > 100
     shown, errors = capsys.readouterr()
     assert "cannot read 'no.png'" in errors
     for path in out.glob("*.png"):

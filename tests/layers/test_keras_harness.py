@@ -8,7 +8,7 @@ from cin_keras import layers
 
 # A private name of Keras, for this test alone: without it, the test is skipped and says so.
 testing = pytest.importorskip("keras.src.testing")
-pytestmark = pytest.mark.every_backend
+pytestmark = pytest.mark.every_backend(all_cases=True)
 MAP = (2, 3, 4, 4)
 CASES = {
     "sci": (layers.SelfChannelInteraction, {"learnable_scale": True}, MAP, 3),
