@@ -50,6 +50,17 @@ def graphs_as_they_are_traced():
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+@pytest.fixture(scope="session", autouse=True)
+def datasets_untuned():
+    """Those of tests, too, wait for no thread of TensorFlow's that sleeps when an iterator is deleted."""
+    import tensorflow as tf
+
+    from cin_keras.data.pipeline import untuned
+
+    iterate, options = tf.data.Dataset.__iter__, untuned()
+    tf.data.Dataset.__iter__ = lambda dataset: iterate(dataset.with_options(options))
+
+
 @pytest.fixture
 def untraced():
     """Spares TensorFlow the tracing of steps, each of which runs once or twice."""

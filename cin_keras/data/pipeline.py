@@ -1,5 +1,7 @@
 """What `image_dataset` and `pair_dataset` share: which image comes when, cropped, batched."""
 
+import os
+
 import keras
 import numpy as np
 
@@ -180,11 +182,25 @@ def read_in_batches(
         batches = images.rebatch(batch_size, drop_remainder=len(epochs) % batch_size == 0)
         length = tf.data.experimental.assert_cardinality(-(-len(epochs) // batch_size))
         batches = batches.apply(length)
-    batches = batches.prefetch(tf.data.AUTOTUNE)
+    batches = batches.prefetch(tf.data.AUTOTUNE).with_options(untuned())
     batches.epochs = epochs
     batches.batches = Batches(reader, epochs, batch_size, shard)
     batches.skipped = reader.skipped
     return batches
+
+
+def untuned():
+    """As many calls at a time as there are cores, without TensorFlow's search for their number.
+
+    Whoever deletes an iterator waits for the thread that searches, and now and then that sleeps on: as
+    long as it has run, up to a minute.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.autotune.initial_parallelism = os.cpu_count()
+    return options
 
 
 def as_ordered(dataset, other):

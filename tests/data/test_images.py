@@ -1,11 +1,12 @@
 import itertools
+import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cin_keras.data import Samples, SetEpoch, image_dataset
+from cin_keras.data import Samples, SetEpoch, image_dataset, mixed, pair_dataset
 from cin_keras.data.cropping import crop
 from cin_keras.data.rand_augment import rand_augment
 from tests.data.small_sets import coloured_samples, encode, from_arrays
@@ -162,6 +163,18 @@ def test_shards_of_training_are_equally_long_and_part_of_the_epoch():
             chosen = np.arange(i, 12, shards)[: 12 // shards]
             np.testing.assert_array_equal(part, images[chosen])
             np.testing.assert_array_equal(part_labels, labels[chosen])
+
+
+# === How many at a time ===
+
+
+def test_as_many_as_there_are_cores_and_nobody_looks_for_a_better_number():
+    """Who deleted an iterator would wait, at times, for the thread that looks: `pipeline.untuned`."""
+    samples = coloured_samples([0, 0, 1, 1])
+    pairs = pair_dataset(samples, 14, pairs_per_batch=2)
+    for data in (image_dataset(samples, 14, 2), pairs, mixed(pairs, "mixup", 2)):
+        how = data.options().autotune
+        assert (how.enabled, how.initial_parallelism) == (False, os.cpu_count())
 
 
 # === RandAugment ===
