@@ -24,15 +24,17 @@ class Started:
         *arguments: Strings or paths: `"-m", module, ...`, `"-c", code, ...` or `script, ...`.
         cwd: Folder, or `None` for the current one.
         env: Dict, or `None` for the environment as it is.
+        daemon: Bool, whether it ends with the tests; then it may start none by `multiprocessing`
+            itself. Defaults to `True`.
     """
 
-    def __init__(self, *arguments, cwd=None, env=None):
+    def __init__(self, *arguments, cwd=None, env=None, daemon=True):
         self._folder = tempfile.TemporaryDirectory()
         self._printed = [pathlib.Path(self._folder.name, name) for name in ("out", "err")]
         given = [str(part) for part in arguments]
         place = str(cwd or os.getcwd()), dict(os.environ if env is None else env)
         self._process = _FORKED.Process(
-            target=_run, args=(given, *place, self._printed), daemon=True
+            target=_run, args=(given, *place, self._printed), daemon=daemon
         )
         self._process.start()
         self.kill, self.terminate = self._process.kill, self._process.terminate

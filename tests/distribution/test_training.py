@@ -28,18 +28,17 @@ def start(count, file, process=None):
 
     With `process`, 0 or 1, that one of two processes on JAX.
     """
-    command = ["-m"]
+    module = "tests.distribution.training"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
     if keras.backend.backend() == "torch":
-        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
+        module = "tests.distribution.torchrun"
     if keras.backend.backend() == "jax":
         own = count if process is None else count // 2
         flags = os.environ.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={own}"
     if process is not None:
         environment |= hosts.environment(file.parent, process)
-    command += ["tests.distribution.training", count, file]
-    return processes.Started(*command, cwd=ROOT, env=environment)
+    return processes.Started("-m", module, count, file, cwd=ROOT, env=environment, daemon=False)
 
 
 def test_several_devices_are_as_one(tmp_path, untraced):

@@ -1,7 +1,7 @@
 """Trainings, an evaluation and a prediction whose numbers must not depend on the devices.
 
 `python -m tests.distribution.training DEVICES FILE` runs them on so many virtual CPU devices (on
-PyTorch under torchrun, on JAX with XLA_FLAGS) and writes what came out as JSON.
+PyTorch by `tests.distribution.torchrun`, on JAX with XLA_FLAGS) and writes what came out as JSON.
 """
 
 import json
