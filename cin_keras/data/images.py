@@ -56,7 +56,8 @@ def image_dataset(
     Returns:
         `tf.data.Dataset` of known length (unknown with `on_error="skip"` and without `shuffle`),
         batches `(images, labels)`: uint8 of shape `(batch, height, width, 3)`, RGB from 0 to 255,
-        and int32 of shape `(batch,)`. Its attribute `skipped` is a `SkippedImages`.
+        and int32 of shape `(batch,)`. Its attribute `skipped` is a `SkippedImages`. As many threads
+        read it as there are cores.
 
     Raises:
         ValueError: For arguments out of range, or fewer samples than shards. While iterating, an

@@ -83,7 +83,8 @@ def pair_dataset(
     Returns:
         `tf.data.Dataset` of known length, batches `((images_a, images_b), (labels_a, labels_b))`:
         uint8 of shape `(pairs, height, width, 3)`, RGB from 0 to 255, and int32 of shape
-        `(pairs,)`. Its attribute `skipped` is a `SkippedImages`.
+        `(pairs,)`. Its attribute `skipped` is a `SkippedImages`. As many threads read it as there
+        are cores.
 
     Raises:
         ValueError: For arguments out of range, fewer samples than one batch (of every shard)

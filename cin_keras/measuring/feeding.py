@@ -10,7 +10,7 @@ from PIL import Image
 
 from cin_keras.data import PairSampler, Samples, image_dataset, pair_dataset
 from cin_keras.data.cropping import resized_size
-from cin_keras.data.pipeline import EpochCounter, places_in_order
+from cin_keras.data.pipeline import EpochCounter, places_in_order, untuned
 from cin_keras.measuring.memory import bytes_of_python
 from cin_keras.measuring.rounds import seconds
 
@@ -148,7 +148,8 @@ def with_tf_data(samples, image_size, batch_size, seed=0):
 
     Returns:
         `tf.data.Dataset` of uint8 images `(batch, image_size, image_size, 3)` and labels: decoded,
-        resized to 8/7 of the size with antialiasing, cropped and flipped at random.
+        resized to 8/7 of the size with antialiasing, cropped and flipped at random; of as many at a
+        time as the others.
     """
     import tensorflow as tf
 
@@ -168,7 +169,7 @@ def with_tf_data(samples, image_size, batch_size, seed=0):
     images = tf.data.Dataset.zip(files.shuffle(count, seed), seeds).map(
         lambda file, seeds: load(*file, seeds), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(untuned())
 
 
 def time_sampler(make, pairs_per_batch, epoch):
@@ -191,7 +192,7 @@ def time_sampler(make, pairs_per_batch, epoch):
     sampler = make()
     images = 2 * pairs_per_batch * len(sampler)
     epochs = EpochCounter(lambda n: sampler.epoch(n).reshape(-1), np.arange(images), epoch)
-    places = places_in_order(epochs, 2 * pairs_per_batch)
+    places = places_in_order(epochs, 2 * pairs_per_batch).with_options(untuned())
     return {
         "build, s": seconds(make),
         "pairs/s": images / 2 / seconds(sampler.epoch, epoch),
