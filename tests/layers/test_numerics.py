@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cin_keras.layers.numerics import softmax_rows, thin_matmul
+from cin_keras.layers.numerics import float32_matmul, softmax_rows, thin_matmul
 from tests.gradients import gradients
 
 pytestmark = pytest.mark.every_backend
@@ -34,6 +34,50 @@ def test_neither_weights_nor_gradients_are_denormal():
         magnitudes = numbers.detach().abs()
         assert magnitudes[magnitudes > 0].min() > 1e-37
     assert torch.softmax(logits, -1).min() < 1e-37, "there would be denormal numbers"
+
+
+def test_products_of_half_precision_are_exact():
+    rng = np.random.default_rng(0)
+    a, b = (ops.cast(rng.normal(size=shape), "bfloat16") for shape in ((2, 3, 5), (2, 5, 4)))
+    a32, b32 = (ops.convert_to_numpy(ops.cast(x, "float32")).astype("float64") for x in (a, b))
+    product = float32_matmul(a, b)
+    assert keras.backend.standardize_dtype(product.dtype) == "float32"
+    np.testing.assert_allclose(ops.convert_to_numpy(product), a32 @ b32, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="how JAX is told")
+def test_jax_is_told_to_keep_the_mantissa():
+    import jax
+
+    a = jax.numpy.ones((2, 2))
+    told = str(jax.make_jaxpr(float32_matmul)(a, a))
+    assert "HIGHEST" in told and "HIGHEST" not in str(jax.make_jaxpr(ops.matmul)(a, a))
+
+
+@pytest.mark.every_backend(all_cases=True)
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="how PyTorch is told")
+@pytest.mark.parametrize("columns", [2, 3])
+def test_pytorchs_own_precision_is_put_back(monkeypatch, columns):
+    import torch
+
+    told = []
+
+    def matmul(a, b):
+        told.append(torch.get_float32_matmul_precision())
+        return a @ b
+
+    monkeypatch.setattr(ops, "matmul", matmul)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        if columns == 2:
+            float32_matmul(torch.ones((2, 2)), torch.ones((2, 2)))
+        else:
+            with pytest.raises(RuntimeError):
+                float32_matmul(torch.ones((2, 3)), torch.ones((2, 2)))
+        assert (told, torch.get_float32_matmul_precision()) == (["highest"], "medium")
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class NoWeights:

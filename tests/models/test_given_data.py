@@ -8,6 +8,7 @@ import pytest
 
 import cin_keras
 from cin_keras.data import image_dataset
+from cin_keras.models.checked_data import first_batch
 from tests.data.small_sets import coloured_samples
 from tests.models.networks import (
     pair_batch,
@@ -199,6 +200,20 @@ def test_workers_that_persist_begin_with_what_is_checked():
     loader = torch.utils.data.DataLoader(items, **options)
     with pytest.raises(ValueError, match="Labels must be class numbers .* Received: the label 9"):
         uncompiled(tiny_cin()).fit(images, labels, validation_data=loader, verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's loaders")
+def test_looking_at_a_loader_draws_no_random_number():
+    import torch
+
+    loader = torch.utils.data.DataLoader([1, 2, 3], shuffle=True)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    batch, same = first_batch(loader)
+    assert batch is not None and same is loader
+    assert torch.equal(torch.random.get_rng_state(), before)
+    next(iter(loader))
+    assert not torch.equal(torch.random.get_rng_state(), before), "a loader that is read draws"
 
 
 @pytest.mark.every_backend(on_jax=False)

@@ -167,6 +167,14 @@ class Kernels(keras.callbacks.Callback):
 
 
 @pytest.mark.every_backend
+def test_there_is_a_saved_model_unless_on_pytorch(tmp_path, monkeypatch):
+    model = build()
+    monkeypatch.setattr(model, "export", lambda path, **options: path.mkdir())
+    RunFolder(tmp_path, {"seed": 0}).export(model)
+    assert (tmp_path / "saved_model").is_dir() == (keras.backend.backend() != "torch")
+
+
+@pytest.mark.every_backend
 def test_the_average_is_what_is_kept_and_the_weights_what_goes_on(tmp_path):
     def begin(resume):
         run = RunFolder(tmp_path, {"ema": True}, resume=resume)
