@@ -127,8 +127,8 @@ def every_drawing_once():
 def pytest_collection_modifyitems(config, items):
     """On TensorFlow every test runs, on the other backends those whose code reaches Keras'.
 
-    Of a test's cases they get the first, unless the marker says `all_cases=True`, as where each case is
-    a thing of its own. JAX, which compiles every shape anew, does without those with `on_jax=False`:
+    Of a test's cases they get the first, and those that some backend skips: perhaps TensorFlow; all, if
+    the marker says `all_cases=True`, as where each case is a thing of its own. JAX, which compiles every shape anew, does without those with `on_jax=False`:
     of what the package does before or after Keras' backend, and PyTorch shows as well that it can.
     """
     import keras
@@ -144,7 +144,8 @@ def pytest_collection_modifyitems(config, items):
         test = item.nodeid.partition("[")[0]
         is_another_case = test in tests
         tests.add(test)
-        return not is_another_case or marker.kwargs.get("all_cases")
+        may_be_skipped = item.get_closest_marker("skipif") is not None
+        return not is_another_case or may_be_skipped or marker.kwargs.get("all_cases")
 
     wanted = [is_wanted(item) for item in items]
     config.hook.pytest_deselected(items=[i for i, kept in zip(items, wanted) if not kept])

@@ -54,7 +54,6 @@ def test_jax_is_told_to_keep_the_mantissa():
     assert "HIGHEST" in told and "HIGHEST" not in str(jax.make_jaxpr(ops.matmul)(a, a))
 
 
-@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="how PyTorch is told")
 @pytest.mark.parametrize("columns", [2, 3])
 def test_pytorchs_own_precision_is_put_back(monkeypatch, columns):

@@ -249,12 +249,25 @@ def test_half_precision_trains_with_float32_variables(policy):
     assert keras.config.dtype_policy().name == "float32", "the global policy stays as it was"
 
 
-@pytest.mark.parametrize("option", ["run_eagerly", "jit_compile", "steps_per_execution"])
+NOT_ON_JAX = pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="minutes, an operation at a time, of the very functions that are compiled",
+)
+NOT_ON_TORCH = pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="Keras refuses or fails to compile this option on the PyTorch backend",
+)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param("run_eagerly", marks=NOT_ON_JAX),
+        pytest.param("jit_compile", marks=NOT_ON_TORCH),
+        pytest.param("steps_per_execution", marks=NOT_ON_TORCH),
+    ],
+)
 def test_compile_options(option):
-    if keras.backend.backend() == "torch" and option != "run_eagerly":
-        pytest.skip("Keras refuses or fails to compile this option on the PyTorch backend")
-    if keras.backend.backend() == "jax" and option == "run_eagerly":
-        pytest.skip("minutes, an operation at a time, of the very functions that are compiled")
     images, labels = pair_batch()
     model = tiny_cin() if option == "jit_compile" else plain_pairs_cin()
     value = 2 if option == "steps_per_execution" else True

@@ -283,6 +283,7 @@ def run_litert(path, images):
     return output, zipfile.ZipFile(path).read("model_card.json").decode()
 
 
+@pytest.mark.every_backend(all_cases=True)
 @pytest.mark.parametrize(
     "format, run, backends",
     [("onnx", run_onnx, ("tensorflow", "torch")), ("litert", run_litert, ("tensorflow",))],
