@@ -128,8 +128,9 @@ def pytest_collection_modifyitems(config, items):
     """On TensorFlow every test runs, on the other backends those whose code reaches Keras'.
 
     Of a test's cases they get the first, and those that some backend skips: perhaps TensorFlow; all, if
-    the marker says `all_cases=True`, as where each case is a thing of its own. JAX, which compiles every shape anew, does without those with `on_jax=False`:
-    of what the package does before or after Keras' backend, and PyTorch shows as well that it can.
+    the marker says `all_cases=True`, as where each case is a thing of its own. JAX, which compiles every
+    shape anew, does without those with `on_jax=False`: of what the package does before or after Keras'
+    backend, and PyTorch shows as well that it can.
     """
     import keras
 

@@ -199,7 +199,7 @@ def untuned():
 
     options = tf.data.Options()
     options.autotune.enabled = False
-    options.autotune.initial_parallelism = os.cpu_count()
+    options.autotune.initial_parallelism = os.cpu_count() or 1
     return options
 
 
