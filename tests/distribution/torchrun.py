@@ -20,6 +20,7 @@ def main(count):
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         start_method="fork",
+        max_restarts=0,
     )
     elastic_launch(config, training.main)()
 
