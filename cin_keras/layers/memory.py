@@ -79,34 +79,46 @@ def image_by_image(function, *batch, in_a_loop=False):
     Returns:
         What `function` returns.
     """
-    if in_a_loop and _in_a_graph_for_cpus(batch) and batch[0].shape[-1] >= FEWEST_CHANNELS:
+    if in_a_loop and large_on_a_cpu(batch[0]) and _in_a_graph_of_images(batch):
 
         def of_one(images):
             return tuple(y[0] for y in function(*(x[None] for x in images)))
 
         return _one_by_one(of_one, batch)
-    if not _on_a_torch_cpu(batch[0]) or len(batch[0]) < 2:
+    if keras.backend.backend() != "torch" or not _on_a_cpu(batch[0]) or len(batch[0]) < 2:
         return function(*batch)
     images = [function(*(x[i : i + 1] for x in batch)) for i in range(len(batch[0]))]
     return tuple(ops.concatenate(outputs, axis=0) for outputs in zip(*images))
 
 
-def _in_a_graph_for_cpus(batch):
-    """Whether TensorFlow, without a GPU, traces a graph of some images, whose sizes are known."""
+def large_on_a_cpu(x):
+    """Whether the matrices of features `(batch, positions, channels)` are large and a CPU's."""
+    return x.shape[-1] >= FEWEST_CHANNELS and _on_a_cpu(x)
+
+
+def _in_a_graph_of_images(batch):
+    """Whether TensorFlow traces a graph of some images, whose sizes are known."""
     if keras.backend.backend() != "tensorflow" or batch[0].shape[0] in (0, 1):
-        return False
-    if any(None in x.shape[1:] for x in batch):
         return False
     import tensorflow as tf
 
-    devices = tf.config.list_logical_devices()
-    return not tf.executing_eagerly() and all(found.device_type == "CPU" for found in devices)
+    return not tf.executing_eagerly() and not any(None in x.shape[1:] for x in batch)
 
 
-def _on_a_torch_cpu(x):
-    if keras.backend.backend() != "torch":
-        return False
-    import torch
+def _on_a_cpu(x):
+    """Whether `x` is, or while TensorFlow or JAX trace a graph will be, on a CPU.
 
-    compiling = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return not compiling and x.device.type == "cpu"
+    Not while PyTorch exports or compiles.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        compiling = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return not compiling and x.device.type == "cpu"
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    import tensorflow as tf
+
+    return all(found.device_type == "CPU" for found in tf.config.list_logical_devices())

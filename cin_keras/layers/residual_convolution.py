@@ -115,7 +115,7 @@ class ResidualConvolution(FeatureMapLayer):
         residual = self.residual(inputs, values, pooling)
         return self.restore(self.mixed(inputs, values), residual, pooling)
 
-    def mixed(self, inputs, values, in_a_loop=False):
+    def mixed(self, inputs, values, in_predict=False):
         """What φ is applied to, given `values = self.values(inputs, ...)`: here, these."""
         return values
 

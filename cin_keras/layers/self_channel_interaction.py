@@ -16,9 +16,10 @@ from keras import ops
 
 from cin_keras.checks import check_bool, check_choice, check_int, check_number
 from cin_keras.layers.feature_map import check_feature_map
-from cin_keras.layers.memory import image_by_image, in_row_blocks
+from cin_keras.layers.memory import image_by_image, in_row_blocks, large_on_a_cpu
 from cin_keras.layers.numerics import float32_matmul, softmax_rows, thin_matmul
 from cin_keras.layers.residual_convolution import ResidualConvolution
+from cin_keras.layers.symmetric_softmax import mix_symmetric
 
 SIMILARITIES = ("dot", "cosine", "correlation")
 
@@ -139,9 +140,9 @@ class SelfChannelInteraction(ResidualConvolution):
         weights = self.interaction_weights(inputs)
         return self.restore(apply_rows(weights, values), residual, self.pooling), weights
 
-    def mixed(self, inputs, values, in_a_loop=False):
-        """`W values`, to which φ is applied; `in_a_loop` as for `image_by_image`."""
-        return self.mix_values(*self.compared(inputs), values, in_a_loop)
+    def mixed(self, inputs, values, in_predict=False):
+        """`W values`, to which φ is applied; `in_predict` as for `mix_values`."""
+        return self.mix_values(*self.compared(inputs), values, in_predict)
 
     def interaction_weights(self, inputs):
         """`W = softmax_rows(∓scale · S)`, one matrix an image.
@@ -201,24 +202,32 @@ class SelfChannelInteraction(ResidualConvolution):
         """
         return softmax_rows(float32_matmul(ops.transpose(rows, (0, 2, 1)), x))
 
-    def mix_values(self, rows, x, values, in_a_loop=False):
+    def mix_values(self, rows, x, values, in_predict=False):
         """`W values`, in blocks of rows if the layer has any.
 
         Args:
             rows: As from `compared`.
             x: As from `compared`.
             values: `(batch, channels, columns)`.
-            in_a_loop: As for `image_by_image`. Defaults to `False`.
+            in_predict: Bool, whether it is for a prediction on this machine, which needs no
+                gradient: large matrices may be made in a loop over the images, and half of them
+                where a CPU computes. Defaults to `False`.
 
         Returns:
             Tensor of the shape and dtype of `values`.
         """
-        if self.block_rows is None:
-            return image_by_image(self._mix_rows, rows, x, values, in_a_loop=in_a_loop)[0]
-        return in_row_blocks(self._mix_rows, (rows,), (x, values), self.block_rows)[0]
+        if self.block_rows is not None:
+            return in_row_blocks(self._mix_rows, (rows,), (x, values), self.block_rows)[0]
+        # With the other sign a channel's own logit is nearly always too large to exponentiate.
+        halves = in_predict and not self.positive and large_on_a_cpu(x)
+        mix = self._mix_by_halves if halves else self._mix_rows
+        return image_by_image(mix, rows, x, values, in_a_loop=in_predict)[0]
 
     def _mix_rows(self, rows, x, values):
         return (apply_rows(self.weight_rows(rows, x), values),)
+
+    def _mix_by_halves(self, rows, x, values):
+        return (mix_symmetric(rows, x, values, lambda: self._mix_rows(rows, x, values)[0]),)
 
     def mix(self, weights, inputs):
         """`Y = W X`, of the shape and dtype of `inputs`."""

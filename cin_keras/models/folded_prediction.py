@@ -34,7 +34,7 @@ class FoldedPrediction:
             return None
         seen = _fingerprint(model)
         if self._network is None:
-            self._head = FoldedHeads(model.interaction, model.classifier, in_a_loop=True)
+            self._head = FoldedHeads(model.interaction, model.classifier, in_predict=True)
             outputs = self._head(model.interaction.input)[0]
             self._network = _Network(model.input, outputs, name=model.name)
         elif not all(map(np.array_equal, seen, self._seen)):

@@ -94,7 +94,7 @@ class FoldedHeads(keras.layers.Layer):
             `pooling="avg"`.
         classifier: Built `keras.layers.Dense` on the spatial mean.
         whitening: `cin_keras.models.Whitening` of the same, or `None`.
-        in_a_loop: As for `cin_keras.layers.memory.image_by_image`. Defaults to `False`.
+        in_predict: As for `SelfChannelInteraction.mix_values`. Defaults to `False`.
 
     Input shape:
         As for the interaction.
@@ -103,11 +103,11 @@ class FoldedHeads(keras.layers.Layer):
         A list of `(batch, classes)` and, with a whitening, `(batch, dimensions)`, float32.
     """
 
-    def __init__(self, interaction, classifier, whitening=None, in_a_loop=False):
+    def __init__(self, interaction, classifier, whitening=None, in_predict=False):
         super().__init__(name="folded_heads", autocast=False)
         # In functions, where Keras does not look for layers whose weights to keep.
         self._values = lambda inputs: interaction.values(inputs, "avg")
-        self._mixed = lambda *args: interaction.mixed(*args, in_a_loop=in_a_loop)
+        self._mixed = lambda *args: interaction.mixed(*args, in_predict=in_predict)
         self._centre, self._activation = interaction.centre_tap, classifier.activation
         self._parts = lambda: (interaction, classifier, whitening)
         folded = self._folded()

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import cin_keras
-from cin_keras.layers import memory
+from cin_keras.layers import memory, self_channel_interaction, symmetric_softmax
 from cin_keras.serving import folding
 from tests.models.networks import awake, pair_batch, tiny_backbone, tiny_cin
 
@@ -143,6 +143,30 @@ def test_large_matrices_are_made_image_by_image_but_for_other_machines(monkeypat
     assert loops(model.prediction_network()) == 1
     assert loops(folding.folded_inference(model)) == 0
     np.testing.assert_allclose(looped, whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("interaction, halves", [("sci", True), ("pos_sci", False)])
+def test_half_of_large_matrices_is_computed_but_for_other_machines(monkeypatch, interaction, halves):
+    computed = []
+
+    def mix(rows, *args):
+        computed.append(rows.shape)
+        return symmetric_softmax.mix_symmetric(rows, *args)
+
+    monkeypatch.setattr(self_channel_interaction, "mix_symmetric", mix)
+    model = awake(tiny_cin(interaction=interaction))
+    whole = model.predict(IMAGES, batch_size=3, verbose=0)
+    assert not computed, "small ones are soon made"
+    monkeypatch.setattr(memory, "FEWEST_CHANNELS", 2)
+    model = awake(tiny_cin(interaction=interaction))
+    model.train_on_batch(*pair_batch())
+    model.predict_on_batch(IMAGES)
+    folding.folded_inference(model)(IMAGES)
+    assert not computed
+    model = awake(tiny_cin(interaction=interaction))
+    found = model.predict(IMAGES, batch_size=3, verbose=0)
+    assert bool(computed) == halves
+    np.testing.assert_allclose(found, whole, rtol=1e-5)
 
 
 def test_a_mistake_costs_neither_the_weights_nor_the_next_prediction():

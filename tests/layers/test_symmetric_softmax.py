@@ -1,0 +1,93 @@
+import types
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cin_keras.layers import symmetric_softmax
+from cin_keras.layers.symmetric_softmax import mix_symmetric
+
+pytestmark = pytest.mark.every_backend
+
+COLUMNS = 2
+
+
+def expected(rows, x, values):
+    """One row of one image after the other, in float64."""
+    mixed = np.zeros(values.shape)
+    for image in range(len(x)):
+        for i in range(x.shape[2]):
+            logits = np.array([rows[image, :, i] @ x[image, :, j] for j in range(x.shape[2])])
+            weights = np.exp(logits - logits.max())
+            mixed[image, i] = weights @ values[image] / weights.sum()
+    return mixed
+
+
+def random_images(channels, length=1.0):
+    rng = np.random.default_rng(channels)
+    x = length * rng.normal(size=(3, 4, channels))
+    return [a.astype("float32") for a in (-x, x, rng.normal(size=(3, channels, COLUMNS)))]
+
+
+def mix(rows, x, values):
+    """As an array; not a number where it is asked for in another way."""
+    tensors = [ops.convert_to_tensor(a) for a in (rows, x, values)]
+    found = mix_symmetric(*tensors, lambda: ops.full_like(tensors[2], np.nan))
+    return ops.convert_to_numpy(found)
+
+
+# Fewer than there are blocks, as many, and more, the last block of which is smaller.
+@pytest.mark.parametrize("channels", [1, 3, 8, 16, 37])
+def test_is_what_a_loop_over_the_rows_finds(channels):
+    images = random_images(channels)
+    np.testing.assert_allclose(mix(*images), expected(*images), rtol=1e-5, atol=1e-6)
+
+
+def test_channels_may_come_in_any_order():
+    rows, x, values = random_images(37)
+    order = np.random.default_rng(0).permutation(37)
+    found = mix(rows[:, :, order], x[:, :, order], values[:, order])
+    np.testing.assert_allclose(found, mix(rows, x, values)[:, order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def exponentials(monkeypatch):
+    """Those that are computed, as arrays."""
+    computed = []
+
+    def exp(x):
+        found = ops.exp(x)
+        computed.append(ops.convert_to_numpy(found))
+        return found
+
+    functions = types.SimpleNamespace(**{**vars(ops), "exp": exp})
+    monkeypatch.setattr(symmetric_softmax, "ops", functions)
+    return computed
+
+
+def test_half_of_the_exponentials_is_computed(exponentials):
+    mix(*random_images(64))
+    assert sum(x.size for x in exponentials) == 3 * 64 * 64 * (1 / 2 + 1 / 16)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others take them for zero")
+def test_none_is_denormal(exponentials):
+    rows, x, values = random_images(37, length=6.0)
+    rows, x = -abs(x), abs(x)
+    rows[:, :, 0] = x[:, :, 0] = 0.0  # a silent channel, as there are in every network
+    np.testing.assert_allclose(mix(rows, x, values), expected(rows, x, values), rtol=1e-4, atol=1e-5)
+    logits = np.einsum("bpi,bpj->bij", rows, x)
+    assert ((logits < -88) & (logits > -103)).any(), "there would be denormal numbers"
+    assert min(x.min() for x in exponentials) > 1e-37
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_numbers_beyond_the_range_are_asked_for_in_another_way(sign):
+    """All of a channel's logits are 60: e^60 and e^-60 are float32's, the quotient is not exact."""
+    x = np.full((3, 1, 5), 0.1, "float32")
+    x[1] = 60**0.5
+    values = np.ones((3, 5, COLUMNS), "float32")
+    assert np.isnan(mix(sign * x, x, values)).all()
+    inside = np.full_like(x, 40**0.5)
+    np.testing.assert_allclose(mix(sign * inside, inside, values), values, rtol=1e-6)
