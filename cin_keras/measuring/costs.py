@@ -369,6 +369,6 @@ def cost_figure(models, memory, title, path):
         axes[2].set_xticks(list(next(iter(memory.values()))))
         axes[2].margins(y=0.2)
         axes[2].set_ylim(bottom=0)
-        axes[2].legend(frameon=False, loc="lower right")
+        axes[2].legend(frameon=False, loc="upper left")
     figure.suptitle(title, fontsize=10)
     return save_open(figure, path)
