@@ -26,7 +26,13 @@ from cin_keras.models.checked_data import (
 from cin_keras.models.compile_mistakes import labels_mistake, logits_mistake
 from cin_keras.models.default_recipe import default_compilation, default_schedule
 from cin_keras.models.folded_prediction import FoldedPrediction
-from cin_keras.models.jax_state import PREDICT_STATE, TEST_STATE, TRAIN_STATE, keep_state
+from cin_keras.models.jax_state import (
+    PREDICT_STATE,
+    TEST_STATE,
+    TRAIN_STATE,
+    keep_state,
+    keep_state_between_steps,
+)
 from cin_keras.models.pair_batch import check_single_images, interleave_pair, is_pair
 from cin_keras.models.save import (
     check_saveable,
@@ -298,7 +304,11 @@ class Classifier(keras.Model):
         given = inspect.signature(super().evaluate).bind(*args, **kwargs)
         self._evaluates = True
         try:
-            with self._traced_anew_after_a_mistake(), checked_evaluation(given.arguments, self):
+            with (
+                self._traced_anew_after_a_mistake(),
+                keep_state_between_steps(self),
+                checked_evaluation(given.arguments, self),
+            ):
                 return super().evaluate(*given.args, **given.kwargs)
         finally:
             self._evaluates = False
@@ -315,7 +325,8 @@ class Classifier(keras.Model):
             whole = given.get("callbacks") or _is_one_batch(**given)
             network = self if whole else self.prediction_network()
             try:
-                return (super() if network is self else network).predict(**given)
+                with keep_state_between_steps(network):
+                    return (super() if network is self else network).predict(**given)
             except UnboundLocalError as error:
                 if "batch_outputs" not in str(error):
                     raise

@@ -1,5 +1,6 @@
-"""Keeps a model's variables through a failed step on the JAX backend."""
+"""Keeps a model's variables through a failed step, or a call that ends between steps, on JAX."""
 
+import contextlib
 import functools
 
 import keras
@@ -42,3 +43,21 @@ def keep_state(model, step_function, groups):
 
     step.keeps_state = True
     return step
+
+
+@contextlib.contextmanager
+def keep_state_between_steps(model):
+    """A context for `evaluate` or `predict` that an error between two steps may end.
+
+    Keras' JAX trainer gives the variables back at the end of these, but not after Ctrl-C or the error
+    of a callback, as `fit` does.
+
+    Args:
+        model: The model being run.
+    """
+    try:
+        yield
+    except BaseException:
+        if keras.backend.backend() == "jax":
+            model.jax_state_sync()
+        raise
