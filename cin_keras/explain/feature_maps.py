@@ -128,6 +128,18 @@ def without_gradients():
     return torch.no_grad()
 
 
+@contextlib.contextmanager
+def with_gradients():
+    """A context in which PyTorch can differentiate, also inside a caller's `torch.no_grad()`."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    else:
+        yield
+
+
 def join(batches):
     """A list of tuples of arrays as one tuple of arrays, joined along the first axis."""
     return tuple(np.concatenate(parts) for parts in zip(*batches))

@@ -15,6 +15,7 @@ from cin_keras.explain.feature_maps import (
     head,
     in_batches,
     to_array,
+    with_gradients,
     without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_images
@@ -54,7 +55,8 @@ def grad_cam(model, images, classes=None, others=None):
     classes = check_classes("classes", classes, len(images), model.num_classes)
     others = check_classes("others", others, len(images), model.num_classes)
     check_they_differ(classes, others)
-    found = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
+    with with_gradients():
+        found = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
     maps, classes = (np.concatenate(parts) for parts in zip(*found))
     check_they_differ(classes, others)
     return maps

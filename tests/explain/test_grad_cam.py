@@ -72,3 +72,15 @@ def test_several_attentions_have_a_gradient_but_no_map():
     assert maps.shape == (2, 4, 4) and np.isfinite(maps).all()
     with pytest.raises(ValueError, match="'osme' leaves none; use grad_cam"):
         class_contrast(model, images)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others always differentiate")
+def test_where_pytorch_is_told_to_keep_no_gradients():
+    import torch
+
+    model, images = explained_cin("sci"), images_of(2)
+    expected = grad_cam(model, images)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = grad_cam(model, images)
+        assert_close(found, expected)
