@@ -1,5 +1,7 @@
 """What `predict` runs in place of the whole network: the graph with φ folded into the classifier."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -33,12 +35,13 @@ class FoldedPrediction:
         if model.run_eagerly or _is_shared(model) or not folds(model):
             return None
         seen = _fingerprint(model)
-        if self._network is None:
-            self._head = FoldedHeads(model.interaction, model.classifier, in_predict=True)
-            outputs = self._head(model.interaction.input)[0]
-            self._network = _Network(model.input, outputs, name=model.name)
-        elif not all(map(np.array_equal, seen, self._seen)):
-            self._head.fold()
+        with _outside_inference_mode():
+            if self._network is None:
+                self._head = FoldedHeads(model.interaction, model.classifier, in_predict=True)
+                outputs = self._head(model.interaction.input)[0]
+                self._network = _Network(model.input, outputs, name=model.name)
+            elif not all(map(np.array_equal, seen, self._seen)):
+                self._head.fold()
         self._seen = seen
         settings = {name: getattr(model, name) for name in ("jit_compile", "steps_per_execution")}
         if settings != self._settings:
@@ -64,6 +67,18 @@ def _is_shared(model):
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync > 1
     return model.replicas.lockstep or keras.distribution.distribution() is not None
+
+
+@contextlib.contextmanager
+def _outside_inference_mode():
+    """What is made within PyTorch's inference mode could not be changed outside of it."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    else:
+        yield
 
 
 def _fingerprint(model):

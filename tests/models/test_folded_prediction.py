@@ -192,6 +192,17 @@ def test_a_mistake_costs_neither_the_weights_nor_the_next_prediction():
     same(model)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the mode is PyTorch's")
+def test_a_prediction_in_inference_mode_may_be_followed_by_training():
+    import torch
+
+    model = awake(tiny_cin())
+    with torch.inference_mode():
+        same(model)
+    model.train_on_batch(*pair_batch())
+    same(model)
+
+
 def test_pairs_are_refused():
     model = awake(tiny_cin())
     with pytest.raises(ValueError, match="pair"):
