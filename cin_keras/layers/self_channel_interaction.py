@@ -174,7 +174,8 @@ class SelfChannelInteraction(ResidualConvolution):
             of the inputs where that loses nothing, for the paper's `∓X Xᵀ`.
         """
         x = self.positions_by_channels(inputs)
-        if self.similarity == "dot" and self.scale == 1 and not self.learnable_scale:
+        has_sign = keras.backend.is_float_dtype(x.dtype)  # in uint8, -1 would be 255
+        if has_sign and self.similarity == "dot" and self.scale == 1 and not self.learnable_scale:
             return (x if self.positive else -x), x
         x = ops.cast(x, "float32")
         if self.similarity != "dot":

@@ -335,6 +335,15 @@ def test_half_precision_has_the_weights_of_its_float32_copy(policy, positive):
     np.testing.assert_allclose(*map(ops.convert_to_numpy, (weights, expected)), rtol=2e-5)
 
 
+def test_whole_numbers_have_the_weights_of_their_float32_copy():
+    features = np.random.default_rng(6).integers(0, 4, (2, 4, 5, 8))
+    layer = SelfChannelInteraction()
+    expected = ops.convert_to_numpy(layer.interaction_weights(features.astype("float32")))
+    for dtype in ("uint8", "int8", "int32"):
+        weights = layer.interaction_weights(features.astype(dtype))
+        np.testing.assert_allclose(ops.convert_to_numpy(weights), expected, rtol=2e-5, err_msg=dtype)
+
+
 def test_large_features_do_not_overflow_in_half_precision():
     x = 100.0 * np.abs(feature_map((1, 14, 14, 8)))
     outputs = called(make(pooling="avg", dtype="mixed_float16"), x)
