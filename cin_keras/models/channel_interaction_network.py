@@ -16,7 +16,6 @@ from keras import ops
 
 from cin_keras.checks import check_bool, check_int, check_number
 from cin_keras.data.hierarchy import check_hierarchy
-from cin_keras.distribution.devices import current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.feature_map import check_fixed_size
 from cin_keras.layers.interleave import interleave, separate
@@ -45,7 +44,6 @@ from cin_keras.models.interactions import (
 )
 from cin_keras.models.pair_batch import (
     choose_pairs,
-    holds_pairs,
     interleave_pair,
     interleave_targets,
     is_pair,
@@ -328,7 +326,6 @@ class CIN(Classifier):
                 check_fixed_size(described)
                 embedding.build((None, math.prod(described)))
         self.dtype_policy = policy
-        self.replicas = current_replicas()
         if type(self) is CIN:  # a class derived from it may compute something else
             self._folded_prediction = FoldedPrediction()
         self.backbone = backbone_model
@@ -440,28 +437,15 @@ class CIN(Classifier):
             tracker.update_state(value, pairs)
         return loss + self.alpha * contrastive_loss
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Metrics over all images; those of the pair term in training only."""
-        if is_pair(x):
-            labels, weights = interleave_targets(y, sample_weight)
-            return super().compute_metrics(x, labels, y_pred["outputs"], weights)
-        return self._without_training_metrics(super().compute_metrics(x, y, y_pred, sample_weight))
-
-    # === Training: the steps, in which JAX passes its state before the data ===
-
     def train_step(self, *args):
-        """Takes the pair batch apart, refuses anything else, and lets Keras do the rest.
-
-        Without a contrast, single images do as well.
-        """
+        """As of every classifier; the classes of the images are known to `call`, for `partner`."""
+        if self.partner == "given":
+            return super().train_step(*args)
         *state, data = args
-        if self.contrast_name is not None or holds_pairs(data):
-            data = unpack_pair_batch(data)
-        if self.partner != "given" and holds_pairs(data):
-            self._pair_labels = interleave([class_numbers(part, self.num_classes) for part in data[1]])
+        data = unpack_pair_batch(data)
+        self._pair_labels = interleave([class_numbers(part, self.num_classes) for part in data[1]])
         try:
-            with self.replicas.training_step(self, data):
-                return super().train_step(*state, data)
+            return super().train_step(*state, data)
         finally:
             self._pair_labels = None
 

@@ -13,7 +13,7 @@ import numpy as np
 from cin_keras.checks import check_int, check_number, short
 from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.data.skipping import lengths_may_be_unknown
-from cin_keras.distribution.devices import check_current
+from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.keras_internals import all_layers, is_writing_hdf5
 from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
@@ -33,7 +33,14 @@ from cin_keras.models.jax_state import (
     keep_state,
     keep_state_between_steps,
 )
-from cin_keras.models.pair_batch import check_single_images, interleave_pair, is_pair
+from cin_keras.models.pair_batch import (
+    check_single_images,
+    holds_pairs,
+    interleave_pair,
+    interleave_targets,
+    is_pair,
+    unpack_pair_batch,
+)
 from cin_keras.models.save import (
     check_saveable,
     check_weights_file,
@@ -54,9 +61,9 @@ WHITENING_OF, WHITENING = "whitening_", ("mean", "kernel")
 class Classifier(keras.Model):
     """A functional graph from images to scores, with layers beside it that only training runs.
 
-    A subclass builds the graph in its `__init__`, holds its training step (`call` in training,
-    `compute_loss`, `train_step`), and sets the attributes below; all its arguments it keeps as
-    attributes of the same name, but for those that layers are made of, and calls `finish` last.
+    A subclass builds the graph in its `__init__`, holds its training step (`call` in training and
+    `compute_loss`), and sets the attributes below; all its arguments it keeps as attributes of the
+    same name, but for those that layers are made of, and calls `finish` last.
 
     Attributes:
         num_classes: Int.
@@ -87,6 +94,7 @@ class Classifier(keras.Model):
         Args:
             given: Dict of all arguments, checked, under their names.
         """
+        self.replicas = current_replicas()
         named = isinstance(given["backbone"], str)
         self.backbone_name = given["backbone"] if named else None
         self.interaction_name = given["interaction"]
@@ -385,6 +393,14 @@ class Classifier(keras.Model):
 
     # === Steps, in which JAX passes its state before the data ===
 
+    def train_step(self, *args):
+        """Takes a pair batch apart if it is one, or must be, and lets Keras do the rest."""
+        *state, data = args
+        if self.contrast_name is not None or holds_pairs(data):
+            data = unpack_pair_batch(data)
+        with self.replicas.training_step(self, data):
+            return super().train_step(*state, data)
+
     def test_step(self, *args):
         check_single_images(args[-1], "evaluate()")
         with self.replicas.evaluation_step():
@@ -393,6 +409,15 @@ class Classifier(keras.Model):
     def predict_step(self, *args):
         check_single_images(args[-1], "predict()")
         return super().predict_step(*args)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Metrics over all images; the terms of the loss in training only."""
+        if not isinstance(y_pred, dict):
+            results = super().compute_metrics(x, y, y_pred, sample_weight)
+            return self._without_training_metrics(results)
+        if is_pair(x):
+            y, sample_weight = interleave_targets(y, sample_weight)
+        return super().compute_metrics(x, y, y_pred["outputs"], sample_weight)
 
     def get_metrics_result(self):
         results = self.replicas.metrics_result(self.metrics, super().get_metrics_result)

@@ -12,7 +12,6 @@ from keras import ops
 
 from cin_keras.checks import check_choice, check_int, check_number, check_size
 from cin_keras.data.hierarchy import check_hierarchy
-from cin_keras.distribution.devices import current_replicas
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import (
@@ -36,12 +35,10 @@ from cin_keras.models.interactions import (
     pool_interacted,
 )
 from cin_keras.models.pair_batch import (
-    holds_pairs,
     interleave_pair,
     interleave_targets,
     is_pair,
     mean_of_two,
-    unpack_pair_batch,
 )
 from cin_keras.models.parts.anchors import check_room, part_anchors
 from cin_keras.models.parts.cropping import PartCrops
@@ -254,7 +251,6 @@ class NTS(Classifier):
                 embedding = Embedding(embedding_dim, dtype="float32", name="embedding")
                 embedding.build((None, channels))
         self.dtype_policy = policy
-        self.replicas = current_replicas()
         self.backbone = backbone_model
         self.anchors = anchors
         self.navigator = navigator
@@ -368,24 +364,6 @@ class NTS(Classifier):
     def _for_every_part(self, values):
         """Labels or weights of images for their parts, which stand next to each other."""
         return None if values is None else ops.repeat(values, self.parts, axis=0)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Metrics of the Scrutinizer; the terms of the loss in training only."""
-        if not isinstance(y_pred, dict):
-            results = super().compute_metrics(x, y, y_pred, sample_weight)
-            return self._without_training_metrics(results)
-        if is_pair(x):
-            y, sample_weight = interleave_targets(y, sample_weight)
-        return super().compute_metrics(x, y, y_pred["outputs"], sample_weight)
-
-    def train_step(self, *args):
-        """Takes a pair batch apart if it is one, or must be, and lets Keras do the rest."""
-        # JAX passes its state before the data.
-        *state, data = args
-        if self.contrast_name is not None or holds_pairs(data):
-            data = unpack_pair_batch(data)
-        with self.replicas.training_step(self, data):
-            return super().train_step(*state, data)
 
 
 def _maps_of_parts(backbone, parts, part_size, size):
