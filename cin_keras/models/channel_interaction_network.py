@@ -15,7 +15,6 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_bool, check_int, check_number
-from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.feature_map import check_fixed_size
 from cin_keras.layers.interleave import interleave, separate
@@ -26,12 +25,7 @@ from cin_keras.models.backbones import (
     check_names_differ,
     dtype_policy_scope,
 )
-from cin_keras.models.classifier import (
-    Classifier,
-    check_activation,
-    check_input_shape,
-    height_and_width,
-)
+from cin_keras.models.classifier import Classifier, check_input_shape, check_kept
 from cin_keras.models.embedding import Embedding
 from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.interactions import (
@@ -51,7 +45,6 @@ from cin_keras.models.pair_batch import (
     take_pairs,
     unpack_pair_batch,
 )
-from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -263,20 +256,14 @@ class CIN(Classifier):
         dropout = check_number("dropout", dropout, least=0, below=1)
         pooled = check_bool("pooled", pooled)
         learnable_scale = check_bool("learnable_scale", learnable_scale)
-        check_activation(classifier_activation)
         input_shape = check_input_shape(input_shape)
-        check_class_names(class_names, num_classes)
-        data_format = keras.config.image_data_format()
-        choose_image_size(image_size, height_and_width(input_shape, data_format))
-        check_settings(settings)
-        check_number("temperature", temperature, above=0)
-        check_hierarchy(hierarchy, range(num_classes))
         cci = {
             "normalize_rows": check_bool("normalize_rows", normalize_rows),
             "own_phi": check_bool("own_phi", own_phi),
             "phi_gradient": check_bool("phi_gradient", phi_gradient),
         }
         given = dict(locals())  # every argument, under its name
+        check_kept(given)
         options = {name: given[name] for name in OPTIONS}
         check_interaction(interaction, weights, **options)
         check_contrast(contrast, interaction, descriptor, partner, **cci)

@@ -679,15 +679,6 @@ def _data_format_scope(input_shape):
         keras.config.set_image_data_format(before)
 
 
-def check_activation(classifier_activation):
-    """ValueError unless it is `None` or `"softmax"`."""
-    if classifier_activation not in (None, "softmax"):
-        raise ValueError(
-            "`classifier_activation` must be None (logits) or 'softmax'. "
-            f"Received: classifier_activation={classifier_activation!r}"
-        )
-
-
 def check_input_shape(input_shape):
     """Returns it as ints or `None`; ValueError unless it is the shape of an RGB image."""
     channels_last = keras.config.image_data_format() == "channels_last"
@@ -701,3 +692,23 @@ def check_input_shape(input_shape):
         check_int("height and width in input_shape", size, least=1, or_none=True)
         for size in shape
     )
+
+
+def check_kept(given):
+    """Raises ValueError for arguments that every classifier keeps as they are, before it is built.
+
+    Args:
+        given: Dict of all arguments of its constructor, the numbers and the shape checked.
+    """
+    if given["classifier_activation"] not in (None, "softmax"):
+        raise ValueError(
+            "`classifier_activation` must be None (logits) or 'softmax'. "
+            f"Received: classifier_activation={given['classifier_activation']!r}"
+        )
+    num_classes = given["num_classes"]
+    check_class_names(given["class_names"], num_classes)
+    size = height_and_width(given["input_shape"], keras.config.image_data_format())
+    choose_image_size(given["image_size"], size)
+    check_settings(given["settings"])
+    check_number("temperature", given["temperature"], above=0)
+    check_hierarchy(given["hierarchy"], range(num_classes))

@@ -11,7 +11,6 @@ import keras
 from keras import ops
 
 from cin_keras.checks import check_choice, check_int, check_number, check_size
-from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import (
@@ -23,8 +22,8 @@ from cin_keras.losses import (
 from cin_keras.models.backbones import any_size_backbone, dtype_policy_scope
 from cin_keras.models.classifier import (
     Classifier,
-    check_activation,
     check_input_shape,
+    check_kept,
     height_and_width,
 )
 from cin_keras.models.embedding import Embedding
@@ -44,7 +43,6 @@ from cin_keras.models.parts.anchors import check_room, part_anchors
 from cin_keras.models.parts.cropping import PartCrops
 from cin_keras.models.parts.navigator import Navigator
 from cin_keras.models.parts.suppression import PartChoice
-from cin_keras.serving.model_card import check_class_names, check_settings, choose_image_size
 
 # Those that compare pairs: MAMC compares several attentions, which NTS has none of.
 OWN_CONTRASTS = (None, "embedding", "cci")
@@ -177,7 +175,6 @@ class NTS(Classifier):
         embedding_dim = check_int("embedding_dim", embedding_dim, least=1)
         scale = check_number("scale", scale, above=0)
         dropout = check_number("dropout", dropout, least=0, below=1)
-        check_activation(classifier_activation)
         input_shape = check_input_shape(input_shape)
         data_format = keras.config.image_data_format()
         size = height_and_width(input_shape, data_format)
@@ -188,15 +185,11 @@ class NTS(Classifier):
             )
         half = tuple(max(side // 2, 1) for side in size)
         crop_size = half if part_size is None else check_size("part_size", part_size)
-        check_class_names(class_names, num_classes)
-        choose_image_size(image_size, size)
-        check_settings(settings)
-        check_number("temperature", temperature, above=0)
-        check_hierarchy(hierarchy, range(num_classes))
+        given = dict(locals())  # every argument, under its name
+        check_kept(given)
         check_interaction(interaction, weights)
         check_choice("contrast", contrast, OWN_CONTRASTS)
         check_contrast(contrast, interaction, "average")
-        given = dict(locals())  # every argument, under its name
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         # === Layers and functional model ===
