@@ -214,7 +214,7 @@ class Devices:
 
     def broadcast(self, value):
         """The chief's `value`, any object that can be pickled, in every process."""
-        return self.replicas.broadcast(value)
+        return self.replicas.broadcast(value if self.is_chief else None)
 
     def _pad(self, dataset):
         return pad_batches(dataset, self.count // self.processes, self.replicas.exchange)

@@ -178,11 +178,6 @@ class HostReplicas(Replicas):
         parts = multihost_utils.process_allgather(padded)
         return [pickle.loads(part[:size].tobytes()) for part, size in zip(parts, sizes)]
 
-    def broadcast(self, value):
-        import jax
-
-        return self.exchange(value if jax.process_index() == 0 else None)[0]
-
     def broadcast_variables(self, variables):
         from jax.experimental import multihost_utils
 

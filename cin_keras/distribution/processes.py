@@ -130,13 +130,6 @@ class ProcessReplicas(Replicas):
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def broadcast(self, value):
-        import torch
-
-        values = [value]
-        torch.distributed.broadcast_object_list(values, src=0)
-        return values[0]
-
     def broadcast_variables(self, variables):
         import torch
 

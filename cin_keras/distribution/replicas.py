@@ -94,7 +94,7 @@ class Replicas:
 
     def broadcast(self, value):
         """The first process's `value`, any object that can be pickled."""
-        return value
+        return self.exchange(value)[0]
 
     def broadcast_variables(self, variables):
         """Gives every process the first one's values of Keras variables."""
