@@ -300,7 +300,10 @@ def _mirrored():
 
     workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])
     if len(workers) > 1:
-        raise ValueError(f"{_ONE_HOST} Received: TF_CONFIG with {len(workers)} workers")
+        raise ValueError(
+            "Over several hosts, use JAX, or PyTorch under torchrun (KERAS_BACKEND=jax or torch). "
+            f"Received: TF_CONFIG with {len(workers)} workers"
+        )
     names = [
         device.name.removeprefix("/device:")
         for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -369,6 +372,3 @@ def _alone():
     finally:
         keras.distribution.set_distribution(everywhere)
         _CURRENT.reset(token)
-
-
-_ONE_HOST = "Over several hosts, use JAX, or PyTorch under torchrun (KERAS_BACKEND=jax or torch)."
