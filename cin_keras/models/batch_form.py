@@ -40,7 +40,7 @@ def check_images(x, input_shape, what):
                 f"{wanted}. Received: tensors of an unknown number of axes: a generator's are known "
                 "by tf.data.Dataset.from_generator(..., output_signature=...)"
             )
-        if agree(shape[1:], input_shape[1:]) and len(shape) == len(input_shape):
+        if agree(shape[1:], input_shape[1:]):
             if shape[0] == 0:
                 raise ValueError(f"{what} must hold at least one image. Received: {_described(part)}")
             continue
@@ -118,15 +118,15 @@ def _described(x):
 
 
 def _advice(shape, input_shape):
-    if len(shape) == len(input_shape) - 1 and agree(shape, input_shape[1:]):
+    if agree(shape, input_shape[1:]):
         return "; images[None] makes a batch of one image, .batch(n) batches of a tf.data.Dataset"
-    if len(shape) == len(input_shape) - 1 and agree(shape[1:], input_shape[1:-1]):
+    if agree(shape[1:], input_shape[1:-1]):
         return "; np.stack([grey] * 3, axis=-1) makes these of grey ones"
     if len(shape) == len(input_shape) and agree((3, 1), (input_shape[-1], shape[-1])):
         return "; np.repeat(images, 3, axis=-1) makes these of grey ones"
     if len(shape) == len(input_shape) and agree((3, 4), (input_shape[-1], shape[-1])):
         return "; images[..., :3] leaves transparency out"
-    if len(shape) == len(input_shape) and agree(shape[3:], input_shape[3:]):
+    if agree(shape[3:], input_shape[3:]):
         size = shape[1:] if None not in shape[1:] else "(height, width, 3)"
         made = "image_dataset(image_size=...) makes others"
         return f"; a model made with input_shape={size} takes yours, {made}"
