@@ -141,11 +141,11 @@ def unpack_pair_batch(data):
 
 def check_single_images(data, method):
     """Raises ValueError if a batch given to `evaluate`, say, holds pairs of images."""
-    x = data[0] if isinstance(data, (tuple, list)) else data
-    if is_pair(x):
+    if holds_pairs(data):
         raise ValueError(
             f"{method} of this model takes single images, batches (images, labels) such as "
-            f"cin_keras.data.image_dataset(...) makes. Received: a pair, images of {_shapes(x)}"
+            "cin_keras.data.image_dataset(...) makes. Received: a pair, images of "
+            f"{_shapes(data[0])}"
         )
 
 
