@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from cin_keras.checks import agree, check_int, check_size, short
-from cin_keras.models.classifier import Classifier
+from cin_keras.models.classifier import Classifier, height_and_width
 
 
 class Embedder:
@@ -47,9 +47,7 @@ class Embedder:
                 "The model takes images of any size and does not say which: give `image_size`. "
                 "Received: image_size=None"
             )
-        self._sides = model.input_shape[1:3]
-        if model.data_format == "channels_first":
-            self._sides = model.input_shape[2:]
+        self._sides = height_and_width(model.input_shape[1:], model.data_format)
         if not agree(size, self._sides):
             raise ValueError(
                 f"`image_size` must be that of the model, {self._sides}, or be left out. "
