@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cin_keras.explain.channel_maps import choose_channel, interaction_of
+from cin_keras.explain.images import channels_last, check_image
 
 
 class ChannelRanking(NamedTuple):
@@ -77,7 +78,6 @@ def ranking_figure(model, image, path, channel=None):
     from matplotlib.figure import Figure
 
     from cin_keras.explain.drawing import COLOUR_MAP, draw_image, draw_overlay
-    from cin_keras.explain.images import channels_last, check_image
     from cin_keras.files import save_figure
 
     ranking = channel_ranking(model, image, channel)

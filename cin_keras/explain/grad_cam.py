@@ -14,6 +14,7 @@ from cin_keras.explain.feature_maps import (
     check_model,
     head,
     in_batches,
+    join,
     to_array,
     with_gradients,
     without_gradients,
@@ -57,7 +58,7 @@ def grad_cam(model, images, classes=None, others=None):
     check_they_differ(classes, others)
     with with_gradients():
         found = [_grad_cam(model, *batch) for batch in in_batches(images, classes, others)]
-    maps, classes = (np.concatenate(parts) for parts in zip(*found))
+    maps, classes = join(found)
     check_they_differ(classes, others)
     return maps
 

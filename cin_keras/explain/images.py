@@ -2,7 +2,6 @@
 
 import warnings
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -68,15 +67,14 @@ def check_image(model, image):
 
 def channels_last(model, images):
     """A batch of the model's images or maps with the channels on the last axis."""
-    if model.pooling.data_format == "channels_last":
+    if model.data_format == "channels_last":
         return images
     return np.moveaxis(images, 1, -1)
 
 
 def _as_array(images, argument):
     try:
-        array = np.asarray(ops.convert_to_numpy(images)) if keras.ops.is_tensor(images) else None
-        array = np.asarray(images) if array is None else array
+        array = np.asarray(ops.convert_to_numpy(images) if ops.is_tensor(images) else images)
     except ValueError as error:
         raise ValueError(
             f"`{argument}` must be one array; the images of a batch have one size. "
