@@ -111,9 +111,10 @@ class _Cache:
     def __getattr__(self, name):
         return getattr(self._samples, name)
 
-    def _decode(self, index, **limits):
+    def _decode(self, index, max_pixels):
         at_least = size_that_will_do(*self._size)
-        return resize(self._samples.read(index, **{"at_least": at_least, **limits}), *self._size)
+        image = self._samples.read(index, max_pixels=max_pixels, at_least=at_least)
+        return resize(image, *self._size)
 
     def _say_what_it_takes(self, where):
         count, height, width, _ = self._shape
@@ -153,7 +154,7 @@ class MemoryCache(_Cache):
         limit = self._samples.max_pixels if max_pixels is None else max_pixels
         # What a smaller limit has let pass is in order under a larger one.
         if not 0 < self._of_limit[index] <= limit:
-            pixels = self._decode(index, max_pixels=limit)
+            pixels = self._decode(index, limit)
             with self._lock:
                 self._pixels[index] = pixels
                 self._of_limit[index] = limit
@@ -188,7 +189,7 @@ class DiskCache(_Cache):
         """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
         if self._there[index]:
             return self._pixels[index]
-        return self._decode(index, max_pixels=max_pixels)
+        return self._decode(index, max_pixels)
 
     def _read_index(self, title):
         """Which images are there, or `None` if the file is missing, of another state, or cut."""
@@ -225,7 +226,7 @@ class DiskCache(_Cache):
     def _write_images(self, file, title, limit):
         def decode(i):
             try:
-                return self._decode(i, max_pixels=limit)
+                return self._decode(i, limit)
             except ValueError:  # Whoever needs this image reads it again, and sees the error.
                 return None
 
