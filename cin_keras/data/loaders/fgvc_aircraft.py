@@ -74,7 +74,7 @@ def fgvc_aircraft(data_dir, split="train", level="variant"):
     label_of = {name: label for label, name in enumerate(class_names)}
     check_classes(listed, list_file, label_of, classes_file, level)
     names = [f"{image}.jpg" for image in listed]
-    check_photographs(root / "images", names, list_file, others=None)
+    check_photographs(root / "images", names, list_file, all_listed=False)
     return Samples(
         paths=[str(root / "images" / name) for name in names],
         labels=[label_of[name] for name in listed.values()],

@@ -105,14 +105,14 @@ def check_classes(classes, file, known, known_file, what="class"):
             )
 
 
-def check_photographs(folder, names, annotation_file, others=()):
+def check_photographs(folder, names, annotation_file, all_listed=True):
     """Every annotation has its photograph, and every photograph one annotation.
 
     Args:
         folder: `pathlib.Path`.
         names: List of str, the photographs' paths in it, with `/`.
         annotation_file: Path of the file that lists them, for messages.
-        others: Names of photographs that may be there, too; `None` for any. Defaults to none.
+        all_listed: Bool, whether no others may be there. Defaults to `True`.
 
     Raises:
         FileNotFoundError: If the folder or photographs are missing; it names the first.
@@ -133,11 +133,11 @@ def check_photographs(folder, names, annotation_file, others=()):
             f"{len(absent)} of the {len(names)} photographs that {annotation_file} lists are not "
             f"in {folder}: {first_few(absent)}"
         )
-    if others is None:
+    if not all_listed:
         return
     stray = sorted(
         name
-        for name in present - set(names) - set(others)
+        for name in present - set(names)
         if name.lower().endswith((".jpg", ".jpeg")) and not os.path.basename(name).startswith(".")
     )
     if stray:

@@ -58,8 +58,9 @@ def oxford_iiit_pet(data_dir, split="train"):
                 numbers[image] = int(number)
     label_of = {number: label for label, number in enumerate(sorted(names))}
     files = [f"{image}.jpg" for image in numbers]
+    list_file = root / "annotations" / _LISTS[split]
     # A few photographs of the archive are in neither list.
-    check_photographs(root / "images", files, root / "annotations" / _LISTS[split], others=None)
+    check_photographs(root / "images", files, list_file, all_listed=False)
     return Samples(
         paths=[str(root / "images" / file) for file in files],
         labels=[label_of[number] for number in numbers.values()],
