@@ -18,9 +18,9 @@ from cin_keras.data.loaders.listings import (
     check_same_images,
     existing_file,
     find_folder,
+    read_boxes,
     read_lines,
     read_list,
-    read_numbers,
 )
 from cin_keras.data.samples import Samples
 
@@ -85,8 +85,8 @@ def cub_200_2011(data_dir, split="train"):
         raise ValueError(f"{files['train_test_split']} puts no image into {split!r}")
     names = _classes_with_images(class_names, classes)
     label_of = {number: label for label, number in enumerate(names)}
-    boxes = read_numbers(files["bounding_boxes"], {image: boxes[image] for image in chosen}, 4)
-    left, top, width, height = np.array(list(boxes.values()), "float32").T
+    boxes = read_boxes(files["bounding_boxes"], {image: boxes[image] for image in chosen})
+    left, top, width, height = boxes.T
     return Samples(
         paths=[str(root / "images" / paths[image]) for image in chosen],
         labels=[label_of[classes[image]] for image in chosen],

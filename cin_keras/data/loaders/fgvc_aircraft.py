@@ -13,9 +13,9 @@ from cin_keras.data.loaders.listings import (
     check_same_images,
     existing_file,
     find_folder,
+    read_boxes,
     read_lines,
     read_list,
-    read_numbers,
 )
 from cin_keras.data.samples import Samples
 
@@ -106,5 +106,4 @@ def _read_boxes(path, images, list_file):
         return None
     boxes = {image: box for image, box in read_list(path).items() if image in images}
     check_same_images(images, list_file, boxes, path)
-    boxes = read_numbers(path, {image: boxes[image] for image in images}, 4)
-    return np.array(list(boxes.values()), "float32") - (1, 1, 0, 0)
+    return read_boxes(path, {image: boxes[image] for image in images}) - (1, 1, 0, 0)

@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+import numpy as np
+
 from cin_keras.checks import check_path
 from cin_keras.text import first_few
 
@@ -31,17 +33,17 @@ def read_list(path):
     return values
 
 
-def read_numbers(path, values, count):
-    """The values of `read_list` as tuples of `count` floats; ValueError names the file and line."""
-    numbers = {}
+def read_boxes(path, values):
+    """The values of `read_list` as float32 `(values, 4)`; ValueError names the file and line."""
+    boxes = []
     for key, value in values.items():
         try:
-            numbers[key] = tuple(float(word) for word in value.split())
+            boxes.append([float(word) for word in value.split()])
         except ValueError:
-            numbers[key] = ()
-        if len(numbers[key]) != count:
-            raise ValueError(f"{path} must give {count} numbers for {key}. Received: {value!r}")
-    return numbers
+            boxes.append([])
+        if len(boxes[-1]) != 4:
+            raise ValueError(f"{path} must give 4 numbers for {key}. Received: {value!r}")
+    return np.array(boxes, "float32")
 
 
 def read_lines(path):
