@@ -91,23 +91,24 @@ def _number(name):
 def _join():
     import jax
 
-    missing = [name for name in (ADDRESSES, NUMBER) if not os.environ.get(name)]
-    if os.environ.get(PROCESSES) and missing:
-        raise ValueError(
-            f"With {PROCESSES} go {ADDRESSES}, of the first process, as in 10.0.0.1:29500, and "
-            f"{NUMBER}, from 0. Received: no {' and no '.join(missing)}"
-        )
-    if os.environ.get(PROCESSES) and not 0 <= _number(NUMBER) < _number(PROCESSES):
-        raise ValueError(
-            f"{NUMBER} must be from 0 to {_number(PROCESSES) - 1}, as {PROCESSES} says. "
-            f"Received: {os.environ[NUMBER]}"
-        )
-    first = os.environ.get(ADDRESSES, "").split(",")[0]
-    if os.environ.get(PROCESSES) and not first.rpartition(":")[2].isdigit():
-        raise ValueError(
-            f"{ADDRESSES} must begin with the first process's address and port, as in "
-            f"10.0.0.1:29500. Received: {os.environ[ADDRESSES]}"
-        )
+    if os.environ.get(PROCESSES):  # else a launcher says all
+        missing = [name for name in (ADDRESSES, NUMBER) if not os.environ.get(name)]
+        if missing:
+            raise ValueError(
+                f"With {PROCESSES} go {ADDRESSES}, of the first process, as in 10.0.0.1:29500, and "
+                f"{NUMBER}, from 0. Received: no {' and no '.join(missing)}"
+            )
+        if not 0 <= _number(NUMBER) < _number(PROCESSES):
+            raise ValueError(
+                f"{NUMBER} must be from 0 to {_number(PROCESSES) - 1}, as {PROCESSES} says. "
+                f"Received: {os.environ[NUMBER]}"
+            )
+        first = os.environ[ADDRESSES].split(",")[0]
+        if not first.rpartition(":")[2].isdigit():
+            raise ValueError(
+                f"{ADDRESSES} must begin with the first process's address and port, as in "
+                f"10.0.0.1:29500. Received: {os.environ[ADDRESSES]}"
+            )
     # Else JAX keeps SIGTERM to itself, and a scheduler would have to kill the process.
     jax.config.update("jax_enable_preemption_service", False)
     try:
