@@ -383,6 +383,7 @@ class RunFolder:
             train=self._parts["train"],
             validation=self._parts["validation"],
             history=history,
+            max_pixels=skipped.samples.max_pixels,
         )
         try:
             write_card(self.path / "README.md", model, self.metrics)

@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import importlib.util
 import json
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import cin_keras
-from cin_keras.data import drawn_cars, image_dataset, pair_dataset
+from cin_keras.data import Samples, drawn_cars, image_dataset, pair_dataset
 from cin_keras.distribution import Devices
 from cin_keras.evaluation import calibrated, expected_calibration_error, fit_temperature
 from cin_keras.files import move_aside
@@ -113,6 +114,23 @@ def test_from_bad_photographs_to_all_files(tmp_path, capfd, recwarn, undrawn, de
     assert "Best on the validation images" in page
     assert model.settings["epochs"] == 1 and "output" not in model.settings
     assert model.settings["versions"]["keras"] == keras.__version__
+
+
+def test_mistakes_are_drawn_under_the_limit_of_the_photographs(tmp_path, monkeypatch, undrawn):
+    run, limit = RunFolder(tmp_path, SETTINGS), 200_000_000
+    parts = [dataclasses.replace(part, max_pixels=limit) for part in drawings()]
+    pairs, validation_data, test_data = pipelines(*run.check_samples(*parts))
+    run.callbacks(pairs, validation_data)
+    run._history.rows = [{"epoch": 0, "loss": 1.0}]
+    asked, read = [], Samples.read
+
+    def read_and_note(self, index, max_pixels=None, **size):
+        asked.append(max_pixels or self.max_pixels)
+        return read(self, index, max_pixels, **size)
+
+    monkeypatch.setattr(Samples, "read", read_and_note)
+    metrics = run.evaluate(build(), test_data)
+    assert metrics["accuracy"] < 1 and set(asked) == {limit}
 
 
 def test_limit_counts_for_all_parts(tmp_path):
