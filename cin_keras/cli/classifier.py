@@ -1,7 +1,11 @@
 """A trained model as the commands use it: photographs in, probabilities out."""
 
+import contextlib
+import glob
 import json
+import os
 import pathlib
+import tempfile
 
 import numpy as np
 
@@ -194,7 +198,8 @@ def open_saved_model(path):
     import tensorflow as tf
 
     try:
-        served = tf.saved_model.load(path)
+        with _without_patterns(path) as place:
+            served = tf.saved_model.load(place)
     except Exception as error:  # TensorFlow raises many kinds for a damaged folder
         raise ValueError(f"{path!r} cannot be loaded: {first_line(error)}") from error
     card = json.loads(served.model_card().numpy()) if hasattr(served, "model_card") else None
@@ -214,3 +219,15 @@ def open_saved_model(path):
         return describe(images=images)["probabilities"].numpy()
 
     return card, predict, describe.structured_outputs["probabilities"].shape[1]
+
+
+@contextlib.contextmanager
+def _without_patterns(path):
+    """A path to the same folder in which TensorFlow takes nothing for a pattern, as it does "[1]"."""
+    if glob.escape(path) == path:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "model")
+        os.symlink(os.path.abspath(path), link)
+        yield link

@@ -43,6 +43,15 @@ def test_a_saved_model(models, tmp_path, capsys):
     assert "is a folder: give the '.keras' file" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(ON_TORCH, reason="Keras cannot write a SavedModel on PyTorch")
+def test_a_saved_model_whose_path_looks_like_a_pattern(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photograph = write_photograph(tmp_path / "1.png", (9, 200, 70))
+    assert main(["export", str(models / "c.keras"), "shop [2024]/served"]) == 0
+    assert main(["predict", "shop [2024]/served", photograph]) == 0
+    assert f"{photograph}: grün" in capsys.readouterr().out
+
+
 @pytest.mark.every_backend
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this backend writes no ONNX")
 def test_an_ending_in_capitals(models, tmp_path, capsys):
