@@ -42,6 +42,11 @@ def run(args):
         print(one_line(f"{part} of {args.data_dir}: {samples}"))
         samples, differences = match_classes(samples, classifier)
         remarks += differences
+        if (args.split or "").lower().startswith("train"):
+            remarks.append(
+                "These are photographs to train on: a model that was trained on them has to be "
+                "better on them."
+            )
         for remark in remarks:
             print(one_line(remark))
         if not args.output:

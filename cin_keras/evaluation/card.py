@@ -98,7 +98,9 @@ def _front_matter(model, metrics, name):
     if "accuracy" in metrics:
         measured = [{"type": "accuracy", "value": round(metrics["accuracy"], 4)}]
         task = {"type": "image-classification"}
-        data = {"name": name or "test images", "type": "image-folder", "split": "test"}
+        data = {"name": name or "test images", "type": "image-folder"}
+        if str(metrics.get("part", "the test part")).startswith("the test part"):
+            data["split"] = "test"
         result = {"task": task, "dataset": data, "metrics": measured}
         about["metrics"] = ["accuracy"]
         about["model-index"] = [{"name": model.name, "results": [result]}]

@@ -84,6 +84,23 @@ def test_parts_of_a_data_set(here):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_photographs_to_train_on_are_said_to_be_some(models, here, capsys):
+    """Also in a model card, which takes all others for new to the model."""
+    for split in ("train", "test"):
+        for name, colour in COLOURS.items():
+            write_photograph(here / "photos" / split / name / f"{split}.png", colour)
+    for split, told in (("Training", True), ("test", False)):
+        assert evaluate(models, "photos", "--split", split, "--output", split) == 0
+        assert ("has to be better on them" in capsys.readouterr().out) == told
+        metrics = str(here / split / "metrics.json")
+        card = here / f"{split}.md"
+        assert main(["card", str(models / "c.keras"), "--metrics", metrics, "--output", str(card)]) == 0
+        text = card.read_text("utf-8")
+        assert ("has to be better on them" in text) == told
+        assert ('"split": "test"' in text) != told
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_with_columns_of_its_own(models, photographs, here, capsys):
     """As Excel writes it, and its classes in an order of their own."""
     lines = ["Datei;Farbe;Teil"]
