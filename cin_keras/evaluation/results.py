@@ -1,5 +1,7 @@
 """What is written of a model's predictions on photographs whose classes are known."""
 
+import os
+
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation import figures
 from cin_keras.evaluation.accuracy import accuracy_of_levels, evaluate_predictions
@@ -46,6 +48,8 @@ def write_results(
         "levels": accuracy_of_levels(test.labels, probabilities, test.hierarchy),
         **about,
     }
+    if "data" in metrics and not os.path.basename(os.path.normpath(metrics["data"])).strip("."):
+        metrics["data"] = os.path.abspath(metrics["data"])  # "." is no name for a report
     write_json(folder / "metrics.json", metrics)
     figures.confusion_matrix(test.labels, predicted, names, folder / "confusion_matrix.png")
     figures.worst_mistakes(

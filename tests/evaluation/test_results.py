@@ -39,6 +39,16 @@ def test_all_that_is_written(tmp_path, mistaken):
         assert min(Image.open(tmp_path / name).size) > 300
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("data", [".", "./", "../pets", "x/.."])
+def test_a_folder_has_its_name_however_it_was_typed(tmp_path, monkeypatch, mistaken, data):
+    (tmp_path / "pets" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "pets")
+    metrics = write_results(tmp_path, foreign_model(32), *mistaken, {"data": data})
+    assert "<h1>Report: pets</h1>" in (tmp_path / "report.html").read_text("utf-8")
+    assert json.loads((tmp_path / "metrics.json").read_text())["data"] == metrics["data"]
+
+
 def test_figure_and_report_name_the_same_pairs(tmp_path, mistaken, monkeypatch, undrawn):
     drawn, save = [], matrix.save_figure
     monkeypatch.setattr(
