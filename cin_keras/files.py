@@ -326,6 +326,7 @@ def move_aside(folder, results):
         # Two may begin within a second.
         begin = time.strftime("earlier-%Y%m%d-%H%M%S-")
         place = pathlib.Path(tempfile.mkdtemp(prefix=begin, dir=folder))
+        shutil.copymode(folder, place)  # not for its owner alone
         for path in earlier:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, place / path.name)

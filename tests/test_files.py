@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import stat
 import threading
 
@@ -172,6 +173,16 @@ def test_two_that_begin_in_one_second_move_aside(tmp_path, monkeypatch):
         move_aside(tmp_path, ["metrics.json", "*.csv"])
     found = sorted(path.read_text() for path in tmp_path.glob("earlier-*/metrics.json"))
     assert found == ["1", "2"] and not (tmp_path / "metrics.json").exists()
+
+
+def test_what_was_moved_aside_is_for_whom_the_folder_is(tmp_path):
+    for mode in (0o755, 0o700):
+        tmp_path.chmod(mode)
+        (tmp_path / "metrics.json").touch()
+        move_aside(tmp_path, ["metrics.json"])
+        (place,) = tmp_path.glob("earlier-*")
+        assert place.stat().st_mode & 0o777 == mode
+        shutil.rmtree(place)
 
 
 # === Folders ===
