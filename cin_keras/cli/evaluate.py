@@ -105,6 +105,8 @@ def find_samples(args, settings):
     """
     data_dir, split = args.data_dir, args.split
     layout, options = find_layout(data_dir), table_options(args)
+    if layout == "fgvc_aircraft" and "level" in settings:  # what a class was in training
+        options["level"] = settings["level"]
     own = official_splits(layout, data_dir, options)
     divided, wanted = own != {"train": None}, SPLIT_NAMES.get((split or "test").lower())
     split_file, remarks = args.split_file, []

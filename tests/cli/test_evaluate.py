@@ -10,7 +10,7 @@ from cin_keras.cli.evaluate import find_samples
 from cin_keras.cli.parser import build_parser
 from cin_keras.data import Samples, find_splits
 from tests.cli.conftest import COLOURS, colour_probabilities, write_photograph
-from tests.data.small_sets import write_files
+from tests.data.small_sets import write_fgvc_aircraft, write_files
 
 
 @pytest.fixture
@@ -118,6 +118,14 @@ def test_a_table_with_columns_of_its_own(models, photographs, here, capsys):
     assert "Datei" in capsys.readouterr().err
     assert evaluate(models, "photos", "--path-column", "Datei") == 2
     assert "--path-column is for a CSV table" in capsys.readouterr().err
+
+
+def test_aircraft_have_the_level_that_the_model_was_trained_on(here):
+    write_fgvc_aircraft(here / "aircraft")
+    args = build_parser().parse_args(["evaluate", "m.keras", "aircraft"])
+    assert "737-700" in find_samples(args, {})[0].class_names
+    samples = find_samples(args, {"level": "manufacturer"})[0]
+    assert samples.class_names == ("Boeing", "McDonnell Douglas") and len(samples) == 2
 
 
 def test_the_split_of_a_run(here):
