@@ -151,8 +151,10 @@ def folder_samples(args, run):
         run.asked["split_file"] = str(own_file)
     root = pathlib.Path(args.data_dir)
     root = root.parent if root.is_file() else root
-    about = {"data": args.data_dir, "seed": args.seed}
-    run.when_begun = lambda: save_split(own_file, parts, root, about)
+    about = {"data": args.data_dir}
+    about |= {"split_file": args.split_file} if args.split_file else {"seed": args.seed}
+    if not goes_on:  # whose file says how it was made
+        run.when_begun = lambda: save_split(own_file, parts, root, about)
     if args.max_pixels is None:
         return tuple(parts.values())
     return tuple(dataclasses.replace(part, max_pixels=args.max_pixels) for part in parts.values())

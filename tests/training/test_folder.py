@@ -114,6 +114,7 @@ def test_another_run_splits_as_one_did(tmp_path, train, capsys):
     assert "--split-file='none'" in refuse(capsys, "pets", "--split-file", "none", "--resume")
     train("pets", "--split-file", "./runs/pets/split.json", "--resume")
     split = json.loads((tmp_path / "runs" / "pets" / "split.json").read_text())
+    assert split["about"] == {"data": "pets", "split_file": "runs/pets/split.json"}
     pathlib.Path("sorted.json").write_text(json.dumps(split, sort_keys=True))
     again = train("pets", "--split-file", "sorted.json")
     assert (again.train, again.validation) == (before.train, before.validation)
