@@ -1,5 +1,6 @@
 """Which photographs the arguments of a command mean, and where figures of them may lie."""
 
+import codecs
 import os
 import pathlib
 import sys
@@ -134,7 +135,8 @@ def _what_it_holds(folder):
 
 def _lines_of_standard_input():
     """The paths on standard input; names in another encoding stay what they are on the disk."""
+    mark = codecs.BOM_UTF8  # which editors put in front of the first
     for line in sys.stdin.buffer:
-        line = line.rstrip(b"\r\n")
+        line, mark = line.removeprefix(mark).rstrip(b"\r\n"), b""
         if line:
             yield os.fsdecode(line)

@@ -88,7 +88,7 @@ def test_text_and_csv(models, photographs, capsys):
 
 def test_paths_from_standard_input(models, photographs, monkeypatch, capsys):
     red, blue = (str(photographs / name / "1 ü.png") for name in ("rot", "blau"))
-    lines = f"{blue}\n\n{red}\r\n{blue}".encode()
+    lines = f"{blue}\n\n{red}\r\n{blue}".encode("utf-8-sig")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines), "ascii"))
     assert main(["predict", str(models / "c.keras"), "-"]) == 0
     lines = capsys.readouterr().out.splitlines()
