@@ -140,6 +140,13 @@ def test_mistakes_end_in_one_sentence(recipe, tmp_path, arguments, words):
         recipe.main(["--model", model, "--output", str(tmp_path), *arguments])
 
 
+def test_a_model_of_as_many_other_classes_is_refused(recipe, tmp_path):
+    model = save_tiny(tmp_path / "m.keras", 12, class_names=[f"gull {i}" for i in range(12)])
+    words = "error: .*begins with 'gull 0', drawn cars with 'car 01"
+    with pytest.raises(SystemExit, match=words):
+        recipe.main(["--model", model, "--output", str(tmp_path)])
+
+
 @pytest.mark.parametrize("model", [True, False])
 def test_a_class_without_a_training_image_is_named_before_training(recipe, tmp_path, model):
     folder = birds(tmp_path / "birds", in_train=(1, 1, 1, 1, 0, 0, 0, 0))

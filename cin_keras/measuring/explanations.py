@@ -120,6 +120,12 @@ def check_model(model, train, test, file, data_dir):
             f"{test.num_classes}: {data_dir or 'drawn cars'}. Give the data that it was "
             "trained on."
         )
+    if model is not None and model.class_names not in (None, list(test.class_names)):
+        raise ValueError(
+            f"{file} tells other classes apart than the images show, or in another order: it begins "
+            f"with {model.class_names[0]!r}, {data_dir or 'drawn cars'} with "
+            f"{test.class_names[0]!r}. Give the data that it was trained on."
+        )
     if model is not None and model.data_format == "channels_first":
         raise ValueError(
             f"Scored are explanations of models of channels-last images. Received: {file}, of "
