@@ -53,6 +53,13 @@ def parse_arguments(arguments):
     args = parser.parse_args(arguments)
     if args.serving + args.systems + args.peers > 1:
         parser.error("--serving, --systems and --peers are measured one at a time: give one of them")
+    if args.train and not args.systems:
+        parser.error("--train is for --systems: give that, too, or leave --train out")
+    if args.memory_pairs is not None and (args.serving or args.systems or args.peers):
+        parser.error(
+            "--memory-pairs is for the forms of CIN in training: leave it out, or --serving, --systems "
+            "and --peers"
+        )
     args.batch_size = args.batch_size or 2 * args.pairs_per_batch
     args.dtype = f"mixed_{args.mixed_precision}" if args.mixed_precision else "float32"
     return args

@@ -122,6 +122,8 @@ def test_the_table_of_systems(recipe, tmp_path, monkeypatch, capsys, untraced):
     [
         (["--backbone", "resnet51"], "error: .*Unknown backbone.*resnet51"),
         (["--peers", "--systems"], "--serving, --systems and --peers are measured one at a time"),
+        (["--serving", "--train"], "--train is for --systems"),
+        (["--serving", "--memory-pairs"], "--memory-pairs is for the forms of CIN in training"),
         (["--rounds", "0"], "--rounds: invalid positive int value: '0'"),
         ([*TINY, "--output", "file/below"], "error: .*(Not a directory|File exists)"),
     ],
