@@ -106,3 +106,11 @@ def test_sums_that_are_too_small_are_asked_for_in_another_way():
     np.testing.assert_allclose(mix(-x, x, values), values, rtol=1e-6)
     x[1] = 100.0
     assert (mix(-x, x, values) == ELSEWHERE).all()
+
+
+def test_sums_that_are_too_large_are_asked_for_in_another_way():
+    x = np.tile(np.array([1.0, -1.0], "float32") * 60**0.5, (2, 1, 3))
+    values = np.random.default_rng(0).normal(size=(2, 6, COLUMNS)).astype("float32")
+    np.testing.assert_allclose(mix(-x, x, values), expected(-x, x, values), rtol=1e-5)
+    x[1] *= (75 / 60) ** 0.5  # e^75, which float32 has, but not for long
+    assert (mix(-x, x, values) == ELSEWHERE).all()
