@@ -14,9 +14,9 @@ from cin_keras.explain.feature_maps import (
     check_has_weights,
     interacted_map,
     to_array,
-    without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_image
+from cin_keras.torch_modes import without_gradients
 
 
 class ChannelMaps(NamedTuple):

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from cin_keras.explain.feature_maps import in_batches, join, to_array, without_gradients
+from cin_keras.explain.feature_maps import in_batches, join, to_array
 from cin_keras.explain.images import channels_last, check_image, check_images
 from cin_keras.models import NTS
+from cin_keras.torch_modes import without_gradients
 
 
 class ChosenParts(NamedTuple):

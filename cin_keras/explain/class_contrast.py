@@ -17,10 +17,10 @@ from cin_keras.explain.feature_maps import (
     classifier_weights,
     in_batches,
     join,
-    without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_images
 from cin_keras.explain.pooled_features import shared_features
+from cin_keras.torch_modes import without_gradients
 
 
 class ClassContrast(NamedTuple):

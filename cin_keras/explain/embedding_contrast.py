@@ -9,9 +9,10 @@ gallery says of classes that the classifier has never seen.
 
 import numpy as np
 
-from cin_keras.explain.feature_maps import check_has_map, in_batches, without_gradients
+from cin_keras.explain.feature_maps import check_has_map, in_batches
 from cin_keras.explain.images import check_images
 from cin_keras.explain.pooled_features import shared_features
+from cin_keras.torch_modes import without_gradients
 
 
 def embedding_contrast_map(model, images, embeddings, others=None):

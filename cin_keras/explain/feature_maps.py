@@ -5,9 +5,6 @@ of an image, `W` the interaction weights, `Z` the map after the interaction, who
 linear classifier sees.
 """
 
-import contextlib
-
-import keras
 import numpy as np
 from keras import ops
 
@@ -117,27 +114,6 @@ def in_batches(images, *others, size=16):
     """A large batch as several small ones, `(images, *others)` each; `None` stays `None`."""
     for i in range(0, len(images), size):
         yield tuple(None if x is None else x[i : i + size] for x in (images, *others))
-
-
-def without_gradients():
-    """A context in which PyTorch keeps nothing for a backward pass; the others never do."""
-    if keras.backend.backend() != "torch":
-        return contextlib.nullcontext()
-    import torch
-
-    return torch.no_grad()
-
-
-@contextlib.contextmanager
-def with_gradients():
-    """A context in which PyTorch can differentiate, also inside a caller's `torch.no_grad()`."""
-    if keras.backend.backend() == "torch":
-        import torch
-
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    else:
-        yield
 
 
 def join(batches):

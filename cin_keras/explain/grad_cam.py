@@ -16,10 +16,9 @@ from cin_keras.explain.feature_maps import (
     in_batches,
     join,
     to_array,
-    with_gradients,
-    without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_images
+from cin_keras.torch_modes import with_gradients, without_gradients
 
 
 def grad_cam(model, images, classes=None, others=None):

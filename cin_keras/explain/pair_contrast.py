@@ -16,9 +16,9 @@ from cin_keras.explain.feature_maps import (
     in_batches,
     join,
     to_array,
-    without_gradients,
 )
 from cin_keras.explain.images import channels_last, check_image, check_images
+from cin_keras.torch_modes import without_gradients
 
 
 class PairContrast(NamedTuple):

@@ -1,7 +1,5 @@
 """What `predict` runs in place of the whole network: the graph with φ folded into the classifier."""
 
-import contextlib
-
 import keras
 import numpy as np
 from keras import ops
@@ -9,6 +7,7 @@ from keras import ops
 from cin_keras.models.jax_state import PREDICT_STATE, keep_state
 from cin_keras.models.pair_batch import check_single_images
 from cin_keras.serving.folding import FoldedHeads, folds
+from cin_keras.torch_modes import with_gradients
 
 
 class FoldedPrediction:
@@ -35,7 +34,7 @@ class FoldedPrediction:
         if model.run_eagerly or _is_shared(model) or not folds(model):
             return None
         seen = _fingerprint(model)
-        with _outside_inference_mode():
+        with with_gradients():  # what is made in PyTorch's inference mode could not be changed later
             if self._network is None:
                 self._head = FoldedHeads(model.interaction, model.classifier, in_predict=True)
                 outputs = self._head(model.interaction.input)[0]
@@ -67,18 +66,6 @@ def _is_shared(model):
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync > 1
     return model.replicas.lockstep or keras.distribution.distribution() is not None
-
-
-@contextlib.contextmanager
-def _outside_inference_mode():
-    """What is made within PyTorch's inference mode could not be changed outside of it."""
-    if keras.backend.backend() == "torch":
-        import torch
-
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    else:
-        yield
 
 
 def _fingerprint(model):
