@@ -12,10 +12,12 @@ from keras import ops
 from cin_keras.checks import agree, check_bool, check_choice
 from cin_keras.layers.feature_map import check_feature_map, check_fixed_size, check_pooling
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.layers.memory import image_by_image, in_row_blocks
+from cin_keras.layers.memory import image_by_image, in_row_blocks, loops_over_images
 from cin_keras.layers.residual_convolution import ResidualConvolution
 from cin_keras.layers.roles import give_role
 from cin_keras.layers.self_channel_interaction import SelfChannelInteraction, apply_rows
+from cin_keras.layers.symmetric_contrast import interact_symmetric
+from cin_keras.layers.symmetric_softmax import common_logits
 
 
 @keras.saving.register_keras_serializable(package="cin_keras")
@@ -141,11 +143,13 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         values = [share.values(x, self.pooling) for x in inputs]
         # What ψ sees of an image, before W mixes it.
         seen = [share.values(x) for x in inputs] if self._psi_needs_the_map() else values
-        images = [(*share.compared(x), v, s) for x, v, s in zip(inputs, values, seen)]
-        if share.block_rows is None:
-            interacted = image_by_image(self._interact_whole, *images[0], *images[1], in_a_loop=True)
-        else:
+        images = [(share.compared(x), v, s) for x, v, s in zip(inputs, values, seen)]
+        if share.block_rows is not None:
             interacted = self._interact_in_blocks(*images)
+        elif self._is_made_by_halves(images[0]):
+            interacted = image_by_image(self._interact_by_halves, *images[0], *images[1], in_a_loop=True)
+        else:
+            interacted = image_by_image(self._interact_whole, *images[0], *images[1], in_a_loop=True)
         contrasted, mixed = interacted[:2], interacted[2:]
         residuals = [share.residual(*x, self.pooling) for x in zip(inputs, values)]
         if return_self_interaction and not self.own_phi and self.phi_gradient:
@@ -165,10 +169,28 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
         """Whether ψ sees every position while the output is pooled."""
         return self.pooling == "avg" and self.descriptor == "flatten"
 
-    def _interact_whole(self, rows_a, x_a, values_a, seen_a, rows_b, x_b, values_b, seen_b):
+    def _is_made_by_halves(self, image):
+        """Whether TensorFlow makes half of the matrices, and their gradient, on this CPU."""
+        paper = self.pooling == "avg" and self.descriptor == "average" and not self.normalize_rows
+        return paper and loops_over_images(image) and self.interaction.is_made_by_halves(image[0])
+
+    def _interact_by_halves(self, x_a, values_a, seen_a, x_b, values_b, seen_b):
+        """As `_interact_whole`."""
+        common = (common_logits(x_a) + common_logits(x_b)) / 2
+        return interact_symmetric(
+            x_a,
+            x_b,
+            common,
+            values_a,
+            values_b,
+            self._compare,
+            lambda: self._interact_whole(x_a, values_a, seen_a, x_b, values_b, seen_b),
+        )
+
+    def _interact_whole(self, x_a, values_a, seen_a, x_b, values_b, seen_b):
         """`W_AB values_A`, `W_BA values_B`, `W_A values_A`, `W_B values_B`."""
-        weights_a = self.interaction.weight_rows(rows_a, x_a)
-        weights_b = self.interaction.weight_rows(rows_b, x_b)
+        weights_a = self.interaction.weight_rows(x_a, x_a)
+        weights_b = self.interaction.weight_rows(x_b, x_b)
         mixed = y = apply_rows(weights_a, values_a), apply_rows(weights_b, values_b)
         if self._psi_needs_the_map():
             y = apply_rows(weights_a, seen_a), apply_rows(weights_b, seen_b)
@@ -178,14 +200,13 @@ class ContrastiveChannelInteraction(keras.layers.Layer):
     def _interact_in_blocks(self, image_a, image_b):
         """The same with `block_rows` rows of `W_A` and `W_B` at a time."""
         share = self.interaction
-        (rows_a, x_a, values_a, seen_a), (rows_b, x_b, values_b, seen_b) = image_a, image_b
-        mixed = share.mix_values(rows_a, x_a, values_a), share.mix_values(rows_b, x_b, values_b)
+        (x_a, values_a, seen_a), (x_b, values_b, seen_b) = image_a, image_b
+        mixed = share.mix_values(x_a, values_a), share.mix_values(x_b, values_b)
         y = mixed
         if self._psi_needs_the_map():
-            y = share.mix_values(rows_a, x_a, seen_a), share.mix_values(rows_b, x_b, seen_b)
+            y = share.mix_values(x_a, seen_a), share.mix_values(x_b, seen_b)
         whole = (x_a, x_b, values_a, values_b, *self._compare(*y))
-        rows = (rows_a, rows_b)
-        return *in_row_blocks(self._contrast_rows, rows, whole, share.block_rows), *mixed
+        return *in_row_blocks(self._contrast_rows, (x_a, x_b), whole, share.block_rows), *mixed
 
     def _contrast_rows(self, rows_a, rows_b, x_a, x_b, values_a, values_b, eta, gamma):
         """`_contrast` for some rows of the two `W`."""

@@ -79,7 +79,7 @@ def image_by_image(function, *batch, in_a_loop=False):
     Returns:
         What `function` returns.
     """
-    if in_a_loop and large_on_a_cpu(batch[0]) and _in_a_graph_of_images(batch):
+    if in_a_loop and loops_over_images(batch):
 
         def of_one(images):
             return tuple(y[0] for y in function(*(x[None] for x in images)))
@@ -96,13 +96,17 @@ def large_on_a_cpu(x):
     return x.shape[-1] >= FEWEST_CHANNELS and _on_a_cpu(x)
 
 
-def _in_a_graph_of_images(batch):
-    """Whether TensorFlow traces a graph of some images, whose sizes are known."""
+def loops_over_images(batch):
+    """Whether large matrices are made in a loop where one may be.
+
+    So they are where TensorFlow traces a graph of some images, whose sizes are known, on a CPU.
+    """
     if keras.backend.backend() != "tensorflow" or batch[0].shape[0] in (0, 1):
         return False
     import tensorflow as tf
 
-    return not tf.executing_eagerly() and not any(None in x.shape[1:] for x in batch)
+    traced = not tf.executing_eagerly() and not any(None in x.shape[1:] for x in batch)
+    return traced and large_on_a_cpu(batch[0])
 
 
 def _on_a_cpu(x):

@@ -78,7 +78,8 @@ def thin_matmul(a, b):
 
         return tf.matmul(a, b), gradients
 
-    return product(a, b)
+    # In a branch of a graph, the gradient finds only what is of the branch.
+    return product(tf.identity(a), tf.identity(b))
 
 
 def softmax_rows(logits):

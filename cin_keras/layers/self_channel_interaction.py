@@ -19,7 +19,7 @@ from cin_keras.layers.feature_map import check_feature_map
 from cin_keras.layers.memory import image_by_image, in_row_blocks, large_on_a_cpu
 from cin_keras.layers.numerics import float32_matmul, softmax_rows, thin_matmul
 from cin_keras.layers.residual_convolution import ResidualConvolution
-from cin_keras.layers.symmetric_softmax import mix_symmetric
+from cin_keras.layers.symmetric_softmax import common_logits, mix_symmetric
 
 SIMILARITIES = ("dot", "cosine", "correlation")
 
@@ -142,7 +142,7 @@ class SelfChannelInteraction(ResidualConvolution):
 
     def mixed(self, inputs, values, in_predict=False):
         """`W values`, to which φ is applied; `in_predict` as for `mix_values`."""
-        return self.mix_values(*self.compared(inputs), values, in_predict)
+        return self.mix_values(self.compared(inputs), values, in_predict)
 
     def interaction_weights(self, inputs):
         """`W = softmax_rows(∓scale · S)`, one matrix an image.
@@ -160,23 +160,24 @@ class SelfChannelInteraction(ResidualConvolution):
         if not self.built:
             self.build(inputs.shape)
         check_feature_map(self, inputs.shape)
-        return self.weight_rows(*self.compared(inputs))
+        x = self.compared(inputs)
+        return self.weight_rows(x, x)
 
     def compared(self, inputs):
-        """The two factors of the logits: `logits = rowsᵀ x`.
+        """What is compared, `logits = ∓xᵀ x`.
 
         Args:
             inputs: Feature map as for the layer's call.
 
         Returns:
-            `(rows, x)` of shape `(batch, positions, channels)`: `x` the channels' maps, of length 1
-            for cosines and correlations, and `rows` the same times `∓scale`; float32, or the dtype
-            of the inputs where that loses nothing, for the paper's `∓X Xᵀ`.
+            The channels' maps, of length 1 for cosines and correlations, times the root of the scale;
+            `(batch, positions, channels)`, float32, or the dtype of the inputs where that loses
+            nothing, for the paper's `-X Xᵀ`.
         """
         x = self.positions_by_channels(inputs)
         has_sign = keras.backend.is_float_dtype(x.dtype)  # in uint8, -1 would be 255
         if has_sign and self.similarity == "dot" and self.scale == 1 and not self.learnable_scale:
-            return (x if self.positive else -x), x
+            return x
         x = ops.cast(x, "float32")
         if self.similarity != "dot":
             # A thousandth of the usual length: neither what rounding leaves of a constant channel
@@ -186,28 +187,27 @@ class SelfChannelInteraction(ResidualConvolution):
             if self.similarity == "correlation":
                 x = x - ops.mean(x, axis=1, keepdims=True)
             x = x * ops.rsqrt(ops.maximum(_squared_length(x), least))
-        scale = ops.exp(self.log_scale) if self.learnable_scale else self.scale
-        # The factor goes to the small operand: one pass less over the c × c logits.
-        return x * (scale if self.positive else -scale), x
+        return x * (ops.exp(self.log_scale / 2) if self.learnable_scale else math.sqrt(self.scale))
 
     def weight_rows(self, rows, x):
         """Some rows of `W`.
 
         Args:
-            rows: The channels whose rows are wanted, `(batch, positions, rows)`, scaled, as
-                `compared` gives them.
+            rows: The channels whose rows are wanted, `(batch, positions, rows)`, as `compared` gives
+                them.
             x: All channels, `(batch, positions, channels)`, as `compared` gives them.
 
         Returns:
             float32 of shape `(batch, rows, channels)`.
         """
-        return softmax_rows(float32_matmul(ops.transpose(rows, (0, 2, 1)), x))
+        # The sign goes to the small operand: one pass less over the c × c logits.
+        rows = ops.transpose(rows if self.positive else -rows, (0, 2, 1))
+        return softmax_rows(float32_matmul(rows, x))
 
-    def mix_values(self, rows, x, values, in_predict=False):
+    def mix_values(self, x, values, in_predict=False):
         """`W values`, in blocks of rows if the layer has any.
 
         Args:
-            rows: As from `compared`.
             x: As from `compared`.
             values: `(batch, channels, columns)`.
             in_predict: Bool, whether it is for a prediction on this machine, which needs no
@@ -218,17 +218,25 @@ class SelfChannelInteraction(ResidualConvolution):
             Tensor of the shape and dtype of `values`.
         """
         if self.block_rows is not None:
-            return in_row_blocks(self._mix_rows, (rows,), (x, values), self.block_rows)[0]
+            return in_row_blocks(self._mix_rows, (x,), (x, values), self.block_rows)[0]
+        if in_predict and self.is_made_by_halves(x):
+            common = common_logits(x)
+            return image_by_image(self._mix_by_halves, x, common, values, in_a_loop=True)[0]
+        return image_by_image(self._mix_whole, x, values, in_a_loop=in_predict)[0]
+
+    def is_made_by_halves(self, x):
+        """Whether half of `exp(-xᵀ x)` is enough to mix with `W`, and takes less time."""
         # With the other sign a channel's own logit is nearly always too large to exponentiate.
-        halves = in_predict and not self.positive and large_on_a_cpu(x)
-        mix = self._mix_by_halves if halves else self._mix_rows
-        return image_by_image(mix, rows, x, values, in_a_loop=in_predict)[0]
+        return not self.positive and large_on_a_cpu(x)
 
     def _mix_rows(self, rows, x, values):
         return (apply_rows(self.weight_rows(rows, x), values),)
 
-    def _mix_by_halves(self, rows, x, values):
-        return (mix_symmetric(rows, x, values, lambda: self._mix_rows(rows, x, values)[0]),)
+    def _mix_whole(self, x, values):
+        return self._mix_rows(x, x, values)
+
+    def _mix_by_halves(self, x, common, values):
+        return (mix_symmetric(x, common, values, lambda: self._mix_whole(x, values)[0]),)
 
     def mix(self, weights, inputs):
         """`Y = W X`, of the shape and dtype of `inputs`."""

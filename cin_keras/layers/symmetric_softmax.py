@@ -1,18 +1,17 @@
-"""`W V` of the paper's `W = softmax_rows(-X Xᵀ)` with half of its products and exponentials.
+"""`W V` of the paper's `W = softmax_rows(-Xᵀ X)` with half of its products and exponentials.
 
-`W` is not symmetric, but `E = exp(-X Xᵀ)` is, and `W V = (E V) / (E 1)`: the sums of the rows of `E`
-are one more column of the product. So a block of `E` right of the diagonal is also, transposed, the
-one below it; instead of the block, whose transpose is slow to read, the few columns of `V` are
-transposed.
+`W` is not symmetric, but `E = exp(-Xᵀ X)` is, and the sums of the rows of `E`, by which `W` is divided,
+are one more column of the product `E V`. So a block of `E` right of the diagonal serves, transposed,
+below it, too; instead of the block, whose transpose is slow to read, the few columns of `V` are
+transposed. The blocks are strips: some rows, from the diagonal on, which stay in a processor's cache.
 
-A softmax takes the largest logit of each row away first. Here a map `r` that all channels have in
-common is taken away from each instead, which leaves `E` symmetric: of
+A softmax takes the largest logit of each row away first. Here a number `a_i` is added to the row and
+to the column of every channel, which leaves `E` symmetric:
 
-    x_i · x_j = (x_i - r) · (x_j - r) + r · (x_j - r) + r · x_i
+    softmax_rows(-Xᵀ X)_ij = E_ij f_j / Σ_j E_ij f_j,  E_ij = exp(-x_i · x_j + a_i + a_j),  f_j = exp(-a_j)
 
-the last term is the same in all of a row, and the one before it goes to the rows of `V`.
-
-Symbols: `X` and `W` as in `self_channel_interaction`, `V` any few columns, one row a channel.
+Symbols: `X` the channels' maps as columns, as `SelfChannelInteraction.compared` gives them; `V` any
+few columns, one row a channel.
 """
 
 import keras
@@ -20,21 +19,21 @@ from keras import ops
 
 from cin_keras.layers.numerics import float32_matmul
 
-BLOCKS = 8
+STRIPS = 8
 # Of rows of E with such sums, what float32 or the smallest logit takes away or adds is not seen.
-LEAST_SUM, LARGEST_SUM = 1e-25, 1e30
+LEAST_SUM, LARGEST_SUM = 1e-25, 1e25
 SMALLEST_LOGIT = -80.0
 # How much of what channels have in common is taken away: with all of it, what they differ by would
 # make as many logits positive as negative.
-SHARE = 0.8
+SHARE = 0.6
 
 
-def mix_symmetric(rows, x, values, otherwise):
-    """`softmax_rows(logits) values` where `logits = rowsᵀ x` are symmetric.
+def mix_symmetric(x, common, values, otherwise):
+    """`softmax_rows(-Xᵀ X) values`.
 
     Args:
-        rows: Floats of shape `(batch, positions, channels)`, `x` times a number.
-        x: Of that shape and dtype.
+        x: Floats of shape `(batch, positions, channels)`.
+        common: As from `common_logits(x)`.
         values: float32 of shape `(batch, channels, columns)`.
         otherwise: Function without arguments that returns the same another way. It is asked where
             the exponentials of a row of any image are too small or too large for float32.
@@ -42,38 +41,98 @@ def mix_symmetric(rows, x, values, otherwise):
     Returns:
         float32 of the shape of `values`.
     """
-    rows, x, factors = _without_common_map(ops.cast(rows, "float32"), ops.cast(x, "float32"))
-    values = ops.concatenate([values, ops.ones_like(values[:, :, :1])], axis=-1) * factors
-    channels = x.shape[-1]
-    size = -(-channels // BLOCKS)
-    products, from_left = [], ops.zeros_like(_transposed(values))
-    for start in range(0, channels, size):
-        here = slice(start, start + size)
-        exponentials = _exp(float32_matmul(_transposed(rows[:, :, here]), x[:, :, start:]))
-        from_diagonal = ops.matmul(exponentials, values[:, start:])
-        products.append(from_diagonal + _transposed(from_left[:, :, :size]))
-        from_left = from_left + ops.matmul(_transposed(values[:, here]), exponentials)
-        from_left = from_left[:, :, size:]
-    products = ops.concatenate(products, axis=1)
-    sums = products[:, :, -1:]
-    in_range = ops.all(ops.logical_and(sums > LEAST_SUM, sums < LARGEST_SUM))
-    return ops.cond(in_range, lambda: products[:, :, :-1] / sums, otherwise)
+    product = ProductByStrips(with_sums(values, common))
+    for strip in exponentials(x, common):
+        product.add(strip, strip)
+    mixed, sums = product.result()[:, :, :-1], product.result()[:, :, -1:]
+    return ops.cond(are_in_range(sums), lambda: mixed / sums, otherwise)
 
 
-def _without_common_map(rows, x):
-    """Both without a common map, and by what the rows of `V` are to be multiplied for it.
+def common_logits(x):
+    """The `a` of channels whose maps have one in common: near half of `x_i · x_i`, were all alike.
 
-    The map is the mean of the channels, as much of it as the channel has that has the least of it:
-    nothing where a channel is silent, as in most networks.
+    The common map is the mean of the channels, as much of it as the channel has that has the least
+    of it: nothing where a channel is silent, as in most networks.
+
+    Args:
+        x: Floats of shape `(batch, positions, channels)`.
+
+    Returns:
+        float32 of shape `(batch, 1, channels)`, without a gradient: the product does not depend on
+        it.
     """
+    x = ops.cast(ops.stop_gradient(x), "float32")
     mean = ops.mean(x, axis=-1, keepdims=True)
-    has = ops.matmul(_transposed(x), mean)
-    length = ops.maximum(ops.sum(ops.square(mean), axis=1, keepdims=True), 1e-12)
-    share = SHARE * ops.min(has, axis=1, keepdims=True) / length
-    common = share * ops.mean(rows, axis=-1, keepdims=True)
-    x = x - share * mean
-    of_columns = ops.matmul(_transposed(x), common)
-    return rows - common, x, _exp(of_columns - ops.max(of_columns, axis=1, keepdims=True))
+    has = ops.matmul(_transposed(mean), x)
+    length = ops.sum(ops.square(mean), axis=1, keepdims=True)
+    share = SHARE * ops.min(has, axis=-1, keepdims=True) / ops.maximum(length, 1e-12)
+    return share * has - ops.square(share) * length / 2
+
+
+def with_sums(values, common):
+    """`V` and a column of ones, whose product with `E` are the sums, each row `j` times `f_j`."""
+    values = ops.concatenate([values, ops.ones_like(values[:, :, :1])], axis=-1)
+    return values * _transposed(_exp(ops.min(common, axis=-1, keepdims=True) - common))
+
+
+def are_in_range(*numbers):
+    """Whether sums of rows of `E`, or ratios of them, are far from the ends of float32."""
+    in_range = [ops.logical_and(x > LEAST_SUM, x < LARGEST_SUM) for x in numbers]
+    return ops.all(ops.stack([ops.all(x) for x in in_range]))
+
+
+def exponentials(x, common):
+    """The strips of `E` from top to bottom, float32 of shape `(batch, rows, columns)`.
+
+    Args:
+        x: Floats of shape `(batch, positions, channels)`.
+        common: As from `common_logits`.
+    """
+    x, ones = ops.cast(x, "float32"), ops.ones_like(common)
+    rows = _transposed(ops.concatenate([-x, common, ones], axis=1))
+    columns = ops.concatenate([x, ones, common], axis=1)
+    for strip in strips(x.shape[-1]):
+        yield _exp(float32_matmul(rows[:, strip], columns[:, :, strip.start :]))
+
+
+def strips(channels):
+    """The rows of each strip, slices; its columns go from the first of them to the last channel."""
+    size = -(-channels // STRIPS)
+    return [slice(start, start + size) for start in range(0, channels, size)]
+
+
+class ProductByStrips:
+    """`M V` of a square `M`, of which what is right and what is below of the diagonal comes by strips.
+
+    Args:
+        values: `V`, `(batch, channels, columns)`.
+    """
+
+    def __init__(self, values):
+        self._values = values
+        self._rows = []
+        self._start = 0
+        # What the strips so far have below them, transposed.
+        self.below = ops.zeros_like(_transposed(values))
+
+    def add(self, right, below):
+        """Takes the next strip.
+
+        Args:
+            right: Rows of `M` from the diagonal on, `(batch, rows, channels from there)`.
+            below: As many columns of `M` from the diagonal on, transposed, of that shape; `right`
+                itself of a symmetric `M`. What it has in the block on the diagonal is not used.
+        """
+        size = right.shape[1]
+        here = self._values[:, self._start : self._start + size]
+        from_right = ops.matmul(right, self._values[:, self._start :])
+        self._rows.append(from_right + _transposed(self.below[:, :, :size]))
+        self.below = (self.below + ops.matmul(_transposed(here), below))[:, :, size:]
+        self._start += size
+
+    def result(self):
+        """`(batch, channels, columns)`, after the last strip."""
+        return ops.concatenate(self._rows, axis=1)
 
 
 def _exp(logits):

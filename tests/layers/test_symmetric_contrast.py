@@ -1,0 +1,112 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cin_keras.layers.symmetric_contrast import interact_symmetric
+from cin_keras.layers.symmetric_softmax import common_logits
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the others compute whole matrices"
+)
+
+COLUMNS = 2
+ELSEWHERE = -7.0
+
+
+def random_pairs(channels, length=1.0):
+    """`x_a, x_b, values_a, values_b` of three pairs, in float64."""
+    rng = np.random.default_rng(channels)
+    x = length * rng.normal(size=(2, 3, 4, channels))
+    return [*x, *rng.normal(size=(2, 3, channels, COLUMNS))]
+
+
+def compare(mixed_a, mixed_b):
+    """`η` and `γ`, of which one is negative now and then."""
+
+    def psi(first, second):
+        return 0.3 + 0.2 * ops.sum(first[:, :, :1] - 0.5 * second[:, :, 1:], axis=1, keepdims=True)
+
+    return psi(mixed_a, mixed_b), psi(mixed_b, mixed_a)
+
+
+def as_the_paper_writes_it(x_a, x_b, values_a, values_b):
+    w_a, w_b = (ops.softmax(-ops.matmul(ops.transpose(x, (0, 2, 1)), x)) for x in (x_a, x_b))
+    mixed = ops.matmul(w_a, values_a), ops.matmul(w_b, values_b)
+    eta, gamma = compare(*mixed)
+    apart_a = ops.matmul(ops.abs(w_a - eta * w_b), values_a)
+    return apart_a, ops.matmul(ops.abs(w_b - gamma * w_a), values_b), *mixed
+
+
+def by_halves(x_a, x_b, values_a, values_b):
+    common = (common_logits(x_a) + common_logits(x_b)) / 2
+
+    def otherwise():
+        return tuple(ELSEWHERE * ops.ones_like(values_a) for _ in range(4))
+
+    return interact_symmetric(x_a, x_b, common, values_a, values_b, compare, otherwise)
+
+
+def outputs_and_gradients(function, pairs, dtype):
+    """Four outputs, then the gradients of a sum of them, in which all weigh differently."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    weights = [tf.constant(rng.normal(size=pairs[2].shape), dtype) for _ in range(4)]
+
+    @tf.function
+    def step(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            found = function(*tensors)
+            total = sum(tf.reduce_sum(x * w) for x, w in zip(found, weights))
+        return *found, *tape.gradient(total, tensors)
+
+    return [x.numpy() for x in step(*(tf.constant(x, dtype) for x in pairs))]
+
+
+def both(pairs):
+    found = outputs_and_gradients(by_halves, pairs, "float32")
+    return found, outputs_and_gradients(as_the_paper_writes_it, pairs, "float64")
+
+
+# Fewer than there are strips, as many, and more, the last strip of which is smaller.
+@pytest.mark.parametrize("channels", [1, 3, 8, 37])
+def test_outputs_and_gradients_are_those_of_whole_matrices(channels):
+    for found, expected in zip(*both(random_pairs(channels)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_what_the_channels_have_in_common_changes_nothing():
+    """Logits of -100 and less, as of a network whose channels respond everywhere."""
+    pairs = random_pairs(37)
+    pairs[0][1:] += 5.5
+    pairs[1][1:] += 5.0
+    logits = -np.einsum("bpi,bpj->bij", pairs[0], pairs[0])
+    assert np.exp(logits[1].max(axis=1).astype("float32")).min() == 0
+    for found, expected in zip(*both(pairs), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * abs(expected).max())
+
+
+def test_a_pair_of_the_same_image_has_finite_gradients():
+    x, _, values, _ = random_pairs(8)
+    found, expected = both([x, x, values, values])
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+
+
+def test_swapped_pairs_swap_what_is_found():
+    x_a, x_b, values_a, values_b = random_pairs(8)
+    found = outputs_and_gradients(by_halves, [x_a, x_b, values_a, values_b], "float32")[:4]
+    swapped = outputs_and_gradients(by_halves, [x_b, x_a, values_b, values_a], "float32")[:4]
+    for i, j in enumerate((1, 0, 3, 2)):
+        np.testing.assert_allclose(found[i], swapped[j], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("image", [0, 1])
+@pytest.mark.parametrize("pair", [0, 2])
+def test_numbers_beyond_the_range_are_asked_for_in_another_way(image, pair):
+    pairs = random_pairs(37)
+    pairs[image][pair] *= 12.0
+    for found in outputs_and_gradients(by_halves, pairs, "float32")[:4]:
+        assert (found == ELSEWHERE).all()
