@@ -367,8 +367,8 @@ def cost_figure(models, memory, title, path):
             axes[2].plot(list(known), list(known.values()), "o-", color=colors[name], label=name)
         axes[2].set(xlabel="pairs in a batch", ylabel="MB", title="Peak memory of training")
         axes[2].set_xticks(list(next(iter(memory.values()))))
-        axes[2].margins(y=0.2)
         axes[2].set_ylim(bottom=0)
-        axes[2].legend(frameon=False, loc="upper left")
+        # More pairs take more memory: below the right end of the lines is room.
+        axes[2].legend(frameon=False, loc="lower right", fontsize="small")
     figure.suptitle(title, fontsize=10)
     return save_open(figure, path)
