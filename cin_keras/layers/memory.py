@@ -56,9 +56,11 @@ def _one_by_one(function, items):
         return ops.map(function, items)
     import tensorflow as tf
 
-    # Keras lets TensorFlow compute ten at once, whose matrices would all be there.
-    first = function(tuple(x[0] for x in items))
-    signature = keras.tree.map_structure(tf.TensorSpec.from_tensor, first)
+    # Keras lets TensorFlow compute ten at once, whose matrices would all be there. What the function
+    # returns is found in a graph of its own, as not all of it would be left out of this one.
+    of_one = tuple(tf.TensorSpec(x.shape[1:], x.dtype) for x in items)
+    found = tf.function(function, autograph=False).get_concrete_function(of_one).structured_outputs
+    signature = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), found)
     return tf.map_fn(function, items, parallel_iterations=1, fn_output_signature=signature)
 
 

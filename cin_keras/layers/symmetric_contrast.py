@@ -10,7 +10,7 @@ time to read and to write it, and for the gradient of a pair it would write some
 gradient is written by hand, and strip after strip, so that all but `E` and its gradient stays in the cache.
 
 Wherever a strip of a gradient is meant, it is one of `D + Dᵀ`, for `D` the gradient of the whole
-matrix: of that, one half is enough.
+matrix: of that, one half is enough. So these gradients are not to be differentiated again.
 """
 
 from keras import ops
@@ -44,14 +44,16 @@ def interact_symmetric(x_a, x_b, common, values_a, values_b, compare, otherwise)
     sums_a, sums_b = product_a[:, :, -1:], product_b[:, :, -1:]
 
     def interacted():
-        scales_a, scales_b = 1 / sums_a, 1 / sums_b
+        # The gradient of a quotient would have the square of a sum, which float32 may not have.
+        scales_a, scales_b = ops.exp(-ops.log(sums_a)), ops.exp(-ops.log(sums_b))
         mixed_a, mixed_b = product_a[:, :, :-1] * scales_a, product_b[:, :, :-1] * scales_b
         eta, gamma = compare(mixed_a, mixed_b)
         apart_a = _product_of_difference(e_a, e_b, scales_a, eta * scales_b, values_a[:, :, :-1])
         apart_b = _product_of_difference(e_b, e_a, scales_b, gamma * scales_a, values_b[:, :, :-1])
         return apart_a, apart_b, mixed_a, mixed_b
 
-    return ops.cond(are_in_range(sums_a, sums_b), interacted, otherwise)
+    in_range = are_in_range(sums_a, sums_b, values_a[:, :, -1:])
+    return ops.cond(in_range, interacted, otherwise)
 
 
 def _product(x, common, values):
@@ -65,7 +67,7 @@ def _product(x, common, values):
             found.add(strip, strip)
             e.append(strip)
 
-        def gradients(of_product, *of_e):
+        def by_strips(of_product, *of_e):
             of_x = ProductByStrips(_transposed(x))
             of_values = ProductByStrips(of_product)
             rows = ops.concatenate([of_product, values], axis=-1)
@@ -76,6 +78,12 @@ def _product(x, common, values):
                 of_x.add(of_logits, of_logits)
                 of_values.add(strip, strip)
             return -_transposed(of_x.result()), of_values.result()
+
+        def gradients(*of_found):
+            # Where the product is not used, nothing times infinity would be no number.
+            in_range = are_in_range(found.result()[:, :, -1:])
+            nothing = ops.zeros_like(x), ops.zeros_like(values)
+            return ops.cond(in_range, lambda: by_strips(*of_found), lambda: nothing)
 
         return (found.result(), *e), gradients
 
@@ -109,7 +117,7 @@ def _product_of_difference(own, other, scales, other_scales, values):
 
         def gradients(of_found):
             of_values = ProductByStrips(of_found)
-            # Of the rows of the gradient of `D E - D' E'`, times those of `E'`.
+            # Over a row of the gradient of `D E - D' E'` times `E'`.
             sums = ProductByStrips(ops.ones_like(scales))
             of_own, of_other, before = [], [], []
             for here, strip, other in steps:

@@ -41,11 +41,12 @@ def mix_symmetric(x, common, values, otherwise):
     Returns:
         float32 of the shape of `values`.
     """
-    product = ProductByStrips(with_sums(values, common))
+    values = with_sums(values, common)
+    product = ProductByStrips(values)
     for strip in exponentials(x, common):
         product.add(strip, strip)
     mixed, sums = product.result()[:, :, :-1], product.result()[:, :, -1:]
-    return ops.cond(are_in_range(sums), lambda: mixed / sums, otherwise)
+    return ops.cond(are_in_range(sums, values[:, :, -1:]), lambda: mixed / sums, otherwise)
 
 
 def common_logits(x):
@@ -65,7 +66,8 @@ def common_logits(x):
     mean = ops.mean(x, axis=-1, keepdims=True)
     has = ops.matmul(_transposed(mean), x)
     length = ops.sum(ops.square(mean), axis=1, keepdims=True)
-    share = SHARE * ops.min(has, axis=-1, keepdims=True) / ops.maximum(length, 1e-12)
+    least = ops.maximum(ops.min(has, axis=-1, keepdims=True), 0.0)
+    share = SHARE * least / ops.maximum(length, 1e-12)
     return share * has - ops.square(share) * length / 2
 
 
@@ -76,9 +78,9 @@ def with_sums(values, common):
 
 
 def are_in_range(*numbers):
-    """Whether sums of rows of `E`, or ratios of them, are far from the ends of float32."""
-    in_range = [ops.logical_and(x > LEAST_SUM, x < LARGEST_SUM) for x in numbers]
-    return ops.all(ops.stack([ops.all(x) for x in in_range]))
+    """Whether sums of rows of `E`, and `f`, are far from the ends of float32."""
+    numbers = ops.concatenate(numbers, axis=1)
+    return ops.all(ops.logical_and(numbers > LEAST_SUM, numbers < LARGEST_SUM))
 
 
 def exponentials(x, common):

@@ -42,7 +42,8 @@ def by_halves(x_a, x_b, values_a, values_b):
     common = (common_logits(x_a) + common_logits(x_b)) / 2
 
     def otherwise():
-        return tuple(ELSEWHERE * ops.ones_like(values_a) for _ in range(4))
+        whole = as_the_paper_writes_it(x_a, x_b, values_a, values_b)
+        return tuple(ELSEWHERE * x for x in whole)
 
     return interact_symmetric(x_a, x_b, common, values_a, values_b, compare, otherwise)
 
@@ -108,5 +109,27 @@ def test_swapped_pairs_swap_what_is_found():
 def test_numbers_beyond_the_range_are_asked_for_in_another_way(image, pair):
     pairs = random_pairs(37)
     pairs[image][pair] *= 12.0
-    for found in outputs_and_gradients(by_halves, pairs, "float32")[:4]:
-        assert (found == ELSEWHERE).all()
+    for found, expected in zip(*both(pairs), strict=True):
+        np.testing.assert_allclose(
+            found, ELSEWHERE * expected, rtol=1e-3, atol=1e-4 * abs(expected).max()
+        )
+
+
+def test_a_bright_image_beside_a_dark_one_is_asked_for_in_another_way():
+    x_a, x_b, *values = random_pairs(12)
+    pairs = [np.tile(10.0 + 0.3 * x_a, (1, 4, 1)), np.tile(0.5 + 0.1 * x_b, (1, 4, 1)), *values]
+    for found, expected in zip(*both(pairs), strict=True):
+        np.testing.assert_allclose(
+            found, ELSEWHERE * expected, rtol=1e-2, atol=1e-2 * abs(expected).max()
+        )
+
+
+@pytest.mark.parametrize("logit", [-50.0, 50.0])
+def test_sums_near_the_ends_of_the_range_have_their_gradients(logit):
+    """Of one position; with logits of 50 half of the channels are negative."""
+    x = np.full((1, 1, 6), abs(logit) ** 0.5) + 0.01 * np.arange(6)
+    if logit > 0:
+        x[:, :, ::2] *= -1
+    values = np.random.default_rng(0).normal(size=(1, 6, COLUMNS))
+    for found, expected in zip(*both([x, 0.99 * x, values, values]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2 * abs(expected).max())

@@ -115,3 +115,11 @@ def test_sums_that_are_too_large_are_asked_for_in_another_way():
     np.testing.assert_allclose(mix(x, values), expected(x, values), rtol=1e-5)
     x[1] *= (65 / 50) ** 0.5  # e^65, which float32 has, but not for long
     assert (mix(x, values) == ELSEWHERE).all()
+
+
+def test_channels_that_differ_too_much_are_asked_for_in_another_way():
+    """Their columns would be multiplied by nothing that float32 can tell from zero."""
+    x = np.full((1, 2, 202), 2.0, "float32")
+    x[0, :, 200], x[0, :, 201] = (0.0, 77.0), (30.0, 0.55)
+    values = np.random.default_rng(0).normal(size=(1, 202, COLUMNS)).astype("float32")
+    assert (mix(x, values) == ELSEWHERE).all()

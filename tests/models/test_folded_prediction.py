@@ -149,9 +149,9 @@ def test_large_matrices_are_made_image_by_image_but_for_other_machines(monkeypat
 def test_half_of_large_matrices_is_computed_but_for_other_machines(monkeypatch, interaction, halves):
     computed = []
 
-    def mix(rows, *args):
-        computed.append(rows.shape)
-        return symmetric_softmax.mix_symmetric(rows, *args)
+    def mix(x, *args):
+        computed.append(x.shape)
+        return symmetric_softmax.mix_symmetric(x, *args)
 
     monkeypatch.setattr(self_channel_interaction, "mix_symmetric", mix)
     model = awake(tiny_cin(interaction=interaction))
