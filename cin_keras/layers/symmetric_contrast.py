@@ -10,7 +10,7 @@ time to read and to write it, and for the gradient of a pair it would write some
 gradient is written by hand, and strip after strip, so that all but `E` and its gradient stays in the cache.
 
 Wherever a strip of a gradient is meant, it is one of `D + Dᵀ`, for `D` the gradient of the whole
-matrix: of that, one half is enough. So these gradients are not to be differentiated again.
+matrix: of that, one half is enough. So these gradients cannot be differentiated again.
 """
 
 from keras import ops
@@ -21,6 +21,11 @@ from cin_keras.layers.symmetric_softmax import (
     exponentials,
     strips,
     with_sums,
+)
+
+OF_FIRST_ORDER = (
+    "In a tf.function on a CPU, the gradient of contrastive channel interaction is of first order "
+    "only. Run it eagerly to differentiate it again."
 )
 
 
@@ -83,7 +88,8 @@ def _product(x, common, values):
             # Where the product is not used, nothing times infinity would be no number.
             in_range = are_in_range(found.result()[:, :, -1:])
             nothing = ops.zeros_like(x), ops.zeros_like(values)
-            return ops.cond(in_range, lambda: by_strips(*of_found), lambda: nothing)
+            found_or_not = ops.cond(in_range, lambda: by_strips(*of_found), lambda: nothing)
+            return [tf.raw_ops.PreventGradient(input=g, message=OF_FIRST_ORDER) for g in found_or_not]
 
         return (found.result(), *e), gradients
 

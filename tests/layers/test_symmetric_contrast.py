@@ -133,3 +133,20 @@ def test_sums_near_the_ends_of_the_range_have_their_gradients(logit):
     values = np.random.default_rng(0).normal(size=(1, 6, COLUMNS))
     for found, expected in zip(*both([x, 0.99 * x, values, values]), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2 * abs(expected).max())
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def twice(x_a, *others):
+        with tf.GradientTape() as outer:
+            outer.watch(x_a)
+            with tf.GradientTape() as inner:
+                inner.watch(x_a)
+                total = sum(tf.reduce_sum(x) for x in by_halves(x_a, *others))
+            penalty = tf.reduce_sum(tf.square(inner.gradient(total, x_a)))
+        return outer.gradient(penalty, x_a)
+
+    with pytest.raises(LookupError, match="of first order"):
+        twice(*(tf.constant(x, "float32") for x in random_pairs(8)))
