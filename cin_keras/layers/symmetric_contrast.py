@@ -88,8 +88,7 @@ def _product(x, common, values):
             # Where the product is not used, nothing times infinity would be no number.
             in_range = are_in_range(found.result()[:, :, -1:])
             nothing = ops.zeros_like(x), ops.zeros_like(values)
-            found_or_not = ops.cond(in_range, lambda: by_strips(*of_found), lambda: nothing)
-            return [tf.raw_ops.PreventGradient(input=g, message=OF_FIRST_ORDER) for g in found_or_not]
+            return _final(ops.cond(in_range, lambda: by_strips(*of_found), lambda: nothing))
 
         return (found.result(), *e), gradients
 
@@ -140,7 +139,7 @@ def _product_of_difference(own, other, scales, other_scales, values):
                     before = [of_own[-1], of_other[-1], of_values.below, sums.below]
             sums = sums.result()
             with_own = ops.sum(of_found * found, axis=-1, keepdims=True) + other_scales * sums
-            return with_own / scales, -sums, of_values.result(), *of_own, *of_other
+            return _final((with_own / scales, -sums, of_values.result(), *of_own, *of_other))
 
         return found, gradients
 
@@ -151,6 +150,13 @@ def _product_of_difference(own, other, scales, other_scales, values):
 def _scaled(scales, here, right, below):
     """Strips right of the diagonal and, transposed, below it, with their rows times `scales`."""
     return scales[:, here] * right, _transposed(scales)[:, :, here.start :] * below
+
+
+def _final(gradients):
+    """The same, which cannot be differentiated again."""
+    import tensorflow as tf
+
+    return [tf.raw_ops.PreventGradient(input=x, message=OF_FIRST_ORDER) for x in gradients]
 
 
 def _transposed(x):

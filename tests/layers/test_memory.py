@@ -186,3 +186,15 @@ def test_pairs_are_looped_over_where_matrices_are_large_and_on_cpus_alone(monkey
         tf.config, "list_logical_devices", lambda: [types.SimpleNamespace(device_type="GPU")]
     )
     assert loops(function, x) == 0
+
+
+@on_tensorflow
+def test_of_a_number_of_pairs_that_is_not_known_there_may_be_none(monkeypatch):
+    import tensorflow as tf
+
+    function, x, _ = step_of_a_pair()
+    expected = float(function(*x))
+    monkeypatch.setattr(memory, "FEWEST_CHANNELS", 6)
+    graph = tf.function(function, input_signature=[tf.TensorSpec((None, 4, 4, 6))] * 2)
+    np.testing.assert_allclose(float(graph(*x)), expected, rtol=1e-5)
+    assert float(graph(*(part[:0] for part in x))) == 0
