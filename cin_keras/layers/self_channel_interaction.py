@@ -164,7 +164,7 @@ class SelfChannelInteraction(ResidualConvolution):
         return self.weight_rows(x, x)
 
     def compared(self, inputs):
-        """What is compared, `logits = ∓xᵀ x`.
+        """The `x` of the logits `∓xᵀ x`.
 
         Args:
             inputs: Feature map as for the layer's call.
@@ -175,7 +175,8 @@ class SelfChannelInteraction(ResidualConvolution):
             nothing, for the paper's `-X Xᵀ`.
         """
         x = self.positions_by_channels(inputs)
-        has_sign = keras.backend.is_float_dtype(x.dtype)  # in uint8, -1 would be 255
+        # `weight_rows` takes the negative, of which uint8 has none.
+        has_sign = keras.backend.is_float_dtype(x.dtype)
         if has_sign and self.similarity == "dot" and self.scale == 1 and not self.learnable_scale:
             return x
         x = ops.cast(x, "float32")

@@ -1,9 +1,12 @@
 """Both interactions of a pair of images from the halves of two symmetric `E`, and their gradient.
 
-With `E` and `f` as in `symmetric_softmax`, the same `a` for both images, and `d` one divided by the sums
-`E f`, the weights are `W_ij = d_i E_ij f_j`. The `f_j` go to the rows of what `W` and `|W_A - η W_B|` are
-multiplied by. So, of the rest, a strip of `E_A` and one of `E_B` give what is right of the diagonal and
-what is below it.
+With `E` and `f` as in `symmetric_softmax`, the same `a` for both images, and `s` the sums `E f`, the weights
+are `W_ij = E_ij f_j / s_i`, and
+
+    |W_A - η W_B|_ij = |E_A - R_A E_B|_ij f_j / s_A,i,  R_A = η diag(s_A / s_B)
+
+The `f_j` go to the rows of what is multiplied, and what comes of it is divided by the `s_i`. So a strip
+of `E_A` and one of `E_B` give what is right of the diagonal of both matrices and what is below it.
 
 The matrices are as large as the channels squared. What TensorFlow does to one of them on a CPU takes the
 time to read and to write it, and for the gradient of a pair it would write some forty. Here the
@@ -20,8 +23,12 @@ from cin_keras.layers.symmetric_softmax import (
     are_in_range,
     exponentials,
     strips,
+    transposed,
     with_sums,
 )
+
+# 1e36; beyond 1e38 float32 has no number, and η is not yet in it.
+LARGEST_LOG_RATIO = 83.0
 
 OF_FIRST_ORDER = (
     "In a tf.function on a CPU, the gradient of contrastive channel interaction is of first order "
@@ -49,16 +56,26 @@ def interact_symmetric(x_a, x_b, common, values_a, values_b, compare, otherwise)
     sums_a, sums_b = product_a[:, :, -1:], product_b[:, :, -1:]
 
     def interacted():
-        # The gradient of a quotient would have the square of a sum, which float32 may not have.
-        scales_a, scales_b = ops.exp(-ops.log(sums_a)), ops.exp(-ops.log(sums_b))
+        # Logarithms, as the gradient of a quotient would have the square of a sum.
+        logs_a, logs_b = ops.log(sums_a), ops.log(sums_b)
+        scales_a, scales_b = ops.exp(-logs_a), ops.exp(-logs_b)
         mixed_a, mixed_b = product_a[:, :, :-1] * scales_a, product_b[:, :, :-1] * scales_b
         eta, gamma = compare(mixed_a, mixed_b)
-        apart_a = _product_of_difference(e_a, e_b, scales_a, eta * scales_b, values_a[:, :, :-1])
-        apart_b = _product_of_difference(e_b, e_a, scales_b, gamma * scales_a, values_b[:, :, :-1])
-        return apart_a, apart_b, mixed_a, mixed_b
+        ratios = eta * ops.exp(logs_a - logs_b), gamma * ops.exp(logs_b - logs_a)
+        apart_a, apart_b = _contrast(e_a, e_b, *ratios, values_a[:, :, :-1], values_b[:, :, :-1])
+        return apart_a * scales_a, apart_b * scales_b, mixed_a, mixed_b
 
-    in_range = are_in_range(sums_a, sums_b, values_a[:, :, -1:])
-    return ops.cond(in_range, interacted, otherwise)
+    factors = values_a[:, :, -1:]
+    in_range = are_in_range(sums_a, sums_b, factors), _have_ratios(sums_a, sums_b, factors)
+    return ops.cond(ops.logical_and(*in_range), interacted, otherwise)
+
+
+def _have_ratios(sums_a, sums_b, factors):
+    """Whether the sums' ratios are numbers of float32, and what is the most that `R E'` can be."""
+    logs_a, logs_b = ops.log(sums_a), ops.log(sums_b)
+    largest = ops.max(ops.maximum(logs_a, logs_b), axis=1) - ops.min(ops.log(factors), axis=1)
+    have = ops.all(ops.abs(logs_a - logs_b) < LARGEST_LOG_RATIO)
+    return ops.logical_and(have, ops.all(largest < LARGEST_LOG_RATIO))
 
 
 def _product(x, common, values):
@@ -73,16 +90,17 @@ def _product(x, common, values):
             e.append(strip)
 
         def by_strips(of_product, *of_e):
-            of_x = ProductByStrips(_transposed(x))
+            of_x = ProductByStrips(transposed(x))
             of_values = ProductByStrips(of_product)
             rows = ops.concatenate([of_product, values], axis=-1)
-            columns = _transposed(ops.concatenate([values, of_product], axis=-1))
+            columns = transposed(ops.concatenate([values, of_product], axis=-1))
             for here, strip, of_strip in zip(strips(x.shape[-1]), e, of_e):
-                of_strip = of_strip + ops.matmul(rows[:, here], columns[:, :, here.start :])
-                of_logits = of_strip * strip
-                of_x.add(of_logits, of_logits)
-                of_values.add(strip, strip)
-            return -_transposed(of_x.result()), of_values.result()
+                with _after(of_x, of_values):
+                    of_strip = of_strip + ops.matmul(rows[:, here], columns[:, :, here.start :])
+                    of_logits = of_strip * strip
+                    of_x.add(of_logits, of_logits)
+                    of_values.add(strip, strip)
+            return -transposed(of_x.result()), of_values.result()
 
         def gradients(*of_found):
             # Where the product is not used, nothing times infinity would be no number.
@@ -96,60 +114,86 @@ def _product(x, common, values):
     return tuple(e), found
 
 
-def _product_of_difference(own, other, scales, other_scales, values):
-    """`|D E - D' E'| values`, of diagonal `D` and `D'`.
+def _contrast(e_a, e_b, ratios_a, ratios_b, values_a, values_b):
+    """`|E_A - R_A E_B| values_A` and `|E_B - R_B E_A| values_B`.
 
     Args:
-        own, other: Tuples of the strips of `E` and `E'`.
-        scales, other_scales: The diagonals, `(pairs, channels, 1)`.
-        values: `(pairs, channels, columns)`.
+        e_a, e_b: Tuples of the strips of `E`.
+        ratios_a, ratios_b: The diagonals of `R`, `(pairs, channels, 1)`.
+        values_a, values_b: `(pairs, channels, columns)`.
     """
     import tensorflow as tf
 
     @tf.custom_gradient
-    def product(scales, other_scales, values, *e):
-        steps = list(zip(strips(values.shape[1]), e[: len(own)], e[len(own) :]))
+    def products(ratios_a, ratios_b, values_a, values_b, *e):
+        steps = list(zip(strips(values_a.shape[1]), e[: len(e_a)], e[len(e_a) :]))
+        found_a, found_b = ProductByStrips(values_a), ProductByStrips(values_b)
+        for here, strip_a, strip_b in steps:
+            with _after(found_a, found_b):
+                found_a.add(*map(ops.abs, _difference(here, strip_a, strip_b, ratios_a)))
+                found_b.add(*map(ops.abs, _difference(here, strip_b, strip_a, ratios_b)))
 
-        def difference(here, strip, other):
-            """What is right of the diagonal and, transposed, what is below it."""
-            pairs = zip(_scaled(scales, here, strip, strip), _scaled(other_scales, here, other, other))
-            return [of_own - of_other for of_own, of_other in pairs]
+        def gradients(of_a, of_b):
+            a = _GradientOfContrast(ratios_a, values_a, of_a)
+            b = _GradientOfContrast(ratios_b, values_b, of_b)
+            of_e_a, of_e_b = [], []
+            for here, strip_a, strip_b in steps:
+                with _after(a.of_values, a.of_ratios, b.of_values, b.of_ratios):
+                    own_a, other_b = a.of_strips(here, strip_a, strip_b)
+                    own_b, other_a = b.of_strips(here, strip_b, strip_a)
+                    of_e_a.append(tf.add_n([*own_a, *other_a]))
+                    of_e_b.append(tf.add_n([*own_b, *other_b]))
+            thin = a.of_ratios, b.of_ratios, a.of_values, b.of_values
+            return _final((*(x.result() for x in thin), *of_e_a, *of_e_b))
 
-        found = ProductByStrips(values)
-        for step in steps:
-            found.add(*map(ops.abs, difference(*step)))
-        found = found.result()
-
-        def gradients(of_found):
-            of_values = ProductByStrips(of_found)
-            # Over a row of the gradient of `D E - D' E'` times `E'`.
-            sums = ProductByStrips(ops.ones_like(scales))
-            of_own, of_other, before = [], [], []
-            for here, strip, other in steps:
-                there = slice(here.start, None)
-                with tf.control_dependencies(before):
-                    right, below = difference(here, strip, other)
-                    of_values.add(ops.abs(below), ops.abs(right))
-                    of_right = ops.matmul(of_found[:, here], _transposed(values[:, there]))
-                    of_below = ops.matmul(values[:, here], _transposed(of_found[:, there]))
-                    of_right, of_below = ops.sign(right) * of_right, ops.sign(below) * of_below
-                    sums.add(of_right * other, of_below * other)
-                    of_own.append(ops.add(*_scaled(scales, here, of_right, of_below)))
-                    of_other.append(ops.add(*_scaled(-other_scales, here, of_right, of_below)))
-                    before = [of_own[-1], of_other[-1], of_values.below, sums.below]
-            sums = sums.result()
-            with_own = ops.sum(of_found * found, axis=-1, keepdims=True) + other_scales * sums
-            return _final((with_own / scales, -sums, of_values.result(), *of_own, *of_other))
-
-        return found, gradients
+        return (found_a.result(), found_b.result()), gradients
 
     # The gradient of a branch of a graph finds only what is of the branch.
-    return product(*map(tf.identity, (scales, other_scales, values, *own, *other)))
+    return products(*map(tf.identity, (ratios_a, ratios_b, values_a, values_b, *e_a, *e_b)))
+
+
+class _GradientOfContrast:
+    """The gradient of `|E - R E'| V`, strip by strip.
+
+    Args:
+        ratios: The diagonal of `R`, `(pairs, channels, 1)`.
+        values: `V`, `(pairs, channels, columns)`.
+        of_found: The gradient of the product, of the shape of `values`.
+    """
+
+    def __init__(self, ratios, values, of_found):
+        self._ratios, self._values, self._of_found = ratios, values, of_found
+        self.of_values = ProductByStrips(of_found)
+        # Less the rows of the gradient of `E - R E'` times `E'`, summed.
+        self.of_ratios = ProductByStrips(-ops.ones_like(ratios))
+
+    def of_strips(self, here, own, other):
+        """The parts of which the gradients of a strip of `E` and of one of `E'` are the sums."""
+        there = slice(here.start, None)
+        right, below = _difference(here, own, other, self._ratios)
+        self.of_values.add(ops.abs(below), ops.abs(right))
+        of_right = ops.matmul(self._of_found[:, here], transposed(self._values[:, there]))
+        of_below = ops.matmul(self._values[:, here], transposed(self._of_found[:, there]))
+        of_right, of_below = ops.sign(right) * of_right, ops.sign(below) * of_below
+        self.of_ratios.add(of_right * other, of_below * other)
+        return (of_right, of_below), _scaled(-self._ratios, here, of_right, of_below)
+
+
+def _after(*products):
+    """A block whose strip waits for the last one of the products: all at once leave the cache."""
+    import tensorflow as tf
+
+    return tf.control_dependencies([product.carried for product in products])
+
+
+def _difference(here, own, other, ratios):
+    """Strips of `E - R E'` right of the diagonal and, transposed, below it."""
+    return [own - scaled for scaled in _scaled(ratios, here, other, other)]
 
 
 def _scaled(scales, here, right, below):
     """Strips right of the diagonal and, transposed, below it, with their rows times `scales`."""
-    return scales[:, here] * right, _transposed(scales)[:, :, here.start :] * below
+    return scales[:, here] * right, transposed(scales)[:, :, here.start :] * below
 
 
 def _final(gradients):
@@ -157,7 +201,3 @@ def _final(gradients):
     import tensorflow as tf
 
     return [tf.raw_ops.PreventGradient(input=x, message=OF_FIRST_ORDER) for x in gradients]
-
-
-def _transposed(x):
-    return ops.transpose(x, (0, 2, 1))

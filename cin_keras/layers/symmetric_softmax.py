@@ -64,7 +64,7 @@ def common_logits(x):
     """
     x = ops.cast(ops.stop_gradient(x), "float32")
     mean = ops.mean(x, axis=-1, keepdims=True)
-    has = ops.matmul(_transposed(mean), x)
+    has = ops.matmul(transposed(mean), x)
     length = ops.sum(ops.square(mean), axis=1, keepdims=True)
     least = ops.maximum(ops.min(has, axis=-1, keepdims=True), 0.0)
     share = SHARE * least / ops.maximum(length, 1e-12)
@@ -74,7 +74,7 @@ def common_logits(x):
 def with_sums(values, common):
     """`V` and a column of ones, whose product with `E` are the sums, each row `j` times `f_j`."""
     values = ops.concatenate([values, ops.ones_like(values[:, :, :1])], axis=-1)
-    return values * _transposed(_exp(ops.min(common, axis=-1, keepdims=True) - common))
+    return values * transposed(_exp(ops.min(common, axis=-1, keepdims=True) - common))
 
 
 def are_in_range(*numbers):
@@ -91,7 +91,7 @@ def exponentials(x, common):
         common: As from `common_logits`.
     """
     x, ones = ops.cast(x, "float32"), ops.ones_like(common)
-    rows = _transposed(ops.concatenate([-x, common, ones], axis=1))
+    rows = transposed(ops.concatenate([-x, common, ones], axis=1))
     columns = ops.concatenate([x, ones, common], axis=1)
     for strip in strips(x.shape[-1]):
         yield _exp(float32_matmul(rows[:, strip], columns[:, :, strip.start :]))
@@ -114,8 +114,8 @@ class ProductByStrips:
         self._values = values
         self._rows = []
         self._start = 0
-        # What the strips so far have below them, transposed.
-        self.below = ops.zeros_like(_transposed(values))
+        # Of the rows still to come, what the strips so far have there, transposed.
+        self.carried = ops.zeros_like(transposed(values))
 
     def add(self, right, below):
         """Takes the next strip.
@@ -128,8 +128,8 @@ class ProductByStrips:
         size = right.shape[1]
         here = self._values[:, self._start : self._start + size]
         from_right = ops.matmul(right, self._values[:, self._start :])
-        self._rows.append(from_right + _transposed(self.below[:, :, :size]))
-        self.below = (self.below + ops.matmul(_transposed(here), below))[:, :, size:]
+        self._rows.append(from_right + transposed(self.carried[:, :, :size]))
+        self.carried = (self.carried + ops.matmul(transposed(here), below))[:, :, size:]
         self._start += size
 
     def result(self):
@@ -144,5 +144,6 @@ def _exp(logits):
     return ops.exp(logits)
 
 
-def _transposed(x):
+def transposed(x):
+    """Every matrix of a batch."""
     return ops.transpose(x, (0, 2, 1))

@@ -124,6 +124,30 @@ def test_a_bright_image_beside_a_dark_one_is_asked_for_in_another_way():
         )
 
 
+def far_apart(alternates):
+    """Two images of one position whose sums have a ratio of 1e39."""
+    return 21**0.5 * alternates[None], 69**0.5 * np.ones((1, 6))
+
+
+def mixed_with_one_far_above(alternates):
+    """Two images of two positions, whose sums have a ratio of 1e24, and one an `E` of 1e17."""
+    common = np.array([30.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0])
+    others = 10**0.5 * np.array([6.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0])
+    return np.stack([common, 45**0.5 * np.append(0.0, alternates)]), np.stack([common, others])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("images", [far_apart, mixed_with_one_far_above])
+def test_ratios_beyond_the_range_are_asked_for_in_another_way(images, order):
+    """Of sums that are within it."""
+    x_a, x_b = images(np.array([1.0, -1.0] * 3))[::order]
+    values = np.random.default_rng(0).normal(size=(2, 1, x_a.shape[1], COLUMNS))
+    for found, expected in zip(*both([x_a[None], x_b[None], *values]), strict=True):
+        np.testing.assert_allclose(
+            found, ELSEWHERE * expected, rtol=1e-3, atol=1e-4 * abs(expected).max()
+        )
+
+
 def alternating(rng):
     """Of one position: half of the logits are 55 and more."""
     return 55**0.5 * np.array([1.0, -1.0] * 3) + 0.01 * rng.random(6)
