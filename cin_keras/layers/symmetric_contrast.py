@@ -29,6 +29,7 @@ from cin_keras.layers.symmetric_softmax import (
 
 # 1e36; beyond 1e38 float32 has no number, and η is not yet in it.
 LARGEST_LOG_RATIO = 83.0
+LEAST_FACTOR = 1e-8
 
 OF_FIRST_ORDER = (
     "In a tf.function on a CPU, the gradient of contrastive channel interaction is of first order "
@@ -60,20 +61,20 @@ def interact_symmetric(x_a, x_b, common, values_a, values_b, compare, otherwise)
         logs_a, logs_b = ops.log(sums_a), ops.log(sums_b)
         scales_a, scales_b = ops.exp(-logs_a), ops.exp(-logs_b)
         mixed_a, mixed_b = product_a[:, :, :-1] * scales_a, product_b[:, :, :-1] * scales_b
-        eta, gamma = compare(mixed_a, mixed_b)
-        ratios = eta * ops.exp(logs_a - logs_b), gamma * ops.exp(logs_b - logs_a)
-        apart_a, apart_b = _contrast(e_a, e_b, *ratios, values_a[:, :, :-1], values_b[:, :, :-1])
+        factors = map(_not_zero, compare(mixed_a, mixed_b))
+        logs = logs_a - logs_b, logs_b - logs_a
+        apart_a, apart_b = _contrast(e_a, e_b, *factors, *logs, values_a[:, :, :-1], values_b[:, :, :-1])
         return apart_a * scales_a, apart_b * scales_b, mixed_a, mixed_b
 
-    factors = values_a[:, :, -1:]
-    in_range = are_in_range(sums_a, sums_b, factors), _have_ratios(sums_a, sums_b, factors)
+    f = values_a[:, :, -1:]
+    in_range = are_in_range(sums_a, sums_b, f), _have_ratios(sums_a, sums_b, f)
     return ops.cond(ops.logical_and(*in_range), interacted, otherwise)
 
 
-def _have_ratios(sums_a, sums_b, factors):
+def _have_ratios(sums_a, sums_b, f):
     """Whether the sums' ratios are numbers of float32, and what is the most that `R E'` can be."""
     logs_a, logs_b = ops.log(sums_a), ops.log(sums_b)
-    largest = ops.max(ops.maximum(logs_a, logs_b), axis=1) - ops.min(ops.log(factors), axis=1)
+    largest = ops.max(ops.maximum(logs_a, logs_b), axis=1) - ops.min(ops.log(f), axis=1)
     have = ops.all(ops.abs(logs_a - logs_b) < LARGEST_LOG_RATIO)
     return ops.logical_and(have, ops.all(largest < LARGEST_LOG_RATIO))
 
@@ -114,42 +115,54 @@ def _product(x, common, values):
     return tuple(e), found
 
 
-def _contrast(e_a, e_b, ratios_a, ratios_b, values_a, values_b):
+def _not_zero(factor):
+    """η or γ, whose gradient is found by dividing by it; 1e-8 of `W_B` is nothing beside `W_A`."""
+    smallest = ops.where(ops.abs(factor) < LEAST_FACTOR, LEAST_FACTOR - factor, 0.0)
+    return factor + ops.stop_gradient(smallest)
+
+
+def _contrast(e_a, e_b, eta, gamma, logs_a, logs_b, values_a, values_b):
     """`|E_A - R_A E_B| values_A` and `|E_B - R_B E_A| values_B`.
 
     Args:
         e_a, e_b: Tuples of the strips of `E`.
-        ratios_a, ratios_b: The diagonals of `R`, `(pairs, channels, 1)`.
+        eta, gamma: `(pairs, 1, 1)`, not zero.
+        logs_a, logs_b: The logarithms of `R_A / η` and `R_B / γ`, `(pairs, channels, 1)`.
         values_a, values_b: `(pairs, channels, columns)`.
     """
     import tensorflow as tf
 
     @tf.custom_gradient
-    def products(ratios_a, ratios_b, values_a, values_b, *e):
+    def products(eta, gamma, logs_a, logs_b, values_a, values_b, *e):
+        ratios_a, ratios_b = eta * ops.exp(logs_a), gamma * ops.exp(logs_b)
         steps = list(zip(strips(values_a.shape[1]), e[: len(e_a)], e[len(e_a) :]))
         found_a, found_b = ProductByStrips(values_a), ProductByStrips(values_b)
         for here, strip_a, strip_b in steps:
             with _after(found_a, found_b):
-                found_a.add(*map(ops.abs, _difference(here, strip_a, strip_b, ratios_a)))
-                found_b.add(*map(ops.abs, _difference(here, strip_b, strip_a, ratios_b)))
+                found_a.add(*(ops.abs(strip_a - x) for x in _scaled(ratios_a, here, strip_b, strip_b)))
+                found_b.add(*(ops.abs(strip_b - x) for x in _scaled(ratios_b, here, strip_a, strip_a)))
 
         def gradients(of_a, of_b):
             a = _GradientOfContrast(ratios_a, values_a, of_a)
             b = _GradientOfContrast(ratios_b, values_b, of_b)
             of_e_a, of_e_b = [], []
             for here, strip_a, strip_b in steps:
-                with _after(a.of_values, a.of_ratios, b.of_values, b.of_ratios):
+                with _after(a.of_values, a.of_logs, b.of_values, b.of_logs):
                     own_a, other_b = a.of_strips(here, strip_a, strip_b)
                     own_b, other_a = b.of_strips(here, strip_b, strip_a)
                     of_e_a.append(tf.add_n([*own_a, *other_a]))
                     of_e_b.append(tf.add_n([*own_b, *other_b]))
-            thin = a.of_ratios, b.of_ratios, a.of_values, b.of_values
-            return _final((*(x.result() for x in thin), *of_e_a, *of_e_b))
+            of_logs = a.of_logs.result(), b.of_logs.result()
+            of_factors = (ops.sum(x, axis=1, keepdims=True) for x in of_logs)
+            of_eta, of_gamma = map(ops.divide, of_factors, (eta, gamma))
+            thin = of_eta, of_gamma, *of_logs, a.of_values.result(), b.of_values.result()
+            return _final((*thin, *of_e_a, *of_e_b))
 
         return (found_a.result(), found_b.result()), gradients
 
     # The gradient of a branch of a graph finds only what is of the branch.
-    return products(*map(tf.identity, (ratios_a, ratios_b, values_a, values_b, *e_a, *e_b)))
+    given = eta, gamma, logs_a, logs_b, values_a, values_b, *e_a, *e_b
+    return products(*map(tf.identity, given))
 
 
 class _GradientOfContrast:
@@ -164,18 +177,19 @@ class _GradientOfContrast:
     def __init__(self, ratios, values, of_found):
         self._ratios, self._values, self._of_found = ratios, values, of_found
         self.of_values = ProductByStrips(of_found)
-        # Less the rows of the gradient of `E - R E'` times `E'`, summed.
-        self.of_ratios = ProductByStrips(-ops.ones_like(ratios))
+        # Of the logarithms of R: less the sums of the rows of the gradient of `E - R E'` times `R E'`.
+        self.of_logs = ProductByStrips(-ops.ones_like(ratios))
 
     def of_strips(self, here, own, other):
         """The parts of which the gradients of a strip of `E` and of one of `E'` are the sums."""
         there = slice(here.start, None)
-        right, below = _difference(here, own, other, self._ratios)
+        scaled = _scaled(self._ratios, here, other, other)
+        right, below = (own - x for x in scaled)
         self.of_values.add(ops.abs(below), ops.abs(right))
         of_right = ops.matmul(self._of_found[:, here], transposed(self._values[:, there]))
         of_below = ops.matmul(self._values[:, here], transposed(self._of_found[:, there]))
         of_right, of_below = ops.sign(right) * of_right, ops.sign(below) * of_below
-        self.of_ratios.add(of_right * other, of_below * other)
+        self.of_logs.add(of_right * scaled[0], of_below * scaled[1])
         return (of_right, of_below), _scaled(-self._ratios, here, of_right, of_below)
 
 
@@ -184,11 +198,6 @@ def _after(*products):
     import tensorflow as tf
 
     return tf.control_dependencies([product.carried for product in products])
-
-
-def _difference(here, own, other, ratios):
-    """Strips of `E - R E'` right of the diagonal and, transposed, below it."""
-    return [own - scaled for scaled in _scaled(ratios, here, other, other)]
 
 
 def _scaled(scales, here, right, below):

@@ -30,7 +30,7 @@ def compare(mixed_a, mixed_b):
     return psi(mixed_a, mixed_b), psi(mixed_b, mixed_a)
 
 
-def as_the_paper_writes_it(x_a, x_b, values_a, values_b):
+def as_the_paper_writes_it(x_a, x_b, values_a, values_b, compare=compare):
     w_a, w_b = (ops.softmax(-ops.matmul(ops.transpose(x, (0, 2, 1)), x)) for x in (x_a, x_b))
     mixed = ops.matmul(w_a, values_a), ops.matmul(w_b, values_b)
     eta, gamma = compare(*mixed)
@@ -38,11 +38,11 @@ def as_the_paper_writes_it(x_a, x_b, values_a, values_b):
     return apart_a, ops.matmul(ops.abs(w_b - gamma * w_a), values_b), *mixed
 
 
-def by_halves(x_a, x_b, values_a, values_b):
+def by_halves(x_a, x_b, values_a, values_b, compare=compare):
     common = (common_logits(x_a) + common_logits(x_b)) / 2
 
     def otherwise():
-        whole = as_the_paper_writes_it(x_a, x_b, values_a, values_b)
+        whole = as_the_paper_writes_it(x_a, x_b, values_a, values_b, compare)
         return tuple(ELSEWHERE * x for x in whole)
 
     return interact_symmetric(x_a, x_b, common, values_a, values_b, compare, otherwise)
@@ -66,9 +66,9 @@ def outputs_and_gradients(function, pairs, dtype):
     return [x.numpy() for x in step(*(tf.constant(x, dtype) for x in pairs))]
 
 
-def both(pairs):
-    found = outputs_and_gradients(by_halves, pairs, "float32")
-    return found, outputs_and_gradients(as_the_paper_writes_it, pairs, "float64")
+def both(pairs, change=lambda function: function):
+    found = outputs_and_gradients(change(by_halves), pairs, "float32")
+    return found, outputs_and_gradients(change(as_the_paper_writes_it), pairs, "float64")
 
 
 # Fewer than there are strips, as many, and more, the last strip of which is smaller.
@@ -94,6 +94,27 @@ def test_a_pair_of_the_same_image_has_finite_gradients():
     found, expected = both([x, x, values, values])
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+
+
+def test_factors_of_zero_have_their_gradient():
+    """As η and γ are at first with `kernel_initializer="zeros"`."""
+
+    def with_kernel(function):
+        def psi(first, second, kernel):
+            return ops.sum((first - 0.5 * second) * kernel, axis=(1, 2), keepdims=True)
+
+        def given(x_a, x_b, values_a, values_b, kernel):
+            return function(
+                *(x_a, x_b, values_a, values_b),
+                compare=lambda a, b: (psi(a, b, kernel), psi(b, a, kernel)),
+            )
+
+        return given
+
+    pairs = random_pairs(8)
+    for found, expected in zip(*both([*pairs, np.zeros((8, COLUMNS))], with_kernel), strict=True):
+        assert np.abs(expected).max() > 0.01
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
 def test_swapped_pairs_swap_what_is_found():
@@ -164,6 +185,15 @@ def test_sums_near_the_ends_of_the_range_have_their_gradients(channels):
     x_a, x_b = channels(rng)[None, None], channels(rng)[None, None, ::-1]
     for found, expected in zip(*both([x_a, x_b, *rng.normal(size=(2, 1, 6, COLUMNS))]), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3 * abs(expected).max())
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ratios_near_the_end_of_the_range_have_their_gradients(order):
+    rng = np.random.default_rng(0)
+    x_a, x_b = (x + 0.05 * rng.random((1, 6)) for x in far_apart(np.array([1.0, -1.0] * 3)))
+    images = (0.95 * x_a[None], 0.95 * x_b[None])[::order]
+    for found, expected in zip(*both([*images, *rng.normal(size=(2, 1, 6, COLUMNS))]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * abs(expected).max())
 
 
 def test_a_gradient_of_a_gradient_is_refused():
