@@ -139,15 +139,16 @@ on_tensorflow = pytest.mark.skipif(
 )
 
 
-def step_of_a_pair(descriptor="average"):
+def step_of_a_pair(dtype="float32", **options):
     """The sum of what CCI and SCI give of three pairs, as a function, and the layer."""
-    interaction = SelfChannelInteraction(scale=0.1, pooling="avg", learnable_scale=True)
-    layer = ContrastiveChannelInteraction(interaction, pooling="avg", descriptor=descriptor)
+    interaction = SelfChannelInteraction(scale=0.1, pooling="avg", learnable_scale=True, dtype=dtype)
+    layer = ContrastiveChannelInteraction(interaction, pooling="avg", dtype=dtype, **options)
     x = [np.random.default_rng(i).normal(size=(3, 4, 4, 6)).astype("float32") for i in range(2)]
     layer(x)
 
     def total(x_a, x_b):
-        contrasted, plain = layer((x_a, x_b), return_self_interaction=True)
+        pair = [ops.cast(x, layer.compute_dtype) for x in (x_a, x_b)]
+        contrasted, plain = layer(pair, return_self_interaction=True)
         return sum(ops.sum(z * z) for z in (*contrasted, *plain))
 
     return total, x, layer
@@ -155,15 +156,18 @@ def step_of_a_pair(descriptor="average"):
 
 @on_tensorflow
 @pytest.mark.parametrize("descriptor", ["average", "flatten"])
-@pytest.mark.parametrize("pairs", [3, 0])
-def test_pair_after_pair_gives_what_all_at_once_give(monkeypatch, descriptor, pairs):
+@pytest.mark.parametrize("psi", ["glorot_uniform", "zeros"])
+@pytest.mark.parametrize(("pairs", "dtype"), [(3, "float32"), (0, "float32"), (3, "mixed_bfloat16")])
+def test_pair_after_pair_gives_what_all_at_once_give(monkeypatch, descriptor, psi, pairs, dtype):
     keras.utils.set_random_seed(0)
-    function, x, layer = step_of_a_pair(descriptor)
+    function, x, layer = step_of_a_pair(dtype, descriptor=descriptor, kernel_initializer=psi)
     x = [part[:pairs] for part in x]
     expected = gradients(function, x, layer, compiled=not pairs)  # in which nothing is looped over
     monkeypatch.setattr(memory, "FEWEST_CHANNELS", 6)
+    # Whole matrices in half precision are rounded before they are multiplied.
+    tolerance = (1e-4, 1e-6) if dtype == "float32" else (0.05, 0.05)
     for found, wanted in zip(gradients(function, x, layer), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found, wanted, *tolerance)
 
 
 @on_tensorflow

@@ -31,6 +31,7 @@ def compare(mixed_a, mixed_b):
 
 
 def as_the_paper_writes_it(x_a, x_b, values_a, values_b, compare=compare):
+    x_a, x_b = (ops.cast(x, values_a.dtype) for x in (x_a, x_b))
     w_a, w_b = (ops.softmax(-ops.matmul(ops.transpose(x, (0, 2, 1)), x)) for x in (x_a, x_b))
     mixed = ops.matmul(w_a, values_a), ops.matmul(w_b, values_b)
     eta, gamma = compare(*mixed)
@@ -96,8 +97,9 @@ def test_a_pair_of_the_same_image_has_finite_gradients():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
 
 
-def test_factors_of_zero_have_their_gradient():
-    """As η and γ are at first with `kernel_initializer="zeros"`."""
+@pytest.mark.parametrize("length", [0.3, 1.0, 2.5])
+def test_factors_of_zero_have_their_gradient(length):
+    """As η and γ are at first with `kernel_initializer="zeros"`, also where `W_A` has hardly anything."""
 
     def with_kernel(function):
         def psi(first, second, kernel):
@@ -111,10 +113,20 @@ def test_factors_of_zero_have_their_gradient():
 
         return given
 
-    pairs = random_pairs(8)
+    pairs = random_pairs(8, length)
     for found, expected in zip(*both([*pairs, np.zeros((8, COLUMNS))], with_kernel), strict=True):
         assert np.abs(expected).max() > 0.01
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_maps_of_half_precision_are_compared_in_float32():
+    def rounded(function):
+        return lambda x_a, x_b, *values: function(
+            ops.cast(x_a, "bfloat16"), ops.cast(x_b, "bfloat16"), *values
+        )
+
+    for found, expected in zip(*both(random_pairs(8), rounded), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.005 * abs(expected).max())
 
 
 def test_swapped_pairs_swap_what_is_found():
@@ -151,7 +163,7 @@ def far_apart(alternates):
 
 
 def mixed_with_one_far_above(alternates):
-    """Two images of two positions, whose sums have a ratio of 1e24, and one an `E` of 1e17."""
+    """Two images of two positions, whose sums have a ratio of 1e24, and one `s_i / f_j` of 1e40."""
     common = np.array([30.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0])
     others = 10**0.5 * np.array([6.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0])
     return np.stack([common, 45**0.5 * np.append(0.0, alternates)]), np.stack([common, others])
@@ -160,10 +172,10 @@ def mixed_with_one_far_above(alternates):
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("images", [far_apart, mixed_with_one_far_above])
 def test_ratios_beyond_the_range_are_asked_for_in_another_way(images, order):
-    """Of sums that are within it."""
-    x_a, x_b = images(np.array([1.0, -1.0] * 3))[::order]
-    values = np.random.default_rng(0).normal(size=(2, 1, x_a.shape[1], COLUMNS))
-    for found, expected in zip(*both([x_a[None], x_b[None], *values]), strict=True):
+    """Of sums that are within it, and of one of two pairs."""
+    x_a, x_b = (np.stack([0.1 * x, x]) for x in images(np.array([1.0, -1.0] * 3))[::order])
+    values = np.random.default_rng(0).normal(size=(2, 2, x_a.shape[2], COLUMNS))
+    for found, expected in zip(*both([x_a, x_b, *values]), strict=True):
         np.testing.assert_allclose(
             found, ELSEWHERE * expected, rtol=1e-3, atol=1e-4 * abs(expected).max()
         )
