@@ -185,6 +185,16 @@ def test_nothing_that_can_be_read(models, tmp_path, capsys):
     assert out == "" and "the folder holds no image" in err and "'no.png'" in err
 
 
+def test_results_among_the_photographs_are_left_out_in_a_sentence(models, photographs, tmp_path, capsys):
+    folder = shutil.copytree(photographs, tmp_path / "photographs")
+    results = shutil.copytree(folder / "rot", folder / "run" / "explanations")
+    (results / ".cin_keras_results").touch()
+    assert main(["predict", str(models / "c.keras"), str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3
+    assert "holds results of cin_keras, no photographs, is left out: run/explanations." in err
+
+
 def test_shards_are_named_for_what_they_are(models, tmp_path, capsys):
     write_shards(coloured_samples([0, 1]), tmp_path / "shards")
     assert main(["predict", str(models / "c.keras"), str(tmp_path / "shards")]) == 1

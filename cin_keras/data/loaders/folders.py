@@ -8,6 +8,7 @@ import unicodedata
 
 from cin_keras.data.decoding import IMAGE_SUFFIXES
 from cin_keras.files import holds_results
+from cin_keras.text import first_few, warn
 
 # What systems and programs leave in folders, in lower case; what begins with a dot is hidden, too.
 _LEFT_BY_SYSTEMS = {
@@ -101,7 +102,7 @@ def list_images(folder):
     """The files of a folder, at any depth, that are images by their names.
 
     Links to folders are followed; hidden files and what systems leave in folders are left alone,
-    and so are folders in it in which this package has written results.
+    and so, with a warning, are folders in it in which this package has written results.
 
     Args:
         folder: Path.
@@ -119,13 +120,22 @@ def list_images(folder):
     >>> [os.path.basename(path) for path in list_images(folder)[1]]
     ['labels.csv']
     """
-    images, others, problems = [], [], []
+    images, others, problems, results = [], [], [], []
     for found in walk(folder):
+        results += found.results
         images += [*found.images, *(inner for inner in found.folders if is_image(inner))]
         others += [*found.others, *found.hidden]
         if found.problem and not found.is_loop:
             problems.append((str(found.path), found.problem))
+    warn_of_results(folder, results)
     return sorted(map(os.path.normpath, images)), sorted(map(os.path.normpath, others)), problems
+
+
+def warn_of_results(folder, results):
+    """One sentence on the folders (paths) in it in which this package has written, if there are any."""
+    if results:
+        names = first_few([path.relative_to(folder).as_posix() for path in results])
+        warn(f"What is in {folder} and holds results of cin_keras, no photographs, is left out: {names}.")
 
 
 def is_image(path):

@@ -11,6 +11,7 @@ from cin_keras.data.loaders.folders import (
     look_into,
     natural_order,
     walk,
+    warn_of_results,
 )
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import complete_splits, is_like_a_part, split_name, split_of_folder
@@ -391,9 +392,8 @@ class _Listing:
             if found:
                 warn(f"{sentence}: {first_few(found)}.")
 
-        others, loose, results = (
-            [path.relative_to(root).as_posix() for path in paths]
-            for paths in (self.others, self.loose, self.results)
+        others, loose = (
+            [path.relative_to(root).as_posix() for path in paths] for paths in (self.others, self.loose)
         )
         tell(others, f"{len(others)} files in {root} are no images by their names and are left out")
         tell(
@@ -401,10 +401,7 @@ class _Listing:
             f"{len(loose)} images lie in {self.above}, in no folder of a class, and are left out",
         )
         tell(self.empty, f"{len(self.empty)} folders in {root} hold no image and are no classes")
-        tell(
-            results,
-            f"What is in {root} and holds results of cin_keras, no photographs, is left out",
-        )
+        warn_of_results(root, self.results)
         tell(
             self.twice,
             f"Folders of {root} whose names are the same but for blanks at an end or the form of "
