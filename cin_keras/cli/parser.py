@@ -11,6 +11,7 @@ from cin_keras.versions import __version__
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
 MAX_PIXELS = 178_956_970  # cin_keras.data.decoding.MAX_PIXELS, without loading that
+SIMILAR = 12  # photographs that the demo shows
 
 
 def build_parser():
@@ -179,9 +180,7 @@ def _add_demo(commands):
         "classes of this gallery of cin-keras index, as for predict, and its photographs",
     )
     parser.add("--top", "K", "most probable classes to show (%(default)s)", type=positive(int), default=5)
-    parser.add(
-        "--similar", "K", "most similar photographs to show (%(default)s)", type=positive(int), default=12
-    )
+    parser.add("--similar", "K", f"most similar photographs to show ({SIMILAR})", type=positive(int))
     _add_min_confidence(parser)
     parser.add(
         "--host",

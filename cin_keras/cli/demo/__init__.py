@@ -8,6 +8,7 @@ import threading
 
 from cin_keras.cli.demo.answers import Answers
 from cin_keras.cli.output import say
+from cin_keras.cli.parser import SIMILAR
 from cin_keras.training import mistakes_in_one_sentence
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -23,6 +24,8 @@ def run(args):
         Int, the exit status.
     """
     with mistakes_in_one_sentence():
+        if args.similar is not None and args.gallery is None:
+            raise ValueError("--similar is for --gallery: give that, too, or leave --similar out.")
         # Before the model is loaded, which takes a while.
         check_gradio()
         port = check_port(args.host, args.port)
@@ -30,7 +33,7 @@ def run(args):
             args.model,
             args.gallery,
             top=args.top,
-            similar=args.similar,
+            similar=args.similar or SIMILAR,
             min_confidence=args.min_confidence,
             image_size=args.image_size,
             max_pixels=args.max_pixels,

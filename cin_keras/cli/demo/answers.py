@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.cli.classifier import Classifier, reason_as_typed
+from cin_keras.cli.parser import SIMILAR
 from cin_keras.cli.predict import GalleryClassifier, what_is_shown
 from cin_keras.data import Samples, UnreadableImage, decode
 from cin_keras.data.cropping import crop
@@ -101,7 +102,7 @@ class Answers:
         gallery=None,
         *,
         top=5,
-        similar=12,
+        similar=SIMILAR,
         min_confidence=None,
         image_size=None,
         max_pixels=None,

@@ -157,6 +157,11 @@ def test_without_gradio(monkeypatch, capsys):
     assert 'pip install ".[demo]"' in capsys.readouterr().err
 
 
+def test_similar_photographs_are_those_of_a_gallery(capsys):
+    assert main(["demo", "model.keras", "--similar", "3"]) == 2
+    assert "--similar is for --gallery" in capsys.readouterr().err
+
+
 def test_mistakes_come_before_the_page(place, monkeypatch, capsys):
     pytest.importorskip("gradio", reason="Gradio is not installed")
     monkeypatch.chdir(place)
