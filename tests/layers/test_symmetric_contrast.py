@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from cin_keras.layers import symmetric_softmax
 from cin_keras.layers.symmetric_contrast import interact_symmetric
 from cin_keras.layers.symmetric_softmax import common_logits
 
@@ -11,7 +12,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 COLUMNS = 2
+STRIPS = 3  # of more, a graph takes long to make
 ELSEWHERE = -7.0
+
+
+@pytest.fixture(autouse=True)
+def few_strips(monkeypatch):
+    monkeypatch.setattr(symmetric_softmax, "STRIPS", STRIPS)
 
 
 def random_pairs(channels, length=1.0):
@@ -56,7 +63,7 @@ def outputs_and_gradients(function, pairs, dtype):
     rng = np.random.default_rng(0)
     weights = [tf.constant(rng.normal(size=pairs[2].shape), dtype) for _ in range(4)]
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(*tensors):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
