@@ -123,12 +123,11 @@ def _product(x, common, values):
 
 
 def _not_zero(factor):
-    """η or γ, but never zero, as the gradient divides by it; for zero a negative number.
+    """η or γ, but never zero, as the gradient divides by it; near zero a negative number.
 
     With that, `W_A - η W_B` is positive as it is with zero, and the gradient that of zero.
     """
-    least = ops.where(factor > 0, LEAST_FACTOR, -LEAST_FACTOR)
-    missing = ops.where(ops.abs(factor) < LEAST_FACTOR, least - factor, 0.0)
+    missing = ops.where(ops.abs(factor) < LEAST_FACTOR, -LEAST_FACTOR - factor, 0.0)
     return factor + ops.stop_gradient(missing)
 
 
