@@ -18,7 +18,7 @@ from cin_keras.data.decoding import MAX_PIXELS
 _SHORT, _LONG = 3, 4  # types of TIFF
 MAX_PARTS = 20_000  # of a file, the pixels in their parts included; they are read one by one
 MAX_EXIF = 2**20  # bytes, beyond which no further part of it is read
-_BAND = 2**20  # pixels that are composed at a time
+_BAND = 2**18  # pixels that are composed at a time
 _BLOCK = 2**20  # bytes that are searched at a time
 
 
@@ -328,17 +328,21 @@ def _on_white(image):
     rows = tf.maximum(_BAND // tf.maximum(width, 1), 1)
     count = -(-height // rows)
 
-    def compose(i, bands):
+    def compose(i, image, bands):
         band = tf.cast(image[i * rows : (i + 1) * rows], tf.uint16)
         colours, alpha = band[:, :, :3], band[:, :, 3:]
         mixed = colours * alpha + 255 * (255 - alpha) + 128
-        return i + 1, bands.write(i, tf.cast((mixed // 256 + mixed) // 256, tf.uint8))
+        return i + 1, image, bands.write(i, tf.cast((mixed // 256 + mixed) // 256, tf.uint8))
 
     bands = tf.TensorArray(
         tf.uint8, count, infer_shape=False, element_shape=tf.TensorShape((None, None, 3))
     )
-    _, bands = tf.while_loop(lambda i, bands: i < count, compose, (0, bands), parallel_iterations=1)
-    return bands.concat()
+    _, image, bands = tf.while_loop(
+        lambda i, image, bands: i < count, compose, (0, image, bands), parallel_iterations=1
+    )
+    # The bands are put together once the loop has given the image back, not beside it.
+    with tf.control_dependencies([tf.shape(image)]):
+        return bands.concat()
 
 
 # === Bytes ===

@@ -2,6 +2,8 @@ import io
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -13,7 +15,6 @@ from cin_keras.data.cropping import crop
 from cin_keras.data.decoding import MAX_PIXELS, decode
 from cin_keras.serving import decoding
 from cin_keras.serving.decoding import crop_in_graph, decode_in_graph, turn_upright
-from tests import processes
 
 
 def upright_decoder():
@@ -174,12 +175,14 @@ def test_a_file_of_very_many_parts_is_refused(monkeypatch):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="no such measure here")
 def test_decoding_takes_three_times_the_memory_of_the_pixels():
-    done = processes.run("-c", MEMORY)
+    # oneDNN's allocator, the usual one on newer processors, keeps what it once had.
+    env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run([sys.executable, "-c", MEMORY], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 4
     for name, (megabytes, times) in found.items():
-        assert times < 3.5, f"{name}, {megabytes:.0f} MB as RGB, takes {times:.1f} times as much"
+        assert 0.9 < times < 3, f"{name}, {megabytes:.0f} MB as RGB, takes {times:.1f} times as much"
 
 
 MEMORY = """
