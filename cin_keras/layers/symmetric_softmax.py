@@ -26,6 +26,8 @@ SMALLEST_LOGIT = -80.0
 # How much of what channels have in common is taken away: with all of it, what they differ by would
 # make as many logits positive as negative.
 SHARE = 0.6
+# So `f` stays as far from the small end of float32 as the sums from the large one.
+ABOVE = 0.2
 
 
 def mix_symmetric(x, common, values, otherwise):
@@ -41,7 +43,7 @@ def mix_symmetric(x, common, values, otherwise):
     Returns:
         float32 of the shape of `values`.
     """
-    values = with_sums(values, common)
+    values = with_sums(values, common, ABOVE)
     product = ProductByStrips(values)
     for strip in exponentials(x, common):
         product.add(strip, strip)
@@ -71,10 +73,18 @@ def common_logits(x):
     return share * has - ops.square(share) * length / 2
 
 
-def with_sums(values, common):
-    """`V` and a column of ones, whose product with `E` are the sums, each row `j` times `f_j`."""
+def with_sums(values, common, above=0.0):
+    """`V` and a column of ones, whose product with `E` are the sums, each row `j` times `f_j`.
+
+    Args:
+        values: `V`, `(batch, channels, columns)`.
+        common: As from `common_logits`.
+        above: Float in [0, 1], where between the least and the largest `a` an `f` is 1: all `f`
+            may have a factor in common. Defaults to 0.0.
+    """
     values = ops.concatenate([values, ops.ones_like(values[:, :, :1])], axis=-1)
-    return values * transposed(_exp(ops.min(common, axis=-1, keepdims=True) - common))
+    least, largest = (x(common, axis=-1, keepdims=True) for x in (ops.min, ops.max))
+    return values * transposed(_exp(least + above * (largest - least) - common))
 
 
 def are_in_range(*numbers):

@@ -123,3 +123,13 @@ def test_channels_that_differ_too_much_are_asked_for_in_another_way():
     x[0, :, 200], x[0, :, 201] = (0.0, 77.0), (30.0, 0.55)
     values = np.random.default_rng(0).normal(size=(1, 202, COLUMNS)).astype("float32")
     assert (mix(x, values) == ELSEWHERE).all()
+
+
+def test_strong_and_weak_channels_of_which_all_respond_everywhere():
+    """As in a network of random weights: the `f` are 26 decades apart, and no product is lost."""
+    rng = np.random.default_rng(0)
+    strengths = np.linspace(0.7, 1.44, 37, dtype="float32")
+    x = np.tile(strengths, (1, 196, 1)) + 0.1 * rng.normal(size=(1, 196, 37)).astype("float32")
+    values = rng.normal(size=(1, 37, COLUMNS)).astype("float32")
+    assert np.ptp(ops.convert_to_numpy(common_logits(ops.convert_to_tensor(x)))) > 26 * np.log(10)
+    np.testing.assert_allclose(mix(x, values), expected(x, values), rtol=1e-3, atol=1e-4)
