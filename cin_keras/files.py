@@ -16,6 +16,8 @@ import uuid
 import zipfile
 import zlib
 
+from cin_keras.fonts import no_warnings_of_glyphs, suit_fonts
+
 # A hidden file that says of its folder: figures lie here, and no photographs.
 RESULTS_MARK = ".cin_keras_results"
 # What reading an archive, or a part of one, raises where it is damaged.
@@ -230,6 +232,8 @@ def write_json(path, value):
 def save_figure(figure, path):
     """Writes a Matplotlib figure as a PNG file, whole, and makes its folder.
 
+    Texts in a script that Matplotlib's own font lacks are set in a font of the system, if any has it.
+
     Args:
         figure: `matplotlib.figure.Figure`.
         path: Str or path of the file.
@@ -249,7 +253,8 @@ def save_figure(figure, path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
+    suit_fonts(figure)
+    with whole_file(path) as partial, no_warnings_of_glyphs():
         # "tight" makes the picture as large as what is drawn: no label is ever cut off.
         figure.savefig(partial, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.15)
     return path

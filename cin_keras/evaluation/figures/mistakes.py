@@ -12,6 +12,7 @@ from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.evaluation.accuracy import checked_probabilities
 from cin_keras.evaluation.confusions import order_of_mistakes
 from cin_keras.files import save_figure
+from cin_keras.fonts import no_warnings_of_glyphs, suit_font
 from cin_keras.text import plural, shorten
 
 
@@ -158,8 +159,10 @@ def fit_caption(text, template, name, percent, width):
     """Sets `text` to `template` with `name` as long as `width` inches allow."""
     for length in range(60, 4, -2):
         text.set_text(template.format(shorten(name, length), percent))
-        if text.get_window_extent().width <= width * text.figure.dpi:
-            break
+        suit_font(text)
+        with no_warnings_of_glyphs():
+            if text.get_window_extent().width <= width * text.figure.dpi:
+                break
 
 
 def draw_photograph(axes, image):
