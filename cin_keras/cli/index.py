@@ -17,6 +17,7 @@ from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import Samples, find_data_set, find_layout
 from cin_keras.data.loaders.find import TABLE_OPTIONS, official_splits
 from cin_keras.gallery import Gallery
+from cin_keras.gallery.calibration import check_photographs
 from cin_keras.models import load_model
 from cin_keras.streams import one_line
 from cin_keras.training import mistakes_in_one_sentence
@@ -61,6 +62,10 @@ def run(args):
             by = args.by or "means"
             gallery = Gallery(model, by=by, image_size=args.image_size, batch_size=args.batch_size)
         check_image_size(gallery, args.image_size)
+        if validation is not None:
+            names = dict.fromkeys([*gallery.class_names, *samples.class_names])
+            with about_calibrate():  # now, not after hours of embedding
+                check_photographs(validation, [*gallery.paths, *samples.paths], list(names))
         gallery.model_path = path_of_model(args.model, args.output)
     with warnings.catch_warnings():
         # Each is reported by a line of its own.
@@ -179,6 +184,8 @@ def find_photographs(args, data_dir, split=None, class_name=None):
                 options.pop(name, None)
         names = official_splits(layout, data_dir, options)
         splits = [split] if split is not None else list(names.values())
+        if split is not None and names == {"train": None}:
+            say(f"{data_dir} is not divided: its {split} part is a random one, always the same.")
         first, *others = (find_data_set(data_dir, name, **options) for name in splits)
         samples = first.join(*others)
     return dataclasses.replace(samples, max_pixels=args.max_pixels)

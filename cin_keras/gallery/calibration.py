@@ -1,10 +1,11 @@
 """From which similarity on a photograph is of a known class, and what that costs."""
 
 import dataclasses
+import os
 
 import numpy as np
 
-from cin_keras.checks import check_number
+from cin_keras.checks import check_number, short
 from cin_keras.text import plural
 
 
@@ -52,6 +53,40 @@ class GalleryCalibration:
             f"ones, {self.known_refused:.1%} are refused; {self.accuracy:.1%} are named rightly, "
             f"{self.accuracy_without:.1%} without the threshold. AUROC {self.auroc:.3f}, false "
             f"alarms at 95% of the known {self.false_alarms_at_95:.1%}."
+        )
+
+
+def check_photographs(samples, paths, class_names):
+    """Raises ValueError for photographs that a gallery cannot be calibrated by.
+
+    Args:
+        samples: `Samples`, the photographs to calibrate by.
+        paths: Sequence of str, the gallery's photographs.
+        class_names: Sequence of str, its classes.
+
+    Example:
+
+    >>> from cin_keras.data import Samples
+    >>> samples = Samples(["new.jpg"], [0], ["cat"])
+    >>> check_photographs(samples, ["a.jpg", "b.jpg"], ["cat", "dog"])
+    """
+    if len(class_names) < 2:
+        raise ValueError(
+            "To calibrate, the gallery must have photographs of two classes. "
+            f"Received: {list(class_names)}"
+        )
+    here = set(map(os.path.abspath, paths))
+    again = [path for path in samples.paths if os.path.abspath(path) in here]
+    if again:
+        raise ValueError(
+            "`samples` must be photographs that are not in the gallery, which it knows too well. "
+            f"Received: {again[0]!r} ({plural(len(again), 'such photograph')})"
+        )
+    used = {samples.class_names[label] for label in np.unique(samples.labels)}
+    if not used & set(class_names):
+        raise ValueError(
+            "No photograph is of a class that the gallery has. Received: classes "
+            f"{short(sorted(used))} for a gallery of {short(list(class_names))}"
         )
 
 

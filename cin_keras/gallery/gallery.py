@@ -31,6 +31,7 @@ from cin_keras.gallery import index
 from cin_keras.gallery.calibration import (
     GalleryCalibration,
     auroc,
+    check_photographs,
     choose_threshold,
     false_alarms_at_recall,
 )
@@ -543,26 +544,10 @@ class Gallery:
         check_samples(samples)
         rate = check_number("false_alarm_rate", false_alarm_rate, least=0, most=1)
         check_choice("on_error", on_error, ("raise", "skip"))
-        if self.num_classes < 2:
-            raise ValueError(
-                "To calibrate, the gallery must have photographs of two classes. "
-                f"Received: {self!r}"
-            )
-        here = set(map(os.path.abspath, self._paths))
-        again = [path for path in samples.paths if os.path.abspath(path) in here]
-        if again:
-            raise ValueError(
-                "`samples` must be photographs that are not in the gallery, which it knows too "
-                f"well. Received: {again[0]!r} ({plural(len(again), 'such photograph')})"
-            )
+        check_photographs(samples, self._paths, self._class_names)
         number = {name: label for label, name in enumerate(self._class_names)}
         labels = np.array([number.get(name, -1) for name in samples.class_names])[samples.labels]
         is_known = labels >= 0
-        if not is_known.any():
-            raise ValueError(
-                "No photograph is of a class that the gallery has. Received: classes "
-                f"{short(list(samples.class_names))} for {self!r}"
-            )
         self._check_model("embed")
         embeddings, read = self._embed_readable(samples, on_error)
         labels, is_known = labels[read], is_known[read]

@@ -164,11 +164,25 @@ def test_bad_photographs_and_tables(place, capsys):
         command = ["index", "model.keras", data, "--calibrate", others, "--label-column", "art"]
         assert main([*command, "--output", f"{data}.npz"]) == 2
         assert "--calibrate must be photographs that are" in capsys.readouterr().err
+        assert not (place / f"{data}.npz.part").exists(), "it took time to find out"
     for path in (place / "photos").rglob("*.png"):
         path.write_bytes(b"")
     assert main(["index", "model.keras", "photos", "--output", "c.npz"]) == 1
     assert "None of the photographs could be read" in capsys.readouterr().err
     assert not (place / "c.npz").exists()
+
+
+def test_a_split_of_what_is_not_divided_is_a_random_one(place, capsys):
+    for name in COLOURS:
+        for i in range(9):
+            write_photograph(place / "photos" / name / f"more {i}.png", COLOURS[name])
+    assert main(["index", "model.keras", "photos", "--split", "train"]) == 0
+    out, err = capsys.readouterr()
+    assert "24 images" in out
+    assert "photos is not divided: its train part is a random one, always the same." in err
+    command = ["index", "model.keras", "photos", "--add", "--split", "test", "--calibrate", "photos"]
+    assert main([*command, "--calibrate-split", "val"]) == 0
+    assert "its val part is a random one" in capsys.readouterr().err
 
 
 def test_broken_off_the_same_command_goes_on(place, capsys, monkeypatch):
