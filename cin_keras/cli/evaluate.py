@@ -147,6 +147,9 @@ def split_of_the_run(model, data_dir, settings, options):
     if not trained_on:
         return None, []
     split_file = pathlib.Path(model).parent / "split.json"
+    if os.path.islink(model):  # to the model of a run, which has another split
+        of_the_run = pathlib.Path(model).resolve().parent / "split.json"
+        split_file = of_the_run if of_the_run.is_file() else split_file
     there, here = (pathlib.Path(path).resolve() for path in (data_dir, trained_on))
     # As it was typed where the training began: in a folder that the run's is in, or else here.
     around = pathlib.Path(model).resolve().parents

@@ -155,6 +155,20 @@ def test_the_split_of_a_run(here):
         parts("m.keras", "pets", "--split-file", "nothing.json")
 
 
+def test_a_link_to_the_model_of_a_run(here):
+    """Its split counts, not one that lies beside the link."""
+    write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
+    (here / "run").mkdir()
+    (here / "run" / "model.keras").touch()
+    (here / "best.keras").symlink_to("run/model.keras")
+    trained = {"data_dir": str(here / "pets")}
+    find_splits("pets", split_file=here / "split.json", test_fraction=0.5)
+    assert parts("best.keras", "pets", settings=trained) == ("the test part by split.json", 15)
+    find_splits("pets", split_file=here / "run" / "split.json")
+    of_the_run = f"the test part by {(here / 'run' / 'split.json').resolve()}"
+    assert parts("best.keras", "pets", settings=trained) == (of_the_run, 3)
+
+
 def test_what_a_divided_folder_lacks_is_what_the_run_held_out(here):
     names = [f"{name}/{i}.png" for name in "abc" for i in range(10)]
     write_files(here / "pets", *(f"train/{name}" for name in names), *(f"val/{name}" for name in names[::2]))
