@@ -48,7 +48,10 @@ def mix_symmetric(x, common, values, otherwise):
     for strip in exponentials(x, common):
         product.add(strip, strip)
     mixed, sums = product.result()[:, :, :-1], product.result()[:, :, -1:]
-    return ops.cond(are_in_range(sums, values[:, :, -1:]), lambda: mixed / sums, otherwise)
+    f = values[:, :, -1:]
+    # What float32 takes away of E, or adds to it, is multiplied by an f.
+    least = sums / ops.max(f, axis=1, keepdims=True)
+    return ops.cond(are_in_range(sums, least, f), lambda: mixed / sums, otherwise)
 
 
 def common_logits(x):
