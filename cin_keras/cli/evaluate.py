@@ -140,16 +140,14 @@ def split_of_the_run(model, data_dir, settings, options):
         options: Dict, how a table is to be read, as from `table_options`.
 
     Returns:
-        `(split_file, remarks)`: the path of the file beside the model that says on which
-        photographs it was not trained, or `None`, and a list of str.
+        `(split_file, remarks)`: the path of the file beside the model, or beside what it is a link
+        to, that says on which photographs it was not trained, or `None`, and a list of str.
     """
     trained_on = settings.get("data_dir")
     if not trained_on:
         return None, []
-    split_file = pathlib.Path(model).parent / "split.json"
-    if os.path.islink(model):  # to the model of a run, which has another split
-        of_the_run = pathlib.Path(model).resolve().parent / "split.json"
-        split_file = of_the_run if of_the_run.is_file() else split_file
+    beside = [path.parent / "split.json" for path in followed(model)]
+    split_file = next(filter(pathlib.Path.is_file, beside), beside[0])
     there, here = (pathlib.Path(path).resolve() for path in (data_dir, trained_on))
     # As it was typed where the training began: in a folder that the run's is in, or else here.
     around = pathlib.Path(model).resolve().parents
@@ -182,6 +180,15 @@ def split_of_the_run(model, data_dir, settings, options):
                 "out."
             ]
     return None, []
+
+
+def followed(path):
+    """A path (str) and, of a link, those that it leads to, one after the other, as `pathlib.Path`."""
+    path = pathlib.Path(path)
+    yield path
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+        yield path
 
 
 def holds_most_of(split_file, path, options):

@@ -184,8 +184,11 @@ def find_photographs(args, data_dir, split=None, class_name=None):
                 options.pop(name, None)
         names = official_splits(layout, data_dir, options)
         splits = [split] if split is not None else list(names.values())
-        if split is not None and names == {"train": None}:
-            say(f"{data_dir} is not divided: its {split} part is a random one, always the same.")
         first, *others = (find_data_set(data_dir, name, **options) for name in splits)
         samples = first.join(*others)
+        if split is not None and names == {"train": None}:
+            say(
+                f"{one_line(data_dir)} is not divided: its {split} part is a random one, the same as "
+                "long as the photographs are."
+            )
     return dataclasses.replace(samples, max_pixels=args.max_pixels)

@@ -156,17 +156,20 @@ def test_the_split_of_a_run(here):
 
 
 def test_a_link_to_the_model_of_a_run(here):
-    """Its split counts, not one that lies beside the link."""
+    """The first split that lies beside a link, or beside what it leads to."""
     write_files(here / "pets", *[f"{name}/{i}.png" for name in "abc" for i in range(10)])
-    (here / "run").mkdir()
-    (here / "run" / "model.keras").touch()
+    for folder in ("run", "store"):
+        (here / folder).mkdir()
+    (here / "store" / "blob").touch()
+    (here / "run" / "model.keras").symlink_to("../store/blob")
     (here / "best.keras").symlink_to("run/model.keras")
     trained = {"data_dir": str(here / "pets")}
-    find_splits("pets", split_file=here / "split.json", test_fraction=0.5)
-    assert parts("best.keras", "pets", settings=trained) == ("the test part by split.json", 15)
+    assert parts("best.keras", "pets", settings=trained) == ("all photographs", 30)
     find_splits("pets", split_file=here / "run" / "split.json")
-    of_the_run = f"the test part by {(here / 'run' / 'split.json').resolve()}"
-    assert parts("best.keras", "pets", settings=trained) == (of_the_run, 3)
+    find_splits("pets", split_file=here / "store" / "split.json", test_fraction=0.5)
+    of_the_run = ("the test part by run/split.json", 3)
+    assert parts("best.keras", "pets", settings=trained) == of_the_run
+    assert parts("run/model.keras", "pets", settings=trained) == of_the_run
 
 
 def test_what_a_divided_folder_lacks_is_what_the_run_held_out(here):

@@ -179,7 +179,7 @@ def test_a_split_of_what_is_not_divided_is_a_random_one(place, capsys):
     assert main(["index", "model.keras", "photos", "--split", "train"]) == 0
     out, err = capsys.readouterr()
     assert "24 images" in out
-    assert "photos is not divided: its train part is a random one, always the same." in err
+    assert "photos is not divided: its train part is a random one, the same as long" in err
     command = ["index", "model.keras", "photos", "--add", "--split", "test", "--calibrate", "photos"]
     assert main([*command, "--calibrate-split", "val"]) == 0
     assert "its val part is a random one" in capsys.readouterr().err
