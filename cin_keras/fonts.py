@@ -2,11 +2,15 @@
 
 import contextlib
 import functools
+import unicodedata
 import warnings
 
 import numpy as np
 
 from cin_keras.text import warn
+
+# Families that have a box, nothing or a picture in colours for each character.
+NOT_TO_READ = "lastresort", "last resort", "blank", "emoji"
 
 
 def suit_font(text):
@@ -24,16 +28,13 @@ def suit_font(text):
     >>> suit_font(Text(text="Bachstelze (männlich)"))
     ''
     """
-    if text.get_text().isascii():
+    words = text.get_text()
+    if words.isascii():
         return ""
-    from matplotlib.font_manager import findfont
-
-    codes = np.array([ord(x) for x in set(text.get_text()) if x.isprintable() and x != " "], int)
-    lacking = _lacking(codes, _codes(findfont(text.get_fontproperties())))
-    best = None
-    for path, found in _system_fonts() if lacking else ():
-        if len(_lacking(codes, found)) < len(lacking):
-            best, lacking = path, _lacking(codes, found)
+    # As some systems name files, an accent or a part of a syllable stands by itself.
+    text.set_text(words := unicodedata.normalize("NFC", words))
+    characters = frozenset(x for x in words if x != " " and unicodedata.category(x) != "Cc")
+    best, lacking = _best_font(characters, tuple(_own_fonts(text.get_fontproperties())))
     if best:
         properties = text.get_fontproperties().copy()
         properties.set_file(best)
@@ -63,12 +64,46 @@ def no_warnings_of_glyphs():
     """A block without Matplotlib's own warnings, one for each character and figure."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")
         yield
 
 
-def _lacking(codes, font):
-    """Those of some code points that are not among a font's, as a set of characters."""
-    return set(map(chr, np.setdiff1d(codes, font)))
+def _own_fonts(properties):
+    """The files of the fonts that Matplotlib takes for a text, one after the other."""
+    from matplotlib.font_manager import findfont
+
+    if properties.get_file():
+        yield properties.get_file()
+        return
+    for family in properties.get_family():
+        alone = properties.copy()
+        alone.set_family(family)
+        yield findfont(alone)
+
+
+@functools.cache
+def _best_font(characters, own):
+    """`(path, lacking)`: the font that has the most of some characters, and what it lacks of them.
+
+    The path is `None` where no other has more than `own`, paths of fonts of which each is asked for
+    what those before it lack.
+    """
+    best, lacking = None, characters
+    for path in own:
+        lacking = _lacking(lacking, _codes(path))
+    for path, codes in _system_fonts() if lacking else ():
+        others = _lacking(characters, codes)
+        if len(others) < len(lacking):
+            best, lacking = path, others
+        if not lacking:
+            break
+    return best, lacking
+
+
+def _lacking(characters, codes):
+    """Those characters whose code points are not among sorted ones."""
+    wanted = np.array([ord(x) for x in characters], np.int64)
+    return frozenset(map(chr, wanted[~np.isin(wanted, codes)]))
 
 
 @functools.cache
@@ -76,7 +111,7 @@ def _codes(path):
     """The code points that a font has, a sorted array."""
     from matplotlib.font_manager import get_font
 
-    return np.array(sorted(get_font(path).get_charmap()), int)
+    return np.array(sorted(get_font(path).get_charmap()), np.int64)
 
 
 @functools.cache
@@ -86,11 +121,11 @@ def _system_fonts():
 
     found = []
     for path in findSystemFonts():
-        # Some that are not made of outlines, such as emoji, Matplotlib cannot draw.
-        with contextlib.suppress(OSError, RuntimeError):
+        # Files that are no fonts, and fonts that are not made of outlines.
+        with contextlib.suppress(OSError, RuntimeError, ValueError, OverflowError):
             font = get_font(path)
-            plain = "Sans" in font.family_name and font.style_name in ("Regular", "Book")
-            # A last resort has a box for whatever there is.
-            if font.scalable and "lastresort" not in font.family_name.replace(" ", "").lower():
+            family = font.family_name.lower()
+            if font.scalable and not any(word in family for word in NOT_TO_READ):
+                plain = "sans" in family and font.style_name in ("Regular", "Book")
                 found.append((not plain, path, _codes(path)))
     return [(path, codes) for _, path, codes in sorted(found, key=lambda font: font[:2])]

@@ -41,10 +41,11 @@ def system_fonts(monkeypatch):
 
     def have(*paths):
         monkeypatch.setattr(font_manager, "findSystemFonts", lambda *_, **__: list(paths))
-        fonts._system_fonts.cache_clear()
+        for function in (fonts._system_fonts, fonts._best_font):
+            function.cache_clear()
 
     yield have
-    fonts._system_fonts.cache_clear()
+    have()
 
 
 def text_of(words, **options):
@@ -72,8 +73,9 @@ def test_the_plainest_of_the_fonts_that_have_as_much(tmp_path, system_fonts):
     serif = write_font(tmp_path / "b.ttf", "猫", family="Some Serif")
     plain = write_font(tmp_path / "c.ttf", "猫")
     last = write_font(tmp_path / "d.ttf", "猫犬", family="Last Resort Sans")
+    emoji = write_font(tmp_path / "e.ttf", "猫犬", family="Some Emoji")
     (tmp_path / "broken.ttf").write_bytes(b"no font")
-    system_fonts(str(tmp_path / "broken.ttf"), last, bold, serif, plain)
+    system_fonts(str(tmp_path / "broken.ttf"), last, emoji, bold, serif, plain)
     text = text_of("猫犬")
     assert suit_font(text) == "犬"
     assert file_of(text) == plain
@@ -107,3 +109,22 @@ def test_one_sentence_for_what_no_font_has(tmp_path, system_fonts):
     assert len(found) == 1
     sentence = str(found[0].message)
     assert "the characters 犬猫: figures show boxes" in sentence and "Noto Sans CJK" in sentence
+
+
+def test_a_family_that_the_user_has_chosen(tmp_path, system_fonts, monkeypatch):
+    """Matplotlib takes from the second what the first lacks."""
+    system_fonts(write_font(tmp_path / "other.ttf", "猫犬"))
+    manager = font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
+    manager.addfont(write_font(tmp_path / "own.ttf", "猫", family="Own Sans"))
+    chosen = text_of("猫 cat", family=["DejaVu Sans", "Own Sans"])
+    assert suit_font(chosen) == "" and file_of(chosen) is None
+
+
+def test_syllables_in_parts(tmp_path, system_fonts):
+    """As macOS names files; few fonts have the parts."""
+    path = write_font(tmp_path / "sparrow.ttf", "참새")
+    system_fonts(path)
+    text = text_of("\u110e\u1161\u11b7\u1109\u1162")
+    assert suit_font(text) == ""
+    assert text.get_text() == "참새" and file_of(text) == path

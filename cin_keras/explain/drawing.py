@@ -28,6 +28,7 @@ def panels(rows, columns):
 
 def caption(text):
     """A text of any length on a few lines, with half as many of the characters that are wide."""
+    text = unicodedata.normalize("NFC", str(text))
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     columns = 30 * len(text) // max(len(text) + wide, 1)
     return "\n".join(textwrap.wrap(text, max(columns, 15), max_lines=4, placeholder=" …"))

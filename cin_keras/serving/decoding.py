@@ -7,7 +7,8 @@ PNG are not read; an orientation of EXIF counts only as one SHORT or LONG, and a
 entries before it are broken.
 
 The bytes may be a stranger's. What they unfold to is known from their first bytes, and refused
-beyond a limit; up to it, decoding needs at most about three times the memory of the pixels.
+beyond a limit; up to it, decoding needs at most about three times the memory of the pixels (where
+TensorFlow uses oneDNN, its pool of memory may have grown by more).
 """
 
 import tensorflow as tf

@@ -182,7 +182,7 @@ def test_decoding_takes_three_times_the_memory_of_the_pixels():
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 4
     for name, (megabytes, times) in found.items():
-        assert 0.9 < times < 3, f"{name}, {megabytes:.0f} MB as RGB, takes {times:.1f} times as much"
+        assert 0.5 < times < 3, f"{name}, {megabytes:.0f} MB as RGB, takes {times:.1f} times as much"
 
 
 MEMORY = """
