@@ -170,6 +170,9 @@ def test_a_link_to_the_model_of_a_run(here):
     of_the_run = ("the test part by run/split.json", 3)
     assert parts("best.keras", "pets", settings=trained) == of_the_run
     assert parts("run/model.keras", "pets", settings=trained) == of_the_run
+    (here / "run" / "split.json").unlink()
+    part, count = parts("best.keras", "pets", settings=trained)
+    assert part == "the test part by run/../store/split.json" and count == 15
 
 
 def test_what_a_divided_folder_lacks_is_what_the_run_held_out(here):

@@ -133,3 +133,11 @@ def test_strong_and_weak_channels_of_which_all_respond_everywhere():
     values = rng.normal(size=(1, 37, COLUMNS)).astype("float32")
     assert np.ptp(ops.convert_to_numpy(common_logits(ops.convert_to_tensor(x)))) > 26 * np.log(10)
     np.testing.assert_allclose(mix(x, values), expected(x, values), rtol=1e-3, atol=1e-4)
+
+
+def test_sums_that_are_too_small_beside_the_largest_f():
+    """On PyTorch, the smallest exponentials times that `f` would be as large as such a sum."""
+    strengths = np.linspace(0.7, 1.52, 37, dtype="float32")
+    x = np.tile(strengths, (1, 196, 1))
+    values = np.random.default_rng(0).normal(size=(1, 37, COLUMNS)).astype("float32")
+    assert (mix(x, values) == ELSEWHERE).all()

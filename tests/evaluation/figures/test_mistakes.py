@@ -3,11 +3,13 @@ import os
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from cin_keras.data.samples import Samples
 from cin_keras.evaluation import figures
+from cin_keras.evaluation.figures import mistakes
 from tests.evaluation.figures.drawings import opened, texts
 
 
@@ -82,6 +84,15 @@ def test_long_captions_stay_inside_their_frame(tmp_path, drawn, name):
         assert any(
             f.x0 < box.x0 and box.x1 < f.x1 and f.y0 < box.y0 and box.y1 < f.y1 for f in frames
         )
+
+
+def test_a_caption_is_as_long_as_its_font_allows(monkeypatch):
+    """What Matplotlib's own font lacks is drawn in another, which is wider."""
+    monkeypatch.setattr(mistakes, "suit_font", lambda text: text.set_fontsize(18))
+    text = Figure(dpi=50).text(0, 0, "")
+    mistakes.fit_caption(text, "{}, {:.1f}%", "x" * 60, 12.5, 4)
+    assert text.get_fontsize() == 18 and "…" in text.get_text()
+    assert 150 < text.get_window_extent().width <= 200
 
 
 @pytest.mark.parametrize("size", [(300, 20), (20, 300), (3000, 1500)])
