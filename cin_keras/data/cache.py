@@ -12,7 +12,6 @@ import os
 import pathlib
 import pickle
 import shutil
-import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +25,7 @@ from cin_keras.data.samples import check_samples
 from cin_keras.data.stores import add_states, is_remote
 from cin_keras.files import remove_partial, whole_file
 from cin_keras.progress import progress_bar
+from cin_keras.threads import available_cores
 
 FORMAT = 2  # of the file and of the rules by which images are decoded and resized
 IMAGES_AT_A_TIME = 64  # decoded and not yet written
@@ -109,6 +109,8 @@ class _Cache:
         return len(self._samples)
 
     def __getattr__(self, name):
+        if name.startswith("_"):  # of this object, and not there yet while it is copied
+            raise AttributeError(name)
         return getattr(self._samples, name)
 
     def _decode(self, index, max_pixels):
@@ -142,7 +144,6 @@ class MemoryCache(_Cache):
             )
         self._pixels = np.empty(self._shape, np.uint8)  # the system's only when it is filled
         self._of_limit = np.zeros(len(samples), np.int64)  # 0: not there
-        self._lock = threading.Lock()
         _IN_MEMORY.add(self)
 
     def still_needs(self):
@@ -155,9 +156,8 @@ class MemoryCache(_Cache):
         # What a smaller limit has let pass is in order under a larger one.
         if not 0 < self._of_limit[index] <= limit:
             pixels = self._decode(index, limit)
-            with self._lock:
-                self._pixels[index] = pixels
-                self._of_limit[index] = limit
+            self._pixels[index] = pixels
+            self._of_limit[index] = limit
         return self._pixels[index]
 
 
@@ -176,20 +176,22 @@ class DiskCache(_Cache):
 
     def __init__(self, samples, folder, size, max_pixels=None):
         super().__init__(samples, size)
-        limit = samples.max_pixels if max_pixels is None else max_pixels
-        self.path, title = _identify(samples, folder, self._shape, limit)
+        self._limit = samples.max_pixels if max_pixels is None else max_pixels
+        self.path, title = _identify(samples, folder, self._shape, self._limit)
         self._there = self._read_index(title)
         if self._there is None:
-            self._write(title, limit)
+            self._write(title)
             self._there = self._read_index(title)
         begin = self.path.stat().st_size - self._bytes
         self._pixels = np.memmap(self.path, np.uint8, "r", begin, self._shape)
 
     def read(self, index, max_pixels=None, at_least=None):
         """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
-        if self._there[index]:
+        limit = self._limit if max_pixels is None else max_pixels
+        # What a smaller limit has let pass is in order under a larger one.
+        if self._there[index] and limit >= self._limit:
             return self._pixels[index]
-        return self._decode(index, max_pixels)
+        return self._decode(index, limit)
 
     def _read_index(self, title):
         """Which images are there, or `None` if the file is missing, of another state, or cut."""
@@ -204,7 +206,7 @@ class DiskCache(_Cache):
         whole = pixels == self._bytes
         return there if whole and there.shape == self._shape[:1] and there.dtype == bool else None
 
-    def _write(self, title, limit):
+    def _write(self, title):
         """Decodes all images and writes the cache, whole or not at all."""
         folder, needed = self.path.parent, self._bytes
         self._say_what_it_takes(self.path)
@@ -216,17 +218,17 @@ class DiskCache(_Cache):
                 raise OSError(f"it needs {in_bytes(needed)}, and {in_bytes(free)} are free")
             folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as partial, open(partial, "wb") as file:
-                self._write_images(file, title, limit)
+                self._write_images(file, title)
         except OSError as error:
             raise OSError(
                 f"The cache cannot be written ({error}): make room, or choose another folder. "
                 f"Received: cache={str(folder)!r}"
             ) from error
 
-    def _write_images(self, file, title, limit):
+    def _write_images(self, file, title):
         def decode(i):
             try:
-                return self._decode(i, limit)
+                return self._decode(i, self._limit)
             except ValueError:  # Whoever needs this image reads it again, and sees the error.
                 return None
 
@@ -234,7 +236,7 @@ class DiskCache(_Cache):
         there = np.zeros(count, bool)
         file.write(title)
         np.save(file, there)
-        with ThreadPoolExecutor() as pool, progress_bar(count, "image") as bar:
+        with ThreadPoolExecutor(available_cores()) as pool, progress_bar(count, "image") as bar:
             for begin in range(0, count, IMAGES_AT_A_TIME):
                 block = range(begin, min(begin + IMAGES_AT_A_TIME, count))
                 for i, pixels in zip(block, pool.map(decode, block), strict=True):
@@ -267,22 +269,38 @@ def _identify(samples, folder, shape, limit):
     return pathlib.Path(folder) / f"{which.hexdigest()}.images", title
 
 
-CONTROL_GROUP = pathlib.Path("/sys/fs/cgroup")  # of a container, or of a job of Slurm's
+CONTROL_GROUPS = pathlib.Path("/sys/fs/cgroup")
+OWN_CONTROL_GROUP = pathlib.Path("/proc/self/cgroup")
 
 
 def free_memory():
-    """Bytes (int) that the system, or the container, can still give away; all where none says."""
+    """Bytes (int) that the system, the container or the job can still give away."""
     try:
         lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
         free = 1024 * next(int(line.split()[1]) for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([free, *map(_free_in, _control_groups())])
+
+
+def _control_groups():
+    """That of this process and those around it: a container has its limit in the outermost, a job within."""
     try:
-        limit, used = (int((CONTROL_GROUP / f"memory.{n}").read_text()) for n in ("max", "current"))
-        stat = dict(map(str.split, (CONTROL_GROUP / "memory.stat").read_text().splitlines()))
+        lines = OWN_CONTROL_GROUP.read_text().splitlines()
+        own = next(line[4:] for line in lines if line.startswith("0::/"))
+    except (OSError, StopIteration):
+        own = ""
+    return [CONTROL_GROUPS / part for part in (own, *pathlib.PurePosixPath(own).parents)]
+
+
+def _free_in(group):
+    """What is left to a control group, infinity without a limit."""
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        stat = dict(map(str.split, (group / "memory.stat").read_text().splitlines()))
     except (OSError, ValueError):  # no limit, which is "max"
-        return free
-    return min(free, max(0, limit - used + int(stat.get("inactive_file", 0))))
+        return math.inf
+    return max(0, limit - used + int(stat.get("inactive_file", 0)))
 
 
 def in_bytes(count):

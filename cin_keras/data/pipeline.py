@@ -1,7 +1,5 @@
 """What `image_dataset` and `pair_dataset` share: which image comes when, cropped, batched."""
 
-import os
-
 import keras
 import numpy as np
 
@@ -11,6 +9,7 @@ from cin_keras.data.cropping import crop, crop_resized, size_that_will_do
 from cin_keras.data.rand_augment import rand_augment
 from cin_keras.data.samples import Samples
 from cin_keras.data.skipping import Reader
+from cin_keras.threads import available_cores
 
 # A call from TensorFlow to Python takes a good part of the time that a small photograph takes.
 IMAGES_PER_CALL = 8
@@ -199,7 +198,7 @@ def untuned():
 
     options = tf.data.Options()
     options.autotune.enabled = False
-    options.autotune.initial_parallelism = os.cpu_count() or 1
+    options.autotune.initial_parallelism = available_cores()
     return options
 
 

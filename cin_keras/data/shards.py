@@ -291,11 +291,20 @@ def _state(samples, indices):
 
 
 def _write_shard(samples, indices, path, root, on_error, bar, state):
-    """One shard and, after it, its part of the index, unless both are there, in this state."""
+    """One shard and, after it, its part of the index, unless both are there, in this state.
+
+    One that an earlier call has left files out of is written anew, where `on_error` is "raise".
+    """
     import tensorflow as tf
 
     if _size(path) is not None and _size(f"{path}.npz") is not None:
-        if _load(f"{path}.npz").get("state") == np.array(state):
+        there = _load(f"{path}.npz")
+        left_out = len(indices) - len(there["labels"])
+        same = there.get("state") == np.array(state)
+        if same and (not left_out or on_error == "skip"):
+            if left_out:
+                was = f"{left_out} files were left out when {path} was written."
+                warnings.warn(was, stacklevel=3)
             bar.update(len(indices))
             return
     kept, names, offsets, sizes, skipped = [], [], [], [], []

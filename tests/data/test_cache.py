@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import errno
 import os
 import time
@@ -164,10 +166,27 @@ def test_a_limit_of_pixels_counts_for_cached_images(samples, cache):
             continue
         with pytest.raises(Exception, match="5.png.*25×16 pixels are more than max_pixels=399"):
             list(images)
-    in_memory = with_cache(samples, "memory", 14)
-    assert in_memory.read(5).shape == in_memory.read(5, max_pixels=400).shape
+    cached = with_cache(samples, cache, 14)
+    assert cached.read(5).shape == cached.read(5, max_pixels=400).shape
     with pytest.raises(ValueError, match="more than max_pixels=399"):
-        in_memory.read(5, max_pixels=399)
+        cached.read(5, max_pixels=399)
+    with pytest.warns(UserWarning, match="Left out .*5.png"):
+        found = image_dataset(cached, 14, max_pixels=399, on_error="skip")
+        assert sum(len(labels) for _, labels in found) == 5
+
+
+def test_a_file_written_for_large_photographs_shows_small_ones(samples, tmp_path):
+    small = dataclasses.replace(samples, max_pixels=399)
+    cached = with_cache(small, tmp_path / "cache", 14, max_pixels=400)
+    assert_same([cached.read(5)], pixels(samples.subset([5])))
+    (tmp_path / "images" / "6.png").write_bytes(encode(noise(6, 25)))  # 400 pixels
+    cached = with_cache(small, tmp_path / "cache", 14, max_pixels=400)
+    assert_same([cached.read(6)], pixels(samples.subset([6])))
+
+
+def test_a_copy_of_cached_samples_reads_as_they_do(samples, cache):
+    cached = with_cache(samples, cache, 14)
+    assert_same([copy.copy(cached).read(5)], pixels(samples.subset([5])))
 
 
 def test_bad_files_are_left_out_as_without_a_cache(samples, cache):
@@ -321,14 +340,30 @@ def test_caches_in_memory_share_what_is_free(samples, monkeypatch):
 
 
 def test_the_memory_that_is_free(tmp_path, monkeypatch):
-    monkeypatch.setattr(caching, "CONTROL_GROUP", tmp_path)
+    groups, own = tmp_path / "groups", tmp_path / "own"
+    monkeypatch.setattr(caching, "CONTROL_GROUPS", groups)
+    monkeypatch.setattr(caching, "OWN_CONTROL_GROUP", own)
     assert 10**7 < caching.free_memory() < 10**14
-    (tmp_path / "memory.max").write_text("9000\n")
-    (tmp_path / "memory.current").write_text("5000\n")
-    (tmp_path / "memory.stat").write_text("anon 4000\ninactive_file 700\n")
+
+    def limit(group, limit):
+        group.mkdir(exist_ok=True, parents=True)
+        (group / "memory.max").write_text(f"{limit}\n")
+        (group / "memory.current").write_text("5000\n")
+        (group / "memory.stat").write_text("anon 4000\ninactive_file 700\n")
+
+    limit(groups, 9000)  # of a container
     assert caching.free_memory() == 4700
-    (tmp_path / "memory.max").write_text("max\n")
+    limit(groups, "max")
     assert caching.free_memory() > 10**7
+
+    own.write_text("4:memory:/another\n0::/slurm/job_7/step_0\n")
+    limit(groups / "another", 100)
+    limit(groups / "slurm" / "job_7" / "step_0", "max")
+    assert caching.free_memory() > 10**7
+    limit(groups / "slurm" / "job_7", 8000)
+    assert caching.free_memory() == 3700
+    limit(groups / "slurm" / "job_7" / "step_0", 7000)
+    assert caching.free_memory() == 2700
 
 
 @pytest.mark.parametrize("cache", [True, 3, ""])

@@ -1,5 +1,4 @@
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from PIL import Image
 from cin_keras.data import Samples, SetEpoch, image_dataset, mixed, pair_dataset
 from cin_keras.data.cropping import crop
 from cin_keras.data.rand_augment import rand_augment
+from cin_keras.threads import available_cores
 from tests.data.small_sets import coloured_samples, encode, from_arrays
 
 
@@ -174,7 +174,7 @@ def test_as_many_as_there_are_cores_and_nobody_looks_for_a_better_number():
     pairs = pair_dataset(samples, 14, pairs_per_batch=2)
     for data in (image_dataset(samples, 14, 2), pairs, mixed(pairs, "mixup", 2)):
         how = data.options().autotune
-        assert (how.enabled, how.initial_parallelism) == (False, os.cpu_count())
+        assert (how.enabled, how.initial_parallelism) == (False, available_cores())
 
 
 # === RandAugment ===

@@ -28,6 +28,7 @@ from cin_keras.data import (
     with_cache,
     write_shards,
 )
+from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.records import Records
 from cin_keras.data.samples import fingerprint
 from cin_keras.data.stores import StoreError
@@ -338,6 +339,31 @@ def test_a_file_that_cannot_be_read_is_named_or_left_out(tmp_path):
         write_shards(samples, tmp_path / "two")
     with pytest.raises(ValueError, match="are not finished"):
         from_shards(folder)  # its places may be old by now
+
+
+def test_what_a_call_that_was_broken_off_left_out_is_not_left_out_by_the_next(tmp_path, monkeypatch):
+    samples = coloured_samples([0] * 8)
+    broken = list(samples.encoded)
+    broken[2] = b""
+    samples = dataclasses.replace(samples, encoded=broken)
+    encoded_bytes = Samples.encoded_bytes
+
+    def read(self, index):
+        if not self.encoded[index]:
+            raise UnreadableImage("2.png", "is empty")
+        return encoded_bytes(self, index)
+
+    monkeypatch.setattr(Samples, "encoded_bytes", read)
+    monkeypatch.setattr(shards, "_write_index", lambda *_: 1 / 0)
+    with pytest.warns(UserWarning, match="1 files are left out"), pytest.raises(ZeroDivisionError):
+        write_shards(samples, tmp_path / "s", images_per_shard=4, on_error="skip")
+    monkeypatch.undo()
+    monkeypatch.setattr(Samples, "encoded_bytes", read)
+    with pytest.raises(UnreadableImage, match="2.png"):
+        write_shards(samples, tmp_path / "s", images_per_shard=4)
+    with pytest.warns(UserWarning, match="1 files were left out when .*00000-of-00002"):
+        write_shards(samples, tmp_path / "s", images_per_shard=4, on_error="skip")
+    assert len(from_shards(tmp_path / "s")) == 7
 
 
 def test_files_are_closed_when_python_has_ended(folder, monkeypatch):

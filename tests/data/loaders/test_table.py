@@ -336,6 +336,15 @@ def test_boxes_that_are_no_numbers(folder, value):
         from_table(table, box_columns=COLUMNS)
 
 
+@pytest.mark.parametrize("name", ["path_column", "label_column"])
+def test_columns_are_called_by_names(folder, name):
+    table = write(folder, "path,label", "images/3.png,owl")
+    with pytest.raises(ValueError, match=f"`{name}` must be names"):
+        from_table(table, **{name: None})
+    with pytest.raises(ValueError, match="has no column '0'"):
+        from_table(table, **{name: 0})
+
+
 def test_missing_files(folder):
     with pytest.raises(FileNotFoundError, match="No such table. Received: path=.*none.csv"):
         from_table(folder / "none.csv")
