@@ -187,7 +187,7 @@ class NTS(Classifier):
         crop_size = half if part_size is None else check_size("part_size", part_size)
         given = dict(locals())  # every argument, under its name
         check_kept(given)
-        check_interaction(interaction, weights)
+        check_interaction(interaction, weights, scale=scale)
         check_choice("contrast", contrast, OWN_CONTRASTS)
         check_contrast(contrast, interaction, "average")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())

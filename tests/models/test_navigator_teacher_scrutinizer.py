@@ -271,6 +271,7 @@ def test_an_onnx_file_gives_the_same_answers(tmp_path):
         ({"backbone": strided_backbone(name="part_choice")}, "not be that of a layer beside it"),
         ({"contrast": "cci"}, "contrast='cci'.*interaction=None"),
         ({"interaction": "se"}, "interaction='se'"),
+        ({"scale": 3.0}, "`scale` is for .*'sci'; leave it out. Received: interaction=None with scale=3.0"),
         ({"classifier_activation": "relu"}, "classifier_activation='relu'"),
     ],
 )
