@@ -28,7 +28,7 @@ IN_TENSORFLOW = (
 
 
 def check_ending(filepath, format):
-    """ValueError if a name says another format than the one that is to be written.
+    """ValueError if a name says another format than the one to be written, or LiteRT's says none.
 
     Example:
 
@@ -40,6 +40,11 @@ def check_ending(filepath, format):
         raise ValueError(
             f"A name that ends in {ending} is for format={named!r}: give that, or another name. "
             f"Received: format={format!r}, filepath={str(filepath)!r}"
+        )
+    if format == "litert" and ending != ENDINGS[format]:
+        raise ValueError(
+            f"The name of a {FORMAT_NAMES[format]} file must end in {ENDINGS[format]}: give it that "
+            f"ending. Received: filepath={str(filepath)!r}"
         )
 
 

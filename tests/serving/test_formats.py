@@ -39,6 +39,13 @@ def test_an_ending_of_another_format(tmp_path, name, format, named):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["served", "served.lite"])
+def test_litert_without_its_ending(tmp_path, name):
+    with pytest.raises(ValueError, match=f"must end in .tflite: .*Received: filepath='.*{name}'"):
+        tiny_cin().export(tmp_path / name, format="litert")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_collector_is_as_before_afterwards():
     gc.unfreeze()  # what tests/conftest.py has frozen
     before = gc.get_threshold(), gc.get_freeze_count()
