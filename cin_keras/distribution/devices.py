@@ -91,12 +91,20 @@ class Devices:
             last batch, with the attributes that `SetEpoch` and `StopOnNonFinite` need.
 
         Raises:
-            ValueError: If there is no full batch, or the data set has another's batches than
-                this process's share.
+            ValueError: If there is no full batch, the data set does not know its length, or has
+                another's batches than this process's share.
         """
         if self.count == 1:
             return dataset
+        import tensorflow as tf
+
         self._check_shard(dataset)
+        if dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+            raise ValueError(
+                "Several devices learn from a data set of known length: pass shuffle=True to "
+                "image_dataset, which puts another image in the place of one that "
+                "on_error='skip' leaves out. Received: a data set of unknown length"
+            )
         full = count_images(dataset) // batch_size(dataset)
         if full == 0:
             raise ValueError(

@@ -79,6 +79,9 @@ def test_training_drops_an_incomplete_batch():
     assert Devices(TWO).training_data(full) is full
     with pytest.raises(ValueError, match="7 images make no batch of 8; lower the batch size"):
         Devices(TWO).training_data(image_dataset(coloured_samples(7), 8, 8))
+    short = image_dataset(coloured_samples(7, broken=[1]), 8, 2, on_error="skip")
+    with pytest.raises(ValueError, match="of known length: pass shuffle=True.*Received: a data set of"):
+        Devices(TWO).training_data(short)
 
 
 @pytest.mark.every_backend
