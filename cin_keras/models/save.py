@@ -33,7 +33,8 @@ def check_saveable(model, filepath):
     for name in ("class_names", "hierarchy", "settings"):  # lists and dicts may have been changed
         setattr(model, name, getattr(model, name))
     for layer in _layers_of(model):
-        if isinstance(layer, keras.layers.Lambda) and layer.function.__name__ == "<lambda>":
+        is_lambda_layer = isinstance(layer, keras.layers.Lambda)
+        if is_lambda_layer and getattr(layer.function, "__name__", None) == "<lambda>":
             warnings.warn(
                 f"The layer {layer.name!r} holds Python code, a lambda, which "
                 "cin_keras.load_model does not run: use a layer of Keras or a class of your own "

@@ -91,6 +91,16 @@ def test_a_layer_of_python_code_is_said_when_saving(tmp_path):
         cin_keras.load_model(tmp_path / "model.keras")
 
 
+def test_a_layer_of_a_callable_object_is_no_lambda(tmp_path):
+    images = keras.Input((8, 8, 3))
+    scaled = keras.layers.Lambda(keras.layers.Rescaling(1 / 255))(images)
+    maps = keras.layers.Conv2D(4, 3)(scaled)
+    model = cin_keras.CIN(3, backbone=keras.Model(images, maps), input_shape=(8, 8, 3))
+    model.save(tmp_path / "model.keras")
+    loaded, images = cin_keras.load_model(tmp_path / "model.keras"), pair_batch()[0][0]
+    np.testing.assert_allclose(scores(loaded, images), scores(model, images), rtol=1e-5)
+
+
 def test_weights_without_the_contrast_are_refused(tmp_path, monkeypatch):
     """A file of old has the layers from images to scores alone, and Keras does not say so."""
     plain = tiny_cin(contrast=None, randomize=False)
