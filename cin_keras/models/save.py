@@ -9,6 +9,7 @@ import zipfile
 import h5py
 import keras
 
+from cin_keras.keras_internals import all_layers
 from cin_keras.models.load import MAX_CONFIG
 
 LEGACY = (".h5", ".hdf5")
@@ -32,7 +33,7 @@ def check_saveable(model, filepath):
         refuse_hdf5(f"filepath={str(filepath)!r}")
     for name in ("class_names", "hierarchy", "settings"):  # lists and dicts may have been changed
         setattr(model, name, getattr(model, name))
-    for layer in _layers_of(model):
+    for layer in all_layers(model):
         is_lambda_layer = isinstance(layer, keras.layers.Lambda)
         if is_lambda_layer and getattr(layer.function, "__name__", None) == "<lambda>":
             warnings.warn(
@@ -48,12 +49,6 @@ def check_saveable(model, filepath):
             "not be loaded again: shorten `class_names`, `settings` or the backbone. "
             f"Received: {size:,} bytes"
         )
-
-
-def _layers_of(model):
-    """All layers of a model and of the models in it."""
-    for layer in model.layers:
-        yield from _layers_of(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def refuse_hdf5(received):

@@ -81,9 +81,12 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir()) and load.MAX_CONFIG == 2**23
 
 
-def test_a_layer_of_python_code_is_said_when_saving(tmp_path):
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_layer_of_python_code_is_said_when_saving(tmp_path, nested):
     images = keras.Input((8, 8, 3))
-    maps = keras.layers.Conv2D(4, 3)(keras.layers.Lambda(lambda x: x / 255, name="scale")(images))
+    scale = keras.layers.Lambda(lambda x: x / 255, name="scale")
+    scale = keras.Sequential([scale]) if nested else scale
+    maps = keras.layers.Conv2D(4, 3)(scale(images))
     model = cin_keras.CIN(3, backbone=keras.Model(images, maps), input_shape=(8, 8, 3))
     with pytest.warns(UserWarning, match="layer 'scale' holds Python code, a lambda, which cin_keras"):
         model.save(tmp_path / "model.keras")
