@@ -346,7 +346,7 @@ def test_what_was_ignored_once_is_still_loaded():
                 "contrast": None,
                 "second_backbone": tiny_backbone(),
             },
-            "different names.*'tiny' twice",
+            '"tiny" is used 2 times.*should be unique',
         ),
         ({"projection_dim": 0, "interaction": "bilinear", "contrast": None}, "projection_dim=0"),
     ],
