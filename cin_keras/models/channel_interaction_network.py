@@ -25,7 +25,6 @@ from cin_keras.models.embedding import Embedding
 from cin_keras.models.folded_prediction import FoldedPrediction
 from cin_keras.models.interactions import (
     OPTIONS,
-    WITH_PHI,
     build_interaction,
     check_contrast,
     check_interaction,
@@ -441,10 +440,3 @@ class CIN(Classifier):
             "second_backbone": second,
             "phi_initializer": keras.initializers.serialize(self.phi_initializer),
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        if config.get("interaction", "sci") not in WITH_PHI:
-            # Files of old may have what was ignored then, and is refused now.
-            config = {k: v for k, v in config.items() if k not in ("phi_initializer", "pooled")}
-        return super().from_config(config, custom_objects)

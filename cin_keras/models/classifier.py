@@ -576,8 +576,7 @@ class Classifier(keras.Model):
         trainable = config.pop("trainable", True)
         frozen = config.pop("frozen_layers", [])
         trainable_parts = config.pop("trainable_parts", [])
-        of_old = config.pop("second_frozen_layers", [])  # of the one that could be nested
-        nested_frozen = config.pop("nested_frozen_layers", [of_old] if of_old else [])
+        nested_frozen = config.pop("nested_frozen_layers", [])
         quantized = config.pop("quantized_layers", {})
         for key in ("backbone", "second_backbone", "dtype"):
             if isinstance(config.get(key), dict):

@@ -308,18 +308,6 @@ def test_half_precision(interaction):
     assert model.predict(images[0], verbose=0).dtype == "float32"
 
 
-def test_what_was_ignored_once_is_still_loaded():
-    plain = {"interaction": None, "contrast": None}
-    model = cin_keras.CIN(3, tiny_backbone(), input_shape=(8, 8, 3), **plain)
-    config = model.get_config() | {
-        "pooled": False,
-        "phi_initializer": keras.initializers.serialize(keras.initializers.GlorotUniform()),
-    }
-    again = cin_keras.CIN.from_config(config)
-    assert again.get_config() == model.get_config()
-    again.set_weights(model.get_weights())
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
