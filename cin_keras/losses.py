@@ -129,11 +129,9 @@ class MultiAttentionMultiClassLoss(keras.losses.Loss):
                 f"classes). Received: y_true.shape={tuple(y_true.shape)}, "
                 f"y_pred.shape={tuple(y_pred.shape)}"
             )
-        if len(y_true.shape) == 2:
-            y_true = y_true[:, 0] if y_true.shape[1] == 1 else ops.argmax(y_true, axis=1)
         attentions, features = y_pred.shape[1:]
         anchors = unit_length(ops.reshape(y_pred, (-1, features)))
-        labels = ops.repeat(ops.cast(y_true, "int32"), attentions, axis=0)
+        labels = ops.repeat(class_numbers(y_true, y_true.shape[-1]), attentions, axis=0)
         # As many rows as images: the numbers of the attentions, and of the anchors themselves.
         ones = ops.ones_like(labels)
         numbers = ops.cumsum(ones) - 1

@@ -35,7 +35,6 @@ from cin_keras.models.pair_batch import (
     interleave_pair,
     interleave_targets,
     is_pair,
-    mean_of_two,
     take_pairs,
     unpack_pair_batch,
 )
@@ -401,15 +400,10 @@ class CIN(Classifier):
         if self.contrast_name == "mamc":
             contrastive_loss = self.contrastive_loss(labels, y_pred["embeddings"], weights)
         else:
-            numbers, pair = tuple(class_numbers(part, self.num_classes) for part in y), sample_weight
-            if "partners" in y_pred:
-                numbers = take_pairs(interleave(numbers), y_pred["partners"])
-                pair = None if weights is None else take_pairs(weights, y_pred["partners"])
-            same_class = ops.equal(*numbers)
-            pair_weight = None if pair is None else mean_of_two(pair)
-            contrastive_loss = self.contrastive_loss(
-                ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
-            )
+            if (partners := y_pred.get("partners")) is not None:
+                y = take_pairs(labels, partners)
+                sample_weight = None if weights is None else take_pairs(weights, partners)
+            contrastive_loss = self._contrastive_term(y, y_pred["embeddings"], sample_weight)
         pairs = ops.shape(x[0])[0]
         divisor = self.replicas.loss_divisor
         values = divisor * loss - sum(penalties), divisor * contrastive_loss

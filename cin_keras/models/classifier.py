@@ -9,12 +9,14 @@ import warnings
 
 import keras
 import numpy as np
+from keras import ops
 
 from cin_keras.checks import check_int, check_number, short
 from cin_keras.data.hierarchy import check_hierarchy
 from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.distribution.devices import check_current, current_replicas
 from cin_keras.keras_internals import all_layers, is_writing_hdf5
+from cin_keras.losses import class_numbers
 from cin_keras.metrics import accuracy
 from cin_keras.models.checked_data import (
     check_prediction,
@@ -39,6 +41,7 @@ from cin_keras.models.pair_batch import (
     interleave_pair,
     interleave_targets,
     is_pair,
+    mean_of_two,
     unpack_pair_batch,
 )
 from cin_keras.models.save import (
@@ -73,6 +76,7 @@ class Classifier(keras.Model):
         interaction: Layer after the backbone, or `None`.
         interaction_name: Str or `None`.
         contrast_name: Str or `None`; with a contrast, the model learns from pairs alone.
+        contrastive_loss: Loss of the contrast, if there is one.
         pooling: Layer that takes the spatial mean of a map.
         dropout: Layer before the classifier, whose output, whitened if `whitening` is set, is what
             `export` calls an embedding.
@@ -408,6 +412,18 @@ class Classifier(keras.Model):
     def predict_step(self, *args):
         check_single_images(args[-1], "predict()")
         return super().predict_step(*args)
+
+    def _contrastive_term(self, labels, embeddings, weights=None):
+        """The contrastive loss, in which a pair weighs the mean of its two.
+
+        Args:
+            labels: Pair of labels, class numbers or one-hot, of the two images of every pair.
+            embeddings: `(pairs, 2, embedding_dim)`.
+            weights: Pair of the images' weights, or `None`. Defaults to `None`.
+        """
+        same_class = ops.equal(*(class_numbers(part, self.num_classes) for part in labels))
+        pair_weights = None if weights is None else mean_of_two(weights)
+        return self.contrastive_loss(ops.cast(same_class, "float32"), embeddings, pair_weights)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Metrics over all images; the terms of the loss in training only."""

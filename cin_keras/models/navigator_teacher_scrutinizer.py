@@ -13,12 +13,7 @@ from keras import ops
 from cin_keras.checks import check_choice, check_int, check_number, check_size
 from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.interleave import interleave, separate
-from cin_keras.losses import (
-    ContrastiveLoss,
-    PartRankingLoss,
-    SoftmaxCrossentropy,
-    class_numbers,
-)
+from cin_keras.losses import ContrastiveLoss, PartRankingLoss, SoftmaxCrossentropy
 from cin_keras.models.backbones import any_size_backbone, dtype_policy_scope
 from cin_keras.models.classifier import (
     Classifier,
@@ -33,12 +28,7 @@ from cin_keras.models.interactions import (
     check_interaction,
     pool_interacted,
 )
-from cin_keras.models.pair_batch import (
-    interleave_pair,
-    interleave_targets,
-    is_pair,
-    mean_of_two,
-)
+from cin_keras.models.pair_batch import interleave_pair, interleave_targets, is_pair
 from cin_keras.models.parts.anchors import check_room, part_anchors
 from cin_keras.models.parts.cropping import PartCrops
 from cin_keras.models.parts.navigator import Navigator
@@ -341,13 +331,7 @@ class NTS(Classifier):
         terms = [classification, ranking]
         loss = classification + ranking + penalties
         if self.embedding is not None:
-            same_class = ops.equal(*(class_numbers(part, self.num_classes) for part in y))
-            pair_weight = None if sample_weight is None else mean_of_two(sample_weight)
-            terms.append(
-                self.contrastive_loss(
-                    ops.cast(same_class, "float32"), y_pred["embeddings"], pair_weight
-                )
-            )
+            terms.append(self._contrastive_term(y, y_pred["embeddings"], sample_weight))
             loss = loss + self.alpha * terms[-1]
         images = ops.shape(y_pred["scores"])[0]
         for tracker, term in zip(self.training_trackers, terms, strict=True):
