@@ -130,14 +130,14 @@ class ResidualConvolution(FeatureMapLayer):
             `X` in the compute dtype, `(batch, channels, positions)`, or with `"avg"` the
             `tap_means(X)`, float32 of shape `(batch, channels, taps)`.
         """
-        if check_pooling(pooling) == "avg":
+        if pooling == "avg":
             return self.tap_means(inputs)
         x = self.positions_by_channels(inputs)
         return ops.cast(ops.transpose(x, (0, 2, 1)), self.compute_dtype)
 
     def residual(self, inputs, values, pooling=None):
         """`X`, or its spatial mean, which is a column of `values = self.values(...)`."""
-        residual = values[:, :, self.centre_tap] if check_pooling(pooling) == "avg" else inputs
+        residual = values[:, :, self.centre_tap] if pooling == "avg" else inputs
         return ops.cast(residual, self.compute_dtype)
 
     def restore(self, mixed, residual, pooling=None, train_phi=True):
@@ -154,7 +154,7 @@ class ResidualConvolution(FeatureMapLayer):
             As the layer's call, in the compute dtype.
         """
         kept = (lambda weight: weight) if train_phi else ops.stop_gradient
-        if check_pooling(pooling) == "avg":
+        if pooling == "avg":
             return self._pooled_phi(mixed, kept) + residual
         x = self.to_map(mixed, residual)
         if train_phi:
