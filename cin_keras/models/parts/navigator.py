@@ -6,16 +6,17 @@ from keras import ops
 from cin_keras.layers.roles import give_role
 from cin_keras.models.parts.anchors import RATIOS, SCALES
 
+CHANNELS = 128  # of every level, the paper's
+
 
 @keras.saving.register_keras_serializable(package="cin_keras")
 class Navigator(keras.layers.Layer):
     """Scores of all anchors: three 3×3 convolutions, each level's scores by a 1×1 convolution.
 
-    The first convolution keeps the size of the map, the others halve it, as the levels of
-    `part_anchors` do. Yang et al., ECCV 2018, with padding as Keras has it.
+    The convolutions have 128 channels; the first keeps the size of the map, the others halve it, as
+    the levels of `part_anchors` do. Yang et al., ECCV 2018, with padding as Keras has it.
 
     Args:
-        channels: Int ≥ 1, of the three convolutions. Defaults to 128, the paper's.
         **kwargs: `name`, `dtype`, `trainable` as for every Keras layer.
 
     Input shape:
@@ -31,16 +32,15 @@ class Navigator(keras.layers.Layer):
     (2, 1614)
     """
 
-    def __init__(self, channels=128, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.channels = channels
         self.channels_first = keras.config.image_data_format() == "channels_first"
         self.levels, self.scores = [], []
         for level, scales in enumerate(SCALES):
             boxes = len(scales) * len(RATIOS)
             self.levels.append(
                 keras.layers.Conv2D(
-                    channels,
+                    CHANNELS,
                     3,
                     strides=1 if level == 0 else 2,
                     padding="same",
@@ -71,6 +71,3 @@ class Navigator(keras.layers.Layer):
             size = scores.shape[1] * scores.shape[2] * scores.shape[3]
             found.append(ops.reshape(scores, (-1, size)))
         return ops.concatenate(found, axis=1)
-
-    def get_config(self):
-        return {**super().get_config(), "channels": self.channels}
