@@ -180,10 +180,6 @@ class Devices:
         order = np.argsort(np.concatenate([places for places, _ in parts]))
         return np.concatenate([rows for _, rows in parts])[order]
 
-    def broadcast_weights(self, model):
-        """Gives every process the chief's weights of a model that all have built."""
-        self.replicas.broadcast_variables(model.variables)
-
     def own_copy(self, model):
         """A model that this process can use alone: to explain, to export.
 

@@ -655,14 +655,13 @@ def _as_metric(metric):
 
 
 def _frozen_layers(layers):
-    """The numbers of the layers that are frozen whole."""
-    return [i for i, layer in enumerate(layers) if _is_frozen(layer)]
-
-
-def _is_frozen(layer):
-    """Whether a layer is frozen whole; one that is frozen in part says so in its own config."""
-    parts = layer.layers if isinstance(layer, keras.Model) else []
-    return not layer.trainable and not any(part.trainable for part in parts)
+    """The numbers of the layers that are frozen whole; one frozen in part says so in its own config."""
+    found = []
+    for i, layer in enumerate(layers):
+        parts = layer.layers if isinstance(layer, keras.Model) else []
+        if not layer.trainable and not any(part.trainable for part in parts):
+            found.append(i)
+    return found
 
 
 def height_and_width(input_shape, data_format):

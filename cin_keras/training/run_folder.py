@@ -293,7 +293,7 @@ class RunFolder:
         """
         if self.devices.is_chief:
             model = load_model(self.keep_best.filepath)
-        self.devices.broadcast_weights(model)
+        self.devices.replicas.broadcast_variables(model.variables)
         self._calibrate(model)
         self._whiten(model)
         if self.devices.is_chief:
