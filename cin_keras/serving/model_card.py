@@ -1,9 +1,10 @@
 """What a model file says of itself, so that it is all a person needs: names, size, settings."""
 
 import collections
-import itertools
 import json
 import math
+
+import keras
 
 from cin_keras.checks import check_names, check_size, short
 
@@ -81,8 +82,14 @@ def check_settings(settings):
         return {}
     if not isinstance(settings, dict):
         raise ValueError(f"`settings` must be a dict or None. Received: settings={short(settings)}")
-    counter = itertools.count(1)
-    return _plain(settings, "settings", lambda: next(counter))
+    plain = _plain(settings, "settings")
+    values = len(keras.tree.flatten(plain))
+    if values > MAX_SETTINGS:
+        raise ValueError(
+            f"`settings` must not hold more than {MAX_SETTINGS:,} values: keep tables and lists of "
+            f"files beside the model. Received: {values:,} values"
+        )
+    return plain
 
 
 def card(model):
@@ -114,22 +121,17 @@ def card(model):
     )
 
 
-def _plain(value, place, count):
-    """A copy in JSON's types; ValueError, naming the place, if there is none or `count()` is high."""
-    if count() > MAX_SETTINGS:
-        raise ValueError(
-            f"`settings` must not hold more than {MAX_SETTINGS:,} values: keep tables and lists of "
-            f"files beside the model. Received: more, at {place}"
-        )
+def _plain(value, place):
+    """A copy in JSON's types; ValueError, naming the place, if there is none."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(
                     f"The keys of `{place}` must be str. Received: the key {short(key)}"
                 )
-        return {key: _plain(item, f"{place}[{key!r}]", count) for key, item in value.items()}
+        return {key: _plain(item, f"{place}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{place}[{i}]", count) for i, item in enumerate(value)]
+        return [_plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
     finite = not isinstance(value, float) or math.isfinite(value)
     if not finite or not isinstance(value, (str, int, float, bool, type(None))):
         raise ValueError(
