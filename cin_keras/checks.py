@@ -15,7 +15,7 @@ def check_number(name, value, above=None, least=None, below=math.inf, most=None)
         above: Number that `value` must exceed, or `None`. Defaults to `None`.
         least: Number that `value` must reach, or `None`. Defaults to `None`.
         below: Number that `value` must stay below. Defaults to infinity.
-        most: Number that `value` must not exceed, or `None`; with `least`. Defaults to `None`.
+        most: Number that `value` must not exceed, or `None`. Defaults to `None`.
 
     Returns:
         `value`, as an int or float of Python.
@@ -30,6 +30,8 @@ def check_number(name, value, above=None, least=None, below=math.inf, most=None)
         bounds.append(f"above {above}")
     if least is not None:
         bounds.append(f"of at least {least}" if most is None else f"from {least} to {most}")
+    elif most is not None:
+        bounds.append(f"of at most {most}")
     if below < math.inf:
         bounds.append(f"below {below}")
     fits = (

@@ -54,6 +54,13 @@ def test_what_is_no_number_in_the_range(value):
         check_number("a", value, least=0, most=1)
 
 
+@pytest.mark.parametrize("value", [0, 1.5])
+def test_what_is_not_above_the_one_and_up_to_the_other(value):
+    assert check_number("a", 1, above=0, most=1) == 1
+    with pytest.raises(ValueError, match="`a` must be a number above 0 and of at most 1. Received"):
+        check_number("a", value, above=0, most=1)
+
+
 def test_a_number_without_a_range_is_finite():
     assert check_number("a", -5) == -5
     for value in (float("inf"), -float("inf"), float("nan"), True):

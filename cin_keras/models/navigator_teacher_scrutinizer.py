@@ -159,7 +159,7 @@ class NTS(Classifier):
         num_classes = check_int("num_classes", num_classes, least=2)
         parts = check_int("parts", parts, least=1)
         concatenated = check_int("concatenated", concatenated, least=1, most=parts)
-        overlap = check_number("overlap", overlap, above=0, least=0, most=1)
+        overlap = check_number("overlap", overlap, above=0, most=1)
         alpha = check_number("alpha", alpha, least=0)
         margin = check_number("margin", margin, above=0)
         embedding_dim = check_int("embedding_dim", embedding_dim, least=1)

@@ -260,7 +260,7 @@ def test_an_onnx_file_gives_the_same_answers(tmp_path):
     [
         ({"parts": 0}, "parts=0"),
         ({"concatenated": 7}, "from 1 to 6. Received: concatenated=7"),
-        ({"overlap": 1.5}, "overlap=1.5"),
+        ({"overlap": 1.5}, "must be a number above 0 and of at most 1. Received: overlap=1.5"),
         ({"input_shape": (None, None, 3)}, "fixed input size.*None"),
         ({"input_shape": (8, 8, 3)}, "8×8 pixels is too small for 6 parts"),
         ({"part_size": 3}, r"parts of 3×3 pixels: .*such as \(16, 16\).*part_size=3"),
