@@ -39,6 +39,7 @@ class Devices:
         processes: Int, how many processes.
         is_chief: Bool, whether this process is the one that writes files and shows the bar.
         shard: For `pair_dataset` and `image_dataset`: `None`, or `(rank, processes)`.
+        replicas: As given, or the `cin_keras.distribution.replicas.Replicas` of one device.
 
     Example:
 

@@ -65,11 +65,12 @@ def _one_by_one(function, items):
 
 
 def image_by_image(function, *batch, in_a_loop=False):
-    """`function(*batch)`, on a CPU for one image after the other.
+    """`function(*batch)`, on a CPU for one image after the other where that saves time.
 
     There, a tensor of more than 32 MB comes fresh from the operating system every time, which
     costs as much as computing it; the matrices of a single image are below that and memory is
-    used again. Everywhere else, and while PyTorch exports or compiles, the batch stays whole.
+    used again. So it is with PyTorch, unless it exports or compiles, and with `in_a_loop` in a graph
+    of TensorFlow where `loops_over_images`. Everywhere else the batch stays whole.
 
     Args:
         function: From tensors `(batch, ...)` to a tuple of tensors `(batch, ...)`; what it makes

@@ -392,13 +392,14 @@ class _Collate:
 
 
 def first_batch(dataset):
-    """The structure of a data set's batches, and the data set with that batch still in it.
+    """The first batch of a data set, or its structure, and the data set with that batch still in it.
 
     Args:
         dataset: What `fit` takes as `validation_data` but for arrays.
 
     Returns:
-        `(batch, dataset)`; the batch is `None` where looking would cost something.
+        `(batch, dataset)`; the batch is the `element_spec` of a `tf.data.Dataset`, and `None` of
+        an empty iterator or `DataLoader` and of what is none of these.
     """
     if isinstance(dataset, keras.utils.PyDataset):
         return dataset[0], dataset

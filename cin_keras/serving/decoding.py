@@ -276,7 +276,7 @@ def _check_header(header, which, max_pixels):
 
 
 def _orientation(exif, xmp):
-    """1 to 8, of EXIF if it has any, else of XMP, else 1."""
+    """What EXIF says if it says anything, else XMP's digit, else 0; 1 to 8 have a meaning."""
     exif = tf.cond(_starts_with(exif, b"Exif\0\0"), lambda: _after(exif, 6), lambda: exif)
     byte_order = tf.strings.substr(exif, 0, 2)
     is_tiff = (byte_order == b"II") | (byte_order == b"MM")
