@@ -84,8 +84,6 @@ class SaveTrainingState(keras.callbacks.Callback):
                     "`callbacks` must have the methods get_state and set_state, as KeepBest and "
                     f"SaveHistory do. Received: {type(callback).__name__}"
                 )
-        self.ignored = ()  # settings that files of before may hold, and that need not be the same
-        self.also = {}  # settings as files of before may hold them
         self._restored = None  # the epoch before which the file's state is, until one begins
         self._random = None  # random numbers to go on with
 
@@ -233,9 +231,7 @@ class SaveTrainingState(keras.callbacks.Callback):
         names = [
             name
             for name in dict.fromkeys([*before, *self.settings])
-            if name not in self.ignored
-            and (name, before.get(name)) not in self.also.items()
-            and _text(before, name) != _text(self.settings, name)
+            if _text(before, name) != _text(self.settings, name)
         ]
         if names:
             differing = ", ".join(

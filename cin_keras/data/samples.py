@@ -554,13 +554,11 @@ def check_samples(samples):
     return samples
 
 
-def fingerprint(*parts, typed=False):
+def fingerprint(*parts):
     """What tells lists of photographs from others, wherever they lie and however that was typed.
 
     Args:
         *parts: `Samples`.
-        typed: Bool, `True` for the paths of shards as they were typed, as runs of before have noted
-            them. Defaults to `False`.
 
     Returns:
         Str of 12 hexadecimal digits, from the names of the classes, the labels, and the paths of
@@ -581,7 +579,7 @@ def fingerprint(*parts, typed=False):
         names = part.paths
         if part.encoded is None:
             names = [os.path.relpath(path, root) for path in names]
-        elif isinstance(part.encoded, Records) and not typed:  # a path is that of the shard, then a name
+        elif isinstance(part.encoded, Records):  # a path is that of the shard, then a name
             split = [path.partition(".tfrecord/") for path in names]
             names = [
                 os.path.basename(shard) + mark + name if mark else shard

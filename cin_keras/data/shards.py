@@ -10,9 +10,9 @@ import warnings
 import numpy as np
 
 from cin_keras.checks import check_choice, check_int, check_path, short
-from cin_keras.data.decoding import MAX_PIXELS, UnreadableImage
+from cin_keras.data.decoding import UnreadableImage
 from cin_keras.data.records import Records
-from cin_keras.data.samples import Samples, check_samples, fingerprint
+from cin_keras.data.samples import Samples, check_samples, fingerprint, state_of
 from cin_keras.data.stores import file_state, is_remote, open_file
 from cin_keras.files import NOT_WHOLE, remove_partial, whole_file
 from cin_keras.progress import progress_bar
@@ -267,27 +267,11 @@ def _are_whole(folder, shards):
 
 
 def _state(samples, indices):
-    """A str that changes with some samples; with their files, too, but not with objects, which takes long."""
-    # Not `state_of`: by another digest, all shards that there are would be written anew.
-    state = hashlib.blake2b(digest_size=16)
-    if isinstance(samples.encoded, Records):
-        files = samples.encoded.files
-    elif samples.encoded is not None:
-        files = ()
-        for i in indices.tolist():
-            state.update(hashlib.blake2b(samples.encoded[i]).digest())
-    else:
-        files = [samples.paths[i] for i in indices.tolist()]
-    for path in files:
-        if not is_remote(path) and os.path.exists(path):
-            state.update("{} {}\n".format(*file_state(path)).encode())
-    for name in (*_BESIDE, "parts"):  # where none is, the digest of the files alone
-        if (values := getattr(samples, name)) is not None:
-            own = [values[i] for i in indices.tolist()]
-            state.update(json.dumps([name, own], default=_plain).encode())
-    if samples.max_pixels != MAX_PIXELS:
-        state.update(str(samples.max_pixels).encode())
-    return state.hexdigest()
+    """A str that changes with some samples, their photographs as in `state_of`, boxes and the like."""
+    samples = samples.subset(indices)
+    beside = [getattr(samples, name) for name in (*_BESIDE, "parts")]
+    own = json.dumps([state_of(samples), samples.max_pixels, beside], default=_plain)
+    return hashlib.sha256(own.encode()).hexdigest()[:12]
 
 
 def _write_shard(samples, indices, path, root, on_error, bar, state):

@@ -87,16 +87,6 @@ def check_readable(name, samples, on_error="raise"):
 # Settings that a run may go on without: places, and what may change. The photographs and the names
 # of the classes are compared themselves.
 OPEN = ("data_dir", "split_file", "class_names", "download", "on_error", "max_pixels")
-# Settings that came later than the first runs, as those runs had them.
-_SINCE = {
-    "recipe": "strong",  # its settings stand beside it
-    "weight_decay": 0.0,
-    "label_smoothing": 0.0,
-    "classes_per_batch": None,
-    "mixup": False,
-    "cutmix": False,
-    "ema": False,
-}
 
 
 class SamePhotographs:
@@ -158,8 +148,7 @@ def what_is_trained(settings, train, validation):
 
     Returns:
         Dict of what JSON can hold: settings without those in `OPEN`, networks and weights by what
-        they are, and the photographs. What is as it was before there was a setting for it stands
-        for nothing.
+        they are, and the photographs.
 
     Example:
 
@@ -167,25 +156,14 @@ def what_is_trained(settings, train, validation):
     >>> what_is_trained({"data_dir": "./cars", "backbone": "ResNet-50"}, cars, cars)["backbone"]
     'resnet50'
     """
-    found = {
-        name: value
-        for name, value in decisive(settings).items()
-        if name not in OPEN and (name not in _SINCE or value != _SINCE[name])
-    }
-    if found.get("head") in ("cin", "plain"):  # which `plain` says
-        del found["head"]
+    found = {name: value for name, value in decisive(settings).items() if name not in OPEN}
     if isinstance(found.get("backbone"), str):
         found["backbone"] = re.sub("[-_]", "", found["backbone"]).lower()
     if os.path.isfile(found.get("weights") or ""):
         with open(found["weights"], "rb") as file:
             found["weights"] = f"file {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
-    found["photographs"] = photographs_of_a_run(train, validation)
-    return found
-
-
-def photographs_of_a_run(train, validation, typed=False):
-    """What a state notes of the photographs of its run; `typed` as for `fingerprint`."""
-    return (
+    found["photographs"] = (
         f"{len(train)} to train on, {len(validation)} to validate on, "
-        f"checksum {fingerprint(train, validation, typed=typed)}"
+        f"checksum {fingerprint(train, validation)}"
     )
+    return found

@@ -29,10 +29,8 @@ from cin_keras.models import Whitening, load_model
 from cin_keras.text import plural
 from cin_keras.training.command import command_line, decisive
 from cin_keras.training.photographs import (
-    OPEN,
     SamePhotographs,
     check_readable,
-    photographs_of_a_run,
     what_is_trained,
     with_content,
 )
@@ -158,9 +156,7 @@ class RunFolder:
         }
         if self.devices.is_chief:
             trained = what_is_trained(self.asked, parts["train"], parts["validation"])
-            self._state.settings, self._state.ignored = json.loads(json.dumps(trained)), OPEN
-            before = photographs_of_a_run(parts["train"], parts["validation"], typed=True)
-            self._state.also = {"photographs": before}
+            self._state.settings = json.loads(json.dumps(trained))
             self._photographs.samples = parts["train"]
         return tuple(parts.values())
 
