@@ -1,4 +1,4 @@
-"""Ctrl-C between batches."""
+"""Ctrl-C between batches, and how far a run has come."""
 
 import signal
 
@@ -6,32 +6,51 @@ import keras
 
 
 class InterruptBetweenBatches(keras.callbacks.Callback):
-    """Turns Ctrl-C into a `KeyboardInterrupt` at the end of the running batch.
+    """Turns Ctrl-C while `fit` runs into a `KeyboardInterrupt` at the end of the running batch.
 
     An interrupt that arrives anywhere may hit code that loses it or a file half written; this one
-    is noted and raised from a callback. A second Ctrl-C is raised at once. For the main thread,
-    as a context manager around `fit`; where SIGINT is ignored, it stays so.
+    is noted and raised from a callback. A second Ctrl-C is raised at once. For the main thread;
+    where SIGINT is ignored, it stays so.
+
+    Attributes:
+        begun: Bool, whether `fit` has begun.
+        trained: Bool, whether it has come to its end.
+        pressed: Bool, whether Ctrl-C was pressed while it ran.
 
     Example:
 
     ```python
-    with InterruptBetweenBatches() as interrupt:
+    interrupt = InterruptBetweenBatches()
+    try:
         model.fit(pairs, callbacks=[interrupt])
+    finally:
+        interrupt.stop_listening()
     ```
     """
 
     # It reads no logs: with this, Keras need not wait for the numbers of every batch.
     async_safe = True
 
-    def __enter__(self):
-        self.pressed = False
-        self.before = signal.getsignal(signal.SIGINT)
-        if self.before is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._note)
-        return self
+    def __init__(self):
+        super().__init__()
+        self.begun = self.trained = self.pressed = False
+        self._before = None  # who listened before, while this one does
 
-    def __exit__(self, *exception):
-        signal.signal(signal.SIGINT, self.before)
+    def on_train_begin(self, logs=None):
+        self.begun, self.pressed = True, False
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._note)
+
+    def on_train_end(self, logs=None):
+        self.trained = True
+        self.stop_listening()
+
+    def stop_listening(self):
+        """Gives Ctrl-C back, also where `fit` did not come to its end."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
     def _note(self, number, frame):
         if self.pressed:

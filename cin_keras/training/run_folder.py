@@ -11,6 +11,7 @@ import filelock
 import keras
 
 from cin_keras.callbacks import (
+    InterruptBetweenBatches,
     KeepBest,
     SaveHistory,
     SaveTrainingState,
@@ -34,7 +35,6 @@ from cin_keras.training.photographs import (
     what_is_trained,
     with_content,
 )
-from cin_keras.training.watch import Watch
 from cin_keras.versions import versions
 
 RESULTS = (
@@ -82,7 +82,7 @@ class RunFolder:
         settings: Dict, for `CIN(settings=...)`: what decides what is trained, and all versions.
         metrics: Dict, what `metrics.json` holds, after `evaluate`; `None` before.
         keep_best: `KeepBest`, which knows of the best epoch so far.
-        watch: `Watch`, which knows whether training has begun and ended.
+        watch: `InterruptBetweenBatches`, which knows whether training has begun and ended.
     """
 
     def __init__(self, path, settings, resume=False, devices=None):
@@ -104,7 +104,7 @@ class RunFolder:
         )
         self.when_begun = None  # called once an earlier run has been moved aside
         self._lock = filelock.FileLock(self.path / ".lock")
-        self.watch = Watch()
+        self.watch = InterruptBetweenBatches()
 
     def check_samples(self, train, validation, test):
         """Looks at the photographs while there is time: before `fit`, not after.

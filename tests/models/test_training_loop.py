@@ -131,8 +131,8 @@ def test_training_waits_for_no_batch():
     counts = {}
     for batches in (2, 6):
         part = [tuple(side[: 4 * batches] for side in pair) for pair in (images, labels)]
-        with counted_host_reads() as reads, InterruptBetweenBatches() as interrupt:
-            model.fit(*part, batch_size=4, verbose=0, callbacks=[interrupt])
+        with counted_host_reads() as reads:
+            model.fit(*part, batch_size=4, verbose=0, callbacks=[InterruptBetweenBatches()])
         counts[batches] = len(reads)
     assert counts[2] == counts[6] > 0, counts
     with counted_host_reads() as reads:
