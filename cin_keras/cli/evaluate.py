@@ -12,7 +12,7 @@ from cin_keras.cli.files import check_apart
 from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import find_data_set, find_layout, find_splits
 from cin_keras.data.loaders.find import official_splits
-from cin_keras.data.splits import SPLIT_NAMES, check_parts, listed_photographs
+from cin_keras.data.splits import SPLIT_NAMES, check_parts, path_within, read_split
 from cin_keras.evaluation import accuracy_in_words, write_results
 from cin_keras.files import check_writable, move_aside
 from cin_keras.progress import progress_bar
@@ -224,11 +224,12 @@ def lists_most_of(split_file, data_dir, options):
         ValueError: If the file is no such file.
         FileNotFoundError, ValueError: As `find_data_set`, of a table.
     """
-    listed = listed_photographs(split_file)
+    parts = read_split(split_file)
+    del parts["class_names"]
+    listed = [path for part in parts.values() for path in part]
     if os.path.isfile(data_dir):
         rows = find_data_set(data_dir, None, **options).paths
-        table = os.path.dirname(data_dir)
-        there = {pathlib.PurePath(os.path.relpath(path, table)).as_posix() for path in rows}
+        there = {path_within(os.path.dirname(data_dir), path) for path in rows}
     else:
         there = {path for path in listed if os.path.exists(os.path.join(data_dir, path))}
     return 2 * sum(path in there for path in listed) > len(listed)

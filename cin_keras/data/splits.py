@@ -215,7 +215,7 @@ def save_split(path, splits, data_dir, about=None):
     content["class_names"] = list(class_names.pop())
     part_of = {}
     for name, samples in splits.items():
-        content[name] = [_relative(path, data_dir) for path in samples.paths]
+        content[name] = [path_within(data_dir, path) for path in samples.paths]
         for photograph in content[name]:
             if photograph in part_of:
                 raise ValueError(
@@ -252,7 +252,7 @@ def load_split(path, samples, data_dir, needed=None):
     """
     content = read_split(path)
     class_names = content.pop("class_names")
-    where = {_relative(photograph, data_dir): i for i, photograph in enumerate(samples.paths)}
+    where = {path_within(data_dir, photograph): i for i, photograph in enumerate(samples.paths)}
     listed = [photograph for part in content.values() for photograph in part]
     twice = [photograph for photograph, n in collections.Counter(listed).items() if n > 1]
     if twice:
@@ -299,23 +299,6 @@ def load_split(path, samples, data_dir, needed=None):
     }
 
 
-def listed_photographs(path):
-    """The photographs of all parts of a split that `save_split` wrote down.
-
-    Args:
-        path: Path of the JSON file.
-
-    Returns:
-        List of str, paths within the folder that holds the photographs.
-
-    Raises:
-        ValueError: If the file is no such file.
-    """
-    content = read_split(path)
-    del content["class_names"]
-    return [photograph for photographs in content.values() for photograph in photographs]
-
-
 def read_split(path):
     """The content of a file that `save_split` wrote, a dict of lists; ValueError if it is none."""
     try:
@@ -336,5 +319,12 @@ def _is_list(value):
     return isinstance(value, list) and value and all(isinstance(item, str) for item in value)
 
 
-def _relative(path, data_dir):
+def path_within(data_dir, path):
+    """How a split calls a photograph (str): by its path, from the folder that holds them all.
+
+    Example:
+
+    >>> path_within("birds", "birds/images/1.jpg")
+    'images/1.jpg'
+    """
     return pathlib.PurePath(os.path.relpath(path, data_dir)).as_posix()

@@ -57,28 +57,12 @@ def settle_data_set(args, settings, drawings=None):
     """
     data, places, drawn = vars(args).pop("data_set")
     if args.data_dir is None:
-        args.data_dir = find_place(places) if drawn and not args.download else places[0]
+        there = filter(os.path.isdir, map(os.path.expandvars, places))
+        args.data_dir = next(there, None) if drawn and not args.download else places[0]
     if args.data_dir is None and is_first_process():
         looked = " nor in ".join(map(_in_words, places))
         print(f"No {data} in {looked}: training on {drawn}.")
     return settle(args, settings if args.data_dir else drawings)
-
-
-def find_place(places):
-    """The first of several folders that is there.
-
-    Args:
-        places: Sequence of str, as for `data_set_parser`.
-
-    Returns:
-        Str, or `None` if there is none.
-
-    Example:
-
-    >>> find_place(["nowhere", "$NO_SUCH_VARIABLE", "."])
-    '.'
-    """
-    return next(filter(os.path.isdir, map(os.path.expandvars, places)), None)
 
 
 def drawn_samples(image_size):
