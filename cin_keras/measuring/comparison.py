@@ -188,8 +188,8 @@ def train_row(
     settings = {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
     settings |= own.get("recipe", {})
     model, pairs = reader.model(row, samples.num_classes), reader.pairs(samples, seed)
-    decay = {"weight_decay": settings["weight_decay"]}
-    optimizer = make_optimizer(learning_rate, epochs, len(pairs), backbone, own["rates"], **decay)
+    decay, rates = settings["weight_decay"], own["rates"]
+    optimizer = make_optimizer(learning_rate, epochs, len(pairs), decay, backbone, rates)
     loss = SoftmaxCrossentropy(label_smoothing=settings["label_smoothing"])
     # On CPUs, XLA takes two to six times as long.
     jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False

@@ -7,7 +7,7 @@ from cin_keras.data.mixing import MIXINGS
 from cin_keras.models import TRAINING_RATES
 from cin_keras.models.small_backbone import small_backbone
 from cin_keras.optimizers import LayerwiseAdamW, LayerwiseSGD
-from cin_keras.training.options import HEADS, SMALL_WEIGHT_DECAY, WARMUP_EPOCHS, WEIGHT_DECAY
+from cin_keras.training.options import HEADS, WARMUP_EPOCHS
 
 
 def network_options(args, samples):
@@ -83,9 +83,9 @@ def make_optimizer(
     learning_rate,
     epochs,
     steps_per_epoch,
+    weight_decay,
     backbone="resnet50",
     rates=TRAINING_RATES,
-    weight_decay=None,
     ema=False,
     warmup_epochs=0.5,
 ):
@@ -95,11 +95,10 @@ def make_optimizer(
         learning_rate: Float > 0, the highest.
         epochs: Int ≥ 1.
         steps_per_epoch: Int ≥ 1.
+        weight_decay: Float ≥ 0, decoupled, of kernels alone.
         backbone: Str, as `--backbone`: `"small"` is trained from nothing, by AdamW; any other,
             which is pretrained, by descent with momentum. Defaults to `"resnet50"`.
         rates: Dict, as for `cin_keras.optimizers.LayerwiseSGD`. Defaults to `TRAINING_RATES`.
-        weight_decay: Float ≥ 0, decoupled, of kernels alone, or `None` for that of the strong
-            recipe, 0.005, and of the small network 0.004. Defaults to `None`.
         ema: Bool, whether to keep an exponential moving average of the weights, of about the last
             hundred steps (Keras' `use_ema`). Defaults to `False`.
         warmup_epochs: Float ≥ 0. Defaults to 0.5.
@@ -109,15 +108,12 @@ def make_optimizer(
 
     Example:
 
-    >>> make_optimizer(0.02, epochs=20, steps_per_epoch=100).momentum
+    >>> make_optimizer(0.02, epochs=20, steps_per_epoch=100, weight_decay=0.005).momentum
     0.9
     """
     rate = learning_rate_schedule(learning_rate, epochs, steps_per_epoch, warmup_epochs)
-    small = backbone == "small"
-    if weight_decay is None:
-        weight_decay = SMALL_WEIGHT_DECAY if small else WEIGHT_DECAY
     options = {"rates": rates, "weight_decay": weight_decay, "use_ema": ema}
-    if small:
+    if backbone == "small":
         return LayerwiseAdamW(rate, **options)
     return LayerwiseSGD(rate, momentum=0.9, **options)
 

@@ -61,7 +61,7 @@ RESULTS = (
 )
 
 # Settings that may have another value on every host.
-PLACES = ("data_dir", "cache", "weights", "split_file", "class_names", "download")
+PLACES = ("data_dir", "weights", "split_file", "class_names", "download")
 WHITENED = 10_000  # training images are enough to know the directions of most variance
 
 

@@ -64,9 +64,9 @@ def test_named_networks_keep_their_name_and_weights():
 
 
 def test_pretrained_networks_descend_and_small_ones_adapt():
-    optimizer = make_optimizer(0.02, 3, 10, "resnet50")
+    optimizer = make_optimizer(0.02, 3, 10, 0.005)
     assert isinstance(optimizer, LayerwiseSGD) and optimizer.momentum == 0.9
-    assert isinstance(make_optimizer(0.002, 3, 10, "small"), LayerwiseAdamW)
+    assert isinstance(make_optimizer(0.002, 3, 10, 0.004, "small"), LayerwiseAdamW)
     assert set(optimizer.rates) == {"phi", "psi", "navigator"}
 
 
@@ -78,10 +78,8 @@ def test_the_command_line_reaches_the_optimizer():
     assert optimizer.weight_decay == 0.002 and optimizer.use_ema
     rates = [float(optimizer.get_config()["learning_rate"]["config"]["warmup_steps"])]
     assert rates == [50], "five epochs"
-    assert make_optimizer(0.02, 3, 10).weight_decay == 0.005
-    assert not make_optimizer(0.02, 3, 10).use_ema
-    small = make_optimizer(0.02, 3, 10, "small", weight_decay=0.0)
-    assert small.weight_decay == 0 and make_optimizer(0.02, 3, 10, "small").weight_decay == 0.004
+    assert not make_optimizer(0.02, 3, 10, 0.005).use_ema
+    assert make_optimizer(0.02, 3, 10, 0.004, "small").weight_decay == 0.004
 
 
 def test_photographs_are_mixed_as_the_command_line_asks():
