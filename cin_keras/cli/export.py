@@ -5,16 +5,10 @@ import pathlib
 import sys
 
 from cin_keras.cli.classifier import check_not_too_small
+from cin_keras.cli.parser import EXPORT_FORMATS
 from cin_keras.files import megabytes, whole_folder
 from cin_keras.models import load_model
 from cin_keras.training import mistakes_in_one_sentence
-
-# What the formats are called by Keras, and how their files end.
-FORMATS = {
-    "savedmodel": ("tf_saved_model", None),
-    "onnx": ("onnx", ".onnx"),
-    "litert": ("litert", ".tflite"),
-}
 
 
 def run(args):
@@ -29,7 +23,7 @@ def run(args):
     with mistakes_in_one_sentence():
         path = pathlib.Path(args.path)
         name = args.format or _format_of(path)
-        keras_name, suffix = FORMATS[name]
+        keras_name, suffix = EXPORT_FORMATS[name]
         if suffix and path.suffix.lower() != suffix:
             raise ValueError(f"A file of this format must end in {suffix}. Received: {args.path}")
         options = {}
@@ -64,9 +58,10 @@ def run(args):
 
 def _format_of(path):
     """The format that the end of a name means; ValueError for an end that means none."""
-    if path.name.endswith(".") or path.name.lower() in {suffix for _, suffix in FORMATS.values()}:
+    suffixes = {suffix for _, suffix in EXPORT_FORMATS.values()}
+    if path.name.endswith(".") or path.name.lower() in suffixes:
         raise ValueError(f"The name must be more than an ending, or a dot. Received: {path}")
-    for name, (_, suffix) in FORMATS.items():
+    for name, (_, suffix) in EXPORT_FORMATS.items():
         if path.suffix.lower() == (suffix or ""):
             return name
     raise ValueError(

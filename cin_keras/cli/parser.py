@@ -9,7 +9,12 @@ from cin_keras.training.options import Parser, share, whole
 from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
-EXPORT_FORMATS = ("savedmodel", "onnx", "litert")
+# What the formats are called by Keras, and how their files end.
+EXPORT_FORMATS = {
+    "savedmodel": ("tf_saved_model", None),
+    "onnx": ("onnx", ".onnx"),
+    "litert": ("litert", ".tflite"),
+}
 MAX_PIXELS = 178_956_970  # cin_keras.data.decoding.MAX_PIXELS, without loading that
 SIMILAR = 12  # photographs that the demo shows
 

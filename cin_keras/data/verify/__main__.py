@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from cin_keras.checks import positive
 from cin_keras.data.decoding import MAX_PIXELS
 from cin_keras.data.verify import verify_folder
 from cin_keras.streams import tidy_streams
@@ -27,14 +28,12 @@ def main(arguments=None):
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument(
         "--max-pixels",
-        type=int,
+        type=positive(int),
         default=MAX_PIXELS,
         metavar="N",
         help="larger images are a problem (%(default)s)",
     )
     args = parser.parse_args(arguments)
-    if args.max_pixels < 1:
-        parser.error(f"--max-pixels must be at least 1. Received: {args.max_pixels}")
     if not os.path.isdir(args.folder):
         parser.error(f"There is no folder {args.folder!r}.")
     try:

@@ -122,8 +122,8 @@ def test_who_reads_may_go_on_to_something_else(folder):
     "arguments, message",
     [
         (["missing"], "There is no folder"),
-        (["photographs", "--max-pixels", "0"], "--max-pixels must be at least 1. Received: 0"),
-        (["photographs", "--max-pixels", "many"], "invalid int value: 'many'"),
+        (["photographs", "--max-pixels", "0"], "--max-pixels: invalid positive int value: '0'"),
+        (["photographs", "--max-pixels", "many"], "invalid positive int value: 'many'"),
         (["empty"], "There is no image in"),
         ([], "the following arguments are required: DIR"),
     ],
