@@ -111,24 +111,7 @@ class Classifier:
             `(classes,)` and `None`, or, for a photograph that cannot be decoded, `None` and a
             str that says why.
         """
-        return read_each(self.probabilities, samples, self.image_size, batch_size, max_pixels)
-
-
-def read_each(function, samples, image_size, batch_size, max_pixels):
-    """As `predict_each`, with reasons in which options are named as they are typed."""
-    for index, row, reason in predict_each(function, samples, image_size, batch_size, max_pixels):
-        yield index, row, None if reason is None else reason_as_typed(reason)
-
-
-def reason_as_typed(reason):
-    """Why a photograph cannot be decoded (str), with the option as it is typed.
-
-    Example:
-
-    >>> reason_as_typed("9×9 pixels are more than max_pixels=64")
-    '9×9 pixels are more than --max-pixels=64'
-    """
-    return reason.replace("max_pixels=", "--max-pixels=")
+        return predict_each(self.probabilities, samples, self.image_size, batch_size, max_pixels)
 
 
 def check_not_too_small(model, image_size):

@@ -306,7 +306,7 @@ def _classify(classifier, samples, args):
                 read.append(index)
                 rows.append(probabilities)
             else:
-                skipped[samples.paths[index]] = reason
-                report_unreadable(samples.paths[index], reason)
+                path = samples.paths[index]
+                skipped[path] = report_unreadable(path, reason)
             bar.update()
     return read, np.array(rows), skipped

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from cin_keras.cli.classifier import Classifier, reason_as_typed
+from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_apart, list_photographs, mark_as_results
 from cin_keras.cli.output import report_unreadable, say
 from cin_keras.data import UnreadableImage, decode
@@ -61,7 +61,7 @@ def run(args):
             image = crop(decode(path, max_pixels=args.max_pixels), *classifier.image_size)
         except (UnreadableImage, MemoryError) as error:
             reason = getattr(error, "reason", "there is not enough memory to decode it")
-            report_unreadable(path, reason_as_typed(reason))
+            report_unreadable(path, reason)
             bad += 1
             continue
         stem = new_stem(path, stems)

@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 
-from cin_keras.cli.classifier import reason_as_typed
 from cin_keras.cli.files import list_photographs
 from cin_keras.cli.galleries import check_image_size, path_of_model
 from cin_keras.cli.output import report_unreadable, say
@@ -100,7 +99,7 @@ def run(args):
 def report_skipped(gallery):
     """A line for each photograph that could not be read; returns how many."""
     for path, reason in gallery.skipped.items():
-        report_unreadable(path, reason_as_typed(reason))
+        report_unreadable(path, reason)
     return len(gallery.skipped)
 
 

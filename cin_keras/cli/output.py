@@ -63,10 +63,10 @@ def write_each(args, paths, problems, read, *, look, as_text, as_entry, as_rows,
         wanted = False if args.progress is None and out.isatty() else args.progress
         with progress_bar(len(paths), "image", wanted) as bar:
             for index, row, reason in results:
-                path, entry = paths[index], {"error": reason}
+                path, entry = paths[index], {}
                 if reason is not None:
                     bad += 1
-                    report_unreadable(path, reason)
+                    entry = {"error": report_unreadable(path, reason)}
                 elif args.json:
                     entry = as_entry(*look(row))
                 elif args.csv:
@@ -102,5 +102,18 @@ def say(message):
 
 
 def report_unreadable(path, reason):
-    """Says on standard error that a file or folder (str) cannot be read, and why."""
+    """Says on standard error that a file or folder (str) cannot be read; returns why, as it says it."""
+    reason = reason_as_typed(reason)
     say(f"cannot read {path!r}: {reason}")
+    return reason
+
+
+def reason_as_typed(reason):
+    """Why a photograph cannot be decoded (str), with the option as it is typed.
+
+    Example:
+
+    >>> reason_as_typed("9×9 pixels are more than max_pixels=64")
+    '9×9 pixels are more than --max-pixels=64'
+    """
+    return reason.replace("max_pixels=", "--max-pixels=")

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from cin_keras.cli.classifier import Classifier, read_each
+from cin_keras.cli.classifier import Classifier
 from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import check_image_size, open_gallery
 from cin_keras.cli.output import say, write_each
 from cin_keras.data.hierarchy import levels_of
+from cin_keras.data.predicting import predict_each
 from cin_keras.gallery import Classified
 from cin_keras.training import mistakes_in_one_sentence
 
@@ -73,7 +74,7 @@ class GalleryClassifier:
     def classify(self, samples, batch_size, max_pixels):
         """As `Classifier.classify`."""
         gallery = self.gallery
-        for index, embedding, reason in read_each(
+        for index, embedding, reason in predict_each(
             gallery.embed, samples, gallery.image_size, batch_size, max_pixels
         ):
             row = None if embedding is None else gallery.classify(embedding[None])

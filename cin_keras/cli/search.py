@@ -1,9 +1,9 @@
 """`cin-keras search GALLERY PATH...`: the known photographs that are most like these."""
 
-from cin_keras.cli.classifier import read_each
 from cin_keras.cli.files import check_output, list_photographs
 from cin_keras.cli.galleries import open_gallery
 from cin_keras.cli.output import say, write_each
+from cin_keras.data.predicting import predict_each
 from cin_keras.training import mistakes_in_one_sentence
 
 
@@ -27,7 +27,7 @@ def run(args):
         args,
         paths,
         problems,
-        lambda samples: read_each(
+        lambda samples: predict_each(
             gallery.embed, samples, gallery.image_size, args.batch_size, args.max_pixels
         ),
         look=lambda embedding: (neighbours(gallery, embedding, k),),

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cin_keras.cli.classifier import Classifier, reason_as_typed
+from cin_keras.cli.classifier import Classifier
+from cin_keras.cli.output import reason_as_typed
 from cin_keras.cli.parser import SIMILAR
 from cin_keras.cli.predict import GalleryClassifier, what_is_shown
 from cin_keras.data import Samples, UnreadableImage, decode
