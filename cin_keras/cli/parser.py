@@ -211,8 +211,8 @@ def _add_evaluate(commands):
     parser.add(
         "data_dir",
         "DATA",
-        "one folder a class, perhaps in train/, val/, test/; a CSV table; Stanford Cars, "
-        "CUB-200-2011 or FGVC-Aircraft",
+        "one folder a class, perhaps in train/, val/, test/; a CSV table; shards; Stanford Cars, "
+        "CUB-200-2011, NABirds, FGVC-Aircraft or Oxford-IIIT Pet",
     )
     parser.add("--split", "NAME", "train, val or test (test; all photographs where DATA is not divided)")
     parser.add("--split-file", "FILE", "split.json of a training run, for DATA that is not divided")

@@ -377,10 +377,24 @@ class Samples:
         return self.subset(~held_out), self.subset(held_out)
 
     def limit(self, count, seed=0):
-        """At most `count` samples (int), spread evenly over the classes, for a quick try.
+        """Some of the samples, spread evenly over the classes, for a quick try.
+
+        Args:
+            count: Int ≥ 1, how many at most.
+            seed: Int ≥ 0; it draws those of each class, and the classes that have one more.
+                Defaults to 0.
+
+        Returns:
+            `Samples`, in the order of this one.
 
         Raises:
-            ValueError: If `count` is less than 1.
+            ValueError: If `count` or `seed` is out of range.
+
+        Example:
+
+        >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 0, 1], ["cat", "dog"])
+        >>> samples.limit(2).labels.tolist()
+        [0, 1]
         """
         count = check_int("count", count, least=1)
         rng = np.random.default_rng(check_int("seed", seed, least=0))

@@ -18,7 +18,7 @@ class Reader:
     """Decodes the samples of a pipeline and does as `on_error` says. Safe in parallel threads.
 
     Args:
-        samples: `Samples`.
+        samples: `Samples`, or what `cin_keras.data.with_cache` makes of them.
         on_error: `"raise"` or `"skip"`. Defaults to `"raise"`.
         max_pixels: As for `cin_keras.data.decode`, or `None` for the limit of the samples. Defaults
             to `None`.

@@ -242,9 +242,9 @@ def load_split(path, samples, data_dir, needed=None):
             part. Defaults to `None`.
 
     Returns:
-        Dict from the part's name to `Samples`, with the classes and the order of the file.
-        Photographs that it does not list are left out, and of parts that are not needed those
-        that are missing; a warning names the first.
+        Dict from the part's name to `Samples`, with the photographs in the order of the file and
+        its classes in the order of `samples`. Photographs that it does not list are left out, and
+        of parts that are not needed those that are missing; a warning names the first.
 
     Raises:
         ValueError: If the file is no such file, or a photograph has another class by now.
