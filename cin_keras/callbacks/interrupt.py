@@ -9,8 +9,9 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
     """Turns Ctrl-C while `fit` runs into a `KeyboardInterrupt` at the end of the running batch.
 
     An interrupt that arrives anywhere may hit code that loses it or a file half written; this one
-    is noted and raised from a callback. A second Ctrl-C is raised at once. For the main thread;
-    where SIGINT is ignored, it stays so.
+    is noted and raised from a callback. A second Ctrl-C is raised at once. For the main thread, as a
+    context manager around `fit`, at whose end, or at that of the block, Ctrl-C is given back; where
+    SIGINT is ignored, it stays so.
 
     Attributes:
         begun: Bool, whether `fit` has begun.
@@ -20,11 +21,8 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
     Example:
 
     ```python
-    interrupt = InterruptBetweenBatches()
-    try:
+    with InterruptBetweenBatches() as interrupt:
         model.fit(pairs, callbacks=[interrupt])
-    finally:
-        interrupt.stop_listening()
     ```
     """
 
@@ -37,6 +35,7 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
         self._before = None  # who listened before, while this one does
 
     def on_train_begin(self, logs=None):
+        self.stop_listening()  # to a `fit` that was broken off
         self.begun, self.pressed = True, False
         self._before = signal.getsignal(signal.SIGINT)
         if self._before is not signal.SIG_IGN:
@@ -44,6 +43,12 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.trained = True
+        self.stop_listening()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
         self.stop_listening()
 
     def stop_listening(self):

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cin_keras.checks import (
+    check_bool,
     check_int,
     check_labels,
     check_list,
@@ -174,13 +175,15 @@ class Samples:
         names = ("paths", "labels", *_OPTIONAL)
         return dataclasses.replace(self, **{name: pick(getattr(self, name)) for name in names})
 
-    def filter(self, classes):
-        """The samples of some classes, which are numbered from 0, in the order that they have here.
-
-        The training and the test samples of a data set, filtered by the same names, stay alike.
+    def filter(self, classes, renumber=True):
+        """The samples of some classes.
 
         Args:
             classes: Iterable of class names (str) and labels (int), in any order.
+            renumber: Bool. `True` keeps those classes only and numbers them from 0, in the order
+                that they have here: the training and the test samples of a data set, filtered by
+                the same names, stay alike. `False` keeps every class name and label, for a model
+                that has an output for each. Defaults to `True`.
 
         Returns:
             `Samples`, in the order of this one.
@@ -206,6 +209,8 @@ class Samples:
                 f"for {self!r}"
             )
         kept = self.subset(chosen)
+        if not check_bool("renumber", renumber):
+            return kept
         order = np.sort(wanted)
         return dataclasses.replace(
             kept,

@@ -27,6 +27,14 @@ def test_an_interrupt_waits_for_the_end_of_the_batch(interrupt):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_block_gives_back_what_a_broken_fit_has_not(interrupt):
+    with pytest.raises(ZeroDivisionError), interrupt:
+        interrupt.on_train_begin()  # of a second `fit`
+        assert signal.getsignal(signal.SIGINT) == interrupt._note
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_second_interrupt_does_not_wait(interrupt):
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

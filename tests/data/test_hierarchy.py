@@ -69,6 +69,7 @@ def test_samples_keep_it():
         assert part.hierarchy == expected
     few = samples.filter(["Z4", "A4"])
     assert few.class_names == ("A4", "Z4") and few.hierarchy["maker"] == ("VW", "BMW")
+    assert samples.filter(["Z4"], renumber=False).hierarchy == expected
     assert samples.join(few).hierarchy == expected
 
 

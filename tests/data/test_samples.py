@@ -301,6 +301,12 @@ def test_filter_keeps_and_numbers_some_classes():
     assert (other.class_names, other.labels.tolist()) == (("dog", "yak"), [0])
 
 
+def test_filter_without_new_numbers():
+    few = make((3, 0, 1, 3)).filter([3, "dog"], renumber=False)
+    assert few.class_names == ("cat", "dog", "owl", "yak")
+    assert few.labels.tolist() == [3, 1, 3]
+
+
 @pytest.mark.parametrize(
     "classes, message",
     [

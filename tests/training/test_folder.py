@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import shutil
-import zipfile
 
 import pytest
 
@@ -278,18 +277,4 @@ def test_photographs_of_many_pixels(tmp_path, train, capsys):
     assert "4×4 pixels are more than --max-pixels=15" in message
     assert train("photos", "--max-pixels", "16").train
     assert train("photos", "--max-pixels", "17", "--resume").train
-    state = tmp_path / "runs" / "photos" / "state.zip"
-    hold(state, max_pixels=None, class_names="names.txt")  # as before they need not be the same
     assert train("photos", "--resume").initial_epoch == 0
-
-
-def hold(state, **settings):
-    """Puts other settings into the file of a state."""
-    with zipfile.ZipFile(state) as file:
-        content = {name: file.read(name) for name in file.namelist()}
-    description = json.loads(content["state.json"])
-    description["settings"] |= settings
-    content["state.json"] = json.dumps(description).encode()
-    with zipfile.ZipFile(state, "w") as file:
-        for name, value in content.items():
-            file.writestr(name, value)
