@@ -451,8 +451,8 @@ class Gallery:
         similarities, indices = self._nearest(self.embed(images), k)
         return Neighbours(
             similarities,
-            np.array(self._paths, object)[indices].astype(str),
-            np.array(self._class_names, object)[self.labels[indices]].astype(str),
+            _named(self._paths, indices),
+            _named(self._class_names, self.labels[indices]),
             indices,
         )
 
@@ -844,6 +844,11 @@ def _as_array(name, values):
             f"{type(values).__name__}"
         )
     return array
+
+
+def _named(names, indices):
+    """An array of str in the shape of the indices; those names alone are looked at."""
+    return np.array([names[i] for i in indices.ravel()], str).reshape(indices.shape)
 
 
 def _why_not(samples, index):

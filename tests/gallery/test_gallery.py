@@ -1,5 +1,6 @@
 import os
 import pathlib
+import tracemalloc
 
 import keras
 import numpy as np
@@ -95,6 +96,21 @@ def test_search_is_that_of_loops():
         assert found.paths[i].tolist() == [str(j) for j in order]
         assert found.classes[i].tolist() == [f"c{j % 5}" for j in order]
         np.testing.assert_allclose(found.similarities[i], sorted(cosines)[::-1][:6], atol=1e-5)
+
+
+def test_a_search_looks_at_the_paths_it_finds_alone():
+    """An array of all of them would be made anew for every question."""
+    count = 90_000
+    classes = [f"c{i % 5}" for i in range(count)]
+    gallery = Gallery.from_embeddings(np.ones((count, 1)), classes)
+    gallery.search([[1.0]])
+    tracemalloc.start()
+    found = gallery.search([[1.0]], k=3)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.paths.shape == (1, 3) and most < 8 * count
+    none = gallery.search(np.empty((0, 1)), k=3)
+    assert none.paths.shape == none.classes.shape == (0, 3)
 
 
 @pytest.mark.parametrize("by", ["means", "nearest"])
