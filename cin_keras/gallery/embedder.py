@@ -36,11 +36,7 @@ class Embedder:
     """
 
     def __init__(self, model, image_size=None, batch_size=32):
-        if not isinstance(model, Classifier):
-            raise ValueError(
-                "`model` must be a cin_keras.CIN or NTS, as cin_keras.load_model returns it. "
-                f"Received: {short(model)} of type {type(model).__name__}"
-            )
+        self.fingerprint = fingerprint_of(model)
         size = model.image_size if image_size is None else check_size("image_size", image_size)
         if size is None:
             raise ValueError(
@@ -56,25 +52,9 @@ class Embedder:
         self.image_size = tuple(size)
         self.batch_size = check_int("batch_size", batch_size, least=1)
         self.model = model
-        self._network = keras.Model(model.input, model.dropout.output, name="embeddings")
+        self._network = _network_of(model)
         self.width = model.embedding_width
-        self.fingerprint = self.current_fingerprint()
         self._some_numbers = self._look_at_some_numbers()
-
-    def current_fingerprint(self):
-        """Str, of the model as it is now: training it further changes it."""
-        model = self.model
-        digest = hashlib.sha256()
-        # What the weights do not say.
-        names = ("backbone_name", "interaction_name", "scale", "similarity")
-        rest = [getattr(model, name, None) for name in names]
-        kinds = [type(layer).__name__ for layer in self._network.layers]
-        digest.update(repr((rest, kinds)).encode())
-        for value in self._values():
-            value = np.ascontiguousarray(value, "<f4")
-            digest.update(repr(value.shape).encode())
-            digest.update(value.tobytes())
-        return digest.hexdigest()[:16]
 
     def check_unchanged(self):
         """Raises ValueError if the model was trained since, by a few numbers of each weight."""
@@ -87,15 +67,8 @@ class Embedder:
     def _look_at_some_numbers(self):
         return [
             value.ravel()[:: max(1, value.size // 8)].astype("float32").tobytes()
-            for value in self._values()
+            for value in map(keras.ops.convert_to_numpy, _values(self._network, self.model))
         ]
-
-    def _values(self):
-        """Yields what embeddings depend on as arrays: the weights, then the whitening."""
-        for weight in self._network.weights:
-            yield keras.ops.convert_to_numpy(weight)
-        if (whitening := self.model.whitening) is not None:
-            yield from (whitening.mean, whitening.kernel)
 
     def __call__(self, images):
         """The embeddings of images.
@@ -139,6 +112,54 @@ class Embedder:
             )
         whitening = self.model.whitening
         return of_length_1(embeddings if whitening is None else whitening(embeddings))
+
+
+def fingerprint_of(model):
+    """What tells a model from others that make other embeddings.
+
+    Args:
+        model: `cin_keras.CIN` or `NTS`, as it is now: training it further changes it.
+
+    Returns:
+        Str of 16 hexadecimal digits.
+
+    Raises:
+        ValueError: If the model is none.
+
+    Example:
+
+    >>> from cin_keras.models.small_backbone import small_backbone
+    >>> model = cin_keras.CIN(3, small_backbone(32), input_shape=(32, 32, 3))
+    >>> fingerprint_of(model) == Embedder(model).fingerprint
+    True
+    """
+    if not isinstance(model, Classifier):
+        raise ValueError(
+            "`model` must be a cin_keras.CIN or NTS, as cin_keras.load_model returns it. "
+            f"Received: {short(model)} of type {type(model).__name__}"
+        )
+    network = _network_of(model)
+    digest = hashlib.sha256()
+    # What the weights do not say.
+    names = ("backbone_name", "interaction_name", "scale", "similarity")
+    rest = [getattr(model, name, None) for name in names]
+    kinds = [type(layer).__name__ for layer in network.layers]
+    digest.update(repr((rest, kinds)).encode())
+    for value in _values(network, model):
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(value), "<f4")
+        digest.update(repr(value.shape).encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _network_of(model):
+    return keras.Model(model.input, model.dropout.output, name="embeddings")
+
+
+def _values(network, model):
+    """What embeddings depend on: the weights, then the arrays of the whitening."""
+    whitening = model.whitening
+    return [*network.weights, *(() if whitening is None else (whitening.mean, whitening.kernel))]
 
 
 def of_length_1(vectors):

@@ -35,7 +35,7 @@ from cin_keras.gallery.calibration import (
     choose_threshold,
     false_alarms_at_recall,
 )
-from cin_keras.gallery.embedder import Embedder, of_length_1
+from cin_keras.gallery.embedder import Embedder, fingerprint_of, of_length_1
 from cin_keras.gallery.nearest import nearest, nearest_of_each_class
 from cin_keras.gallery.part_file import PartFile
 from cin_keras.gallery.storage import read_gallery, write_gallery
@@ -649,14 +649,15 @@ class Gallery:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} is damaged: write it again.") from error
         if model is not None:
-            embedder = Embedder(model, size, batch_size)
-            is_other = gallery.model_hash not in (None, embedder.fingerprint)
-            if is_other or len(embeddings) and embeddings.shape[1] != embedder.width:
+            own = fingerprint_of(model)
+            is_other = gallery.model_hash not in (None, own)
+            if is_other or len(embeddings) and embeddings.shape[1] != model.embedding_width:
                 raise ValueError(
                     f"{str(path)!r} was made with another model ({gallery.model_hash}) than this "
-                    f"one ({embedder.fingerprint}), whose embeddings mean something else: give "
-                    "that one, or make a new gallery."
+                    f"one ({own}), whose embeddings mean something else: give that one, or make a "
+                    "new gallery."
                 )
+            embedder = Embedder(model, size, batch_size)
             gallery._embedder, gallery.model_hash = embedder, embedder.fingerprint
             gallery.image_size = embedder.image_size
         gallery.embeddings, gallery.labels = embeddings, labels

@@ -9,13 +9,13 @@ from tests.models.networks import tiny_cin
 COLOURS = {"rot": (250, 20, 30), "grün": (20, 240, 40), "blau": (10, 30, 200)}
 
 
-def colour_model(**kwargs):
+def colour_model(size=8, **kwargs):
     """Takes an image for red, green or blue by its mean colour; logits are 5 × colour / 255."""
-    images = keras.Input((8, 8, 3))
+    images = keras.Input((size, size, 3))
     scaled = keras.layers.Rescaling(1 / 255)(images)
     backbone = keras.Model(images, keras.layers.AveragePooling2D(4)(scaled), name="mean_colour")
     options = {"class_names": list(COLOURS), "interaction": None, "contrast": None}
-    model = cin_keras.CIN(3, backbone, input_shape=(8, 8, 3), **{**options, **kwargs})
+    model = cin_keras.CIN(3, backbone, input_shape=(size, size, 3), **{**options, **kwargs})
     model.classifier.set_weights([5 * np.eye(3), np.zeros(3)])
     return model
 

@@ -291,6 +291,9 @@ def test_another_model_is_refused(gallery, samples, tmp_path):
     with pytest.raises(ValueError, match="made with another model") as error:
         Gallery.load(path, other)
     assert gallery.model_hash in str(error.value) and "\n" not in str(error.value)
+    # Also one of another size, which says nothing of an `image_size` that nobody gave.
+    with pytest.raises(ValueError, match="made with another model"):
+        Gallery.load(path, colour_model(size=16, interaction="phi"))
     # Trained further, it is another one.
     other.interaction.phi.kernel.assign(np.ones(other.interaction.phi.kernel.shape))
     changed = Gallery(other)
