@@ -86,10 +86,11 @@ def read_gallery(path):
             about = json.loads(_as_text(file["about"])[0])
             if not isinstance(about, dict) or about.get("kind") != KIND:
                 raise ValueError
-            version = about.get("version")
-            embeddings, labels = file["embeddings"], file["labels"]
-            class_names, paths = (_as_text(file[key]) for key in ("class_names", "paths"))
-        _check(embeddings, labels, class_names, paths)
+            is_readable = about.get("version") == VERSION
+            if is_readable:  # another one may hold other arrays
+                embeddings, labels = file["embeddings"], file["labels"]
+                class_names, paths = (_as_text(file[key]) for key in ("class_names", "paths"))
+                _check(embeddings, labels, class_names, paths)
     except MemoryError as error:
         raise MemoryError(
             f"There is not enough memory for the gallery {name!r}, which takes about as much as "
@@ -101,9 +102,9 @@ def read_gallery(path):
             f"{name!r} is damaged, or no gallery: give the '.npz' file that Gallery.save has "
             "written, or write it again."
         ) from error
-    if version != VERSION:
+    if not is_readable:
         raise ValueError(
-            f"{name!r} is a gallery in version {version} of its form, and this cin_keras reads "
+            f"{name!r} is a gallery in version {about.get('version')} of its form, and this cin_keras reads "
             f"{VERSION}: use the cin_keras that has written it, or make it again."
         )
     about["folder"], paths = _paths_from(about.get("folder"), path, paths)

@@ -275,8 +275,12 @@ def test_a_file_of_a_later_version_is_named(gallery, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "VERSION", 2)
     path = gallery.save(tmp_path / "later.npz")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="version 2 of its form, and this cin_keras reads 1: use"):
-        Gallery.load(path)
+    with np.load(path) as file:
+        about = file["about"]
+    np.savez(tmp_path / "other_arrays.npz", vectors=gallery.embeddings, about=about)
+    for later in (path, tmp_path / "other_arrays.npz"):
+        with pytest.raises(ValueError, match="version 2 of its form, and this cin_keras reads 1: use"):
+            Gallery.load(later)
     for name, value in {"model_path": 5, "model_hash": 5, "image_size": "ab"}.items():
         kept = getattr(gallery, name)
         setattr(gallery, name, value)
