@@ -146,12 +146,13 @@ def check_path(name, value):
     return pathlib.Path(value)
 
 
-def check_list(name, value):
+def check_list(name, value, in_order=False):
     """Returns the items of `value` as a tuple; ValueError for a str, bytes, or no sequence at all.
 
     Args:
         name: Str, the argument's name, for the message.
         value: What was received: a list, a tuple, an array, or another iterable.
+        in_order: Bool, whether a set or a dict, too, is refused. Defaults to `False`.
 
     Example:
 
@@ -162,6 +163,10 @@ def check_list(name, value):
     if is_one or not hasattr(value, "__iter__"):
         advice = f"; for one, [{short(value)}]" if is_one else ""
         raise ValueError(f"`{name}` must be a list. Received: {name}={short(value)}{advice}")
+    if in_order and isinstance(value, (set, frozenset, dict)):
+        raise ValueError(
+            f"`{name}` must be a list, which has an order. Received: {name}={short(value)}"
+        )
     return tuple(value)
 
 
@@ -177,11 +182,7 @@ def check_names(name, value):
     >>> check_names("class_names", ["cat", 737])
     ('cat', '737')
     """
-    items = check_list(name, value)
-    if isinstance(value, (set, frozenset, dict)):
-        raise ValueError(
-            f"`{name}` must be a list, which has an order. Received: {name}={short(value)}"
-        )
+    items = check_list(name, value, in_order=True)
     for item in items:
         is_text = isinstance(item, str) and item.strip() and "\0" not in item
         if not is_text and not _is_int(item):

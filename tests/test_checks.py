@@ -1,3 +1,4 @@
+import functools
 import pathlib
 
 import numpy as np
@@ -9,6 +10,7 @@ from cin_keras.checks import (
     check_int,
     check_labels,
     check_list,
+    check_names,
     check_number,
     check_size,
     positive,
@@ -90,6 +92,14 @@ def test_what_is_no_size(value):
 def test_what_is_no_list(value):
     with pytest.raises(ValueError, match="`l` must be a list. Received: l="):
         check_list("l", value)
+
+
+@pytest.mark.parametrize("value", [{"a"}, frozenset("a"), {"a": 1}])
+def test_what_has_no_order_is_refused_where_it_matters(value):
+    assert check_list("l", value) == ("a",)
+    for check in (check_names, functools.partial(check_list, in_order=True)):
+        with pytest.raises(ValueError, match="`l` must be a list, which has an order. Received: l="):
+            check("l", value)
 
 
 @pytest.mark.parametrize(

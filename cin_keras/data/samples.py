@@ -92,13 +92,8 @@ class Samples:
     hierarchy: dict | None = None
 
     def __post_init__(self):
-        paths = check_list("paths", self.paths)
+        paths = check_list("paths", self.paths, in_order=True)
         wrong = [path for path in paths if not (isinstance(path, (str, os.PathLike)) and str(path))]
-        if isinstance(self.paths, (set, frozenset, dict)):
-            raise ValueError(
-                "`paths` must be a list, in the order of `labels`. "
-                f"Received: a {type(self.paths).__name__}"
-            )
         if wrong or not paths:
             received = f"{short(wrong[0])} among them" if wrong else "no paths"
             raise ValueError(f"`paths` must be one str a sample, one or more. Received: {received}")

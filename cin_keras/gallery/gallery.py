@@ -335,11 +335,11 @@ class Gallery:
         if paths is None:
             taken = set(self._paths)
             numbers = (n for n in itertools.count(len(self)) if str(n) not in taken)
-            paths = itertools.islice(numbers, len(embeddings))
+            paths = [str(number) for number in itertools.islice(numbers, len(embeddings))]
         else:
-            wrong = [p for p in check_list("paths", paths) if not isinstance(p, (str, os.PathLike))]
-            check_names("paths", [*wrong, *map(str, paths)] if not isinstance(paths, set) else paths)
-        paths = [str(path) for path in paths]
+            paths = check_list("paths", paths, in_order=True)
+            texts = [os.fspath(path) if isinstance(path, os.PathLike) else path for path in paths]
+            paths = list(check_names("paths", texts))
         for name, values in (("classes", classes), ("paths", paths)):
             if len(values) != len(embeddings):
                 raise ValueError(

@@ -62,7 +62,7 @@ def test_one_sample_that_is_not_there_is_named(index):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"paths": {f"{i}.jpg" for i in range(6)}}, "`paths` must be a list, in the order of"),
+        ({"paths": {f"{i}.jpg" for i in range(6)}}, "`paths` must be a list, which has an order"),
         ({"paths": ["", *"abcde"]}, "`paths` must be one str a sample"),
         ({"class_names": ["a", None, "b", "c"]}, "`class_names` must be names.*None among 4"),
         ({"class_names": ["a", float("nan"), "b", "c"]}, "`class_names` must be names.*nan among"),

@@ -271,6 +271,12 @@ def test_numbers_for_names_never_meet_those_that_are_there():
     assert gallery.paths == ("1", "2", "3", "4")
 
 
+def test_paths_come_from_whatever_has_an_order():
+    gallery = Gallery.from_embeddings(np.eye(2), ["a", "b"], (f"{i}.jpg" for i in range(2)))
+    gallery.add_embeddings([[1, 1]], ["a"], [pathlib.Path("c.jpg")])
+    assert gallery.paths == ("0.jpg", "1.jpg", "c.jpg")
+
+
 def test_a_file_of_a_later_version_is_named(gallery, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "VERSION", 2)
     path = gallery.save(tmp_path / "later.npz")
@@ -577,6 +583,7 @@ def test_none_of_these():
         (lambda g: setattr(g, "temperature", "hot"), "`temperature` must be a number of at least"),
         (lambda g: g.add_embeddings([[1.0] * 3], ["a"], [None]), "`paths` must be names"),
         (lambda g: g.add_embeddings([[1.0] * 3], ["a"], {"x"}), "`paths` must be a list, which has"),
+        (lambda g: g.add_embeddings([[1.0] * 3], ["a"], {"x": 1}), "`paths` must be a list, which has"),
         (lambda g: g.add_embeddings([[1.0] * 3], ["a"], [""]), "`paths` must be names"),
         (lambda g: g.save(None), "`path` must be a path"),
         (lambda g: Gallery.load(None), "`path` must be a path"),
