@@ -526,7 +526,9 @@ class Gallery:
         is looked at once more with its own class taken out of the gallery.
 
         Sets `threshold`, and for class means `temperature`, with which probabilities are as high
-        as they are right (see `cin_keras.evaluation.fit_temperature`).
+        as they are right (see `cin_keras.evaluation.fit_temperature`). Where an index is asked
+        (`exact`), similarities are its own, in half precision; those without a photograph's own
+        class are exact all the same.
 
         Args:
             samples: `Samples` of photographs that are not in the gallery: for validation, say.
@@ -554,19 +556,18 @@ class Gallery:
         if not is_known.any():
             raise ValueError("No photograph of a class that the gallery has can be decoded.")
         of_known, labels = embeddings[is_known], labels[is_known]
-        cosines = self._of_classes(of_known)
         pretended = bool(is_known.all())
         if pretended:
-            others = cosines.copy()
+            others = self._of_classes(of_known)
             others[np.arange(len(labels)), labels] = -np.inf
-        else:
-            others = self._of_classes(embeddings[~is_known])
-        known, unknown = cosines.max(axis=1), others.max(axis=1)
+            unknown = others.max(axis=1)
+        else:  # by what `classify` asks, which may be an index
+            unknown = self.classify(embeddings[~is_known]).similarities
         if self.by == "means":
-            self.temperature = fit_temperature(labels, cosines)
+            self.temperature = fit_temperature(labels, self._of_classes(of_known))
         self.threshold = choose_threshold(unknown, rate)
         named = self.classify(of_known)
-        right = named.probabilities.argmax(axis=1) == labels
+        known, right = named.similarities, named.probabilities.argmax(axis=1) == labels
         accepted = known >= self.threshold
         return GalleryCalibration(
             threshold=self.threshold,

@@ -10,6 +10,8 @@ import cin_keras
 from cin_keras import Gallery
 from cin_keras.data import Samples
 from cin_keras.gallery import index, storage
+from cin_keras.gallery.calibration import choose_threshold
+from cin_keras.gallery.nearest import nearest
 from cin_keras.gallery.part_file import PartFile
 from tests.callbacks.no_room import no_room_beyond
 from tests.cli.conftest import COLOURS, colour_model, write_photograph
@@ -496,6 +498,33 @@ def test_calibration_keeps_the_false_alarm_rate(monkeypatch, by, unknown):
     # A calibration is one way's.
     gallery.by = "nearest" if by == "means" else "means"
     assert gallery.threshold is None
+
+
+def test_calibration_asks_what_classify_asks(monkeypatch):
+    """An index has similarities in half precision, of which some lie at the other side."""
+
+    class Rounded:
+        def __init__(self, vectors):
+            self.vectors = vectors
+
+        def nearest(self, queries, k):
+            similarities, indices = nearest(queries, self.vectors, k)
+            return similarities.astype("float16").astype("float32"), indices
+
+    monkeypatch.setattr(index, "LARGE", 10)
+    monkeypatch.setattr(index, "faiss_is_here", lambda: True)
+    monkeypatch.setattr(index, "CellIndex", Rounded)
+    gallery = Gallery.from_embeddings(*spread(8, 10, seed=0), by="nearest")
+    embeddings = np.concatenate([spread(8, 30, seed=1)[0], spread(8, 30, seed=2, first=8)[0]])
+    labels = np.repeat(np.arange(16), 30)
+    samples = Samples([f"{i}.jpg" for i in range(480)], labels, [f"c{i}" for i in range(16)])
+    monkeypatch.setattr(
+        gallery, "_embed_samples", lambda *a: (gallery._check_embeddings(embeddings), {})
+    )
+    monkeypatch.setattr(gallery, "_check_model", lambda verb: None)
+    found = gallery.calibrate(samples, false_alarm_rate=0.1)
+    unknown = gallery.classify(embeddings[240:]).similarities
+    assert found.threshold == choose_threshold(unknown, 0.1)
 
 
 def test_calibration_sets_probabilities_right(monkeypatch):
