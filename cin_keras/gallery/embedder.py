@@ -65,10 +65,7 @@ class Embedder:
             )
 
     def _look_at_some_numbers(self):
-        return [
-            value.ravel()[:: max(1, value.size // 8)].astype("float32").tobytes()
-            for value in map(keras.ops.convert_to_numpy, _values(self._network, self.model))
-        ]
+        return [_some_numbers(value) for value in _values(self._network, self.model)]
 
     def __call__(self, images):
         """The embeddings of images.
@@ -160,6 +157,14 @@ def _values(network, model):
     """What embeddings depend on: the weights, then the arrays of the whitening."""
     whitening = model.whitening
     return [*network.weights, *(() if whitening is None else (whitening.mean, whitening.kernel))]
+
+
+def _some_numbers(value):
+    """Bytes of some eight numbers, of which alone those of a tensor are brought from its device."""
+    is_array = isinstance(value, np.ndarray)
+    flat = value.ravel() if is_array else keras.ops.reshape(value, (-1,))
+    some = flat[:: max(1, flat.shape[0] // 8)]
+    return keras.ops.convert_to_numpy(some).astype("float32").tobytes()
 
 
 def of_length_1(vectors):

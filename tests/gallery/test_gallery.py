@@ -322,6 +322,26 @@ def test_another_model_is_refused(gallery, samples, tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.every_backend
+def test_few_numbers_are_brought_from_the_device_to_see_a_change(monkeypatch):
+    images = keras.Input((8, 8, 3))
+    backbone = keras.Model(images, keras.layers.Conv2D(64, 3, name="conv")(images))
+    model = cin_keras.CIN(3, backbone, input_shape=(8, 8, 3), interaction=None, contrast=None)
+    gallery, sizes, convert = Gallery(model), [], keras.ops.convert_to_numpy
+
+    def counted(value):
+        sizes.append(np.prod(value.shape))
+        return convert(value)
+
+    monkeypatch.setattr(keras.ops, "convert_to_numpy", counted)
+    gallery._embedder.check_unchanged()
+    assert sizes and max(sizes) < 16
+    conv = model.backbone.get_layer("conv")
+    conv.bias.assign(conv.bias + 1)
+    with pytest.raises(ValueError, match="has changed since"):
+        gallery.embed(np.ones((1, 8, 8, 3)))
+
+
 def test_the_hash_is_that_of_what_makes_embeddings(model):
     here = Gallery(model).model_hash
     model.classifier.kernel.assign(2 * model.classifier.get_weights()[0])
