@@ -15,6 +15,7 @@ from cin_keras.gallery.index import CellIndex
 from cin_keras.gallery.nearest import nearest
 
 EXPANSIONS = 64, 256, 1024  # how many neighbours USearch follows
+LEAST = 100  # vectors: fewer have no cells to speak of
 GROUPS, DIRECTIONS, AT_A_TIME = 2000, 64, 10_000
 
 
@@ -68,7 +69,20 @@ class Graph:
         return 1 - found.distances.reshape(-1, k), found.keys.reshape(-1, k).astype("int64")
 
 
-def main(args):
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vectors", metavar="N", type=positive(int), default=100_000)
+    parser.add_argument("--width", metavar="N", type=positive(int), default=512)
+    parser.add_argument("--queries", metavar="N", type=positive(int), default=500)
+    parser.add_argument("--usearch", action="store_true", help="measure USearch, too")
+    args = parser.parse_args(arguments)
+    if args.vectors < LEAST:
+        parser.error(f"an index is of {LEAST} vectors or more. Received: --vectors {args.vectors}")
+    return args
+
+
+def main(arguments=None):
+    args = parse_arguments(arguments)
     vectors = made_up(args.vectors, args.width, seed=1)
     queries = made_up(args.queries, args.width, seed=2)
     exact, *speeds = per_second(lambda asked, k: nearest(asked, vectors, k), queries)
@@ -97,9 +111,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--vectors", metavar="N", type=positive(int), default=100_000)
-    parser.add_argument("--width", metavar="N", type=positive(int), default=512)
-    parser.add_argument("--queries", metavar="N", type=positive(int), default=500)
-    parser.add_argument("--usearch", action="store_true", help="measure USearch, too")
-    main(parser.parse_args())
+    main()

@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -120,7 +119,14 @@ def test_one_device(tmp_path):
 def test_the_index_finds_nearly_all(capsys):
     pytest.importorskip("faiss")
     recipe = load_recipe("gallery_index")
-    recipe.main(types.SimpleNamespace(vectors=4000, width=32, queries=30, usearch=False))
+    recipe.main(["--vectors", "4000", "--width", "32", "--queries", "30"])
     exact, by_index = capsys.readouterr().out.splitlines()[-2:]
     assert "| all of them | 0 s | 0.00 | 100.0% |" in exact
     assert float(by_index.split(" | ")[3].rstrip("%")) >= 90
+
+
+def test_too_few_vectors_for_an_index_are_one_sentence(capsys):
+    recipe = load_recipe("gallery_index")
+    with pytest.raises(SystemExit):
+        recipe.main(["--vectors", "5"])
+    assert "error: an index is of 100 vectors or more. Received: --vectors 5" in capsys.readouterr().err
