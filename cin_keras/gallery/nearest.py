@@ -15,8 +15,9 @@ def nearest(queries, vectors, k):
         k: Int from 1 to the number of vectors.
 
     Returns:
-        `(similarities, indices)`, float32 and int64 `(queries, k)`: cosines, the highest first;
-        of equal ones that with the lower index first.
+        `(similarities, indices)`, float32 and int64 `(queries, k)`: cosines, the highest first,
+        equal ones in the order of their indices. Which of several equal to the last are among the
+        `k` is left open.
 
     Example:
 
