@@ -13,8 +13,17 @@ from cin_keras.checks import positive
 from cin_keras.gallery.embedder import of_length_1
 from cin_keras.gallery.index import CellIndex
 from cin_keras.gallery.nearest import nearest
+from cin_keras.measuring.tables import markdown_table
 
 EXPANSIONS = 64, 256, 1024  # how many neighbours USearch follows
+COLUMNS = {
+    "looks at": "{}",
+    "made in": "{:.0f} s",
+    "GB": "{:.2f}",
+    "of ten found": "{:.1%}",
+    "queries/s at once": "{:.0f}",
+    "one by one": "{:.0f}",
+}
 LEAST = 100  # vectors: fewer have no cells to speak of
 GROUPS, DIRECTIONS, AT_A_TIME = 2000, 64, 10_000
 
@@ -102,12 +111,8 @@ def main(arguments=None):
             what = name if expansion is None else f"{name}, expansion {expansion}"
             rows.append([what, seconds, (vectors.nbytes + index.nbytes) / 1e9, recall, *speeds])
     print(f"{args.vectors:,} vectors of {args.width} numbers\n")
-    print("| looks at | made in | GB | of ten found | queries/s at once | one by one |")
-    print("| - | - | - | - | - | - |")
-    for name, made, size, recall, together, alone in rows:
-        print(
-            f"| {name} | {made:.0f} s | {size:.2f} | {recall:.1%} | {together:.0f} | {alone:.0f} |"
-        )
+    cells = ([form.format(value) for form, value in zip(COLUMNS.values(), row)] for row in rows)
+    print(markdown_table(list(COLUMNS), cells))
 
 
 if __name__ == "__main__":
