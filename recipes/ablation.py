@@ -1,6 +1,6 @@
 """Trains the rows of the paper's comparison under one budget and says what helps.
 
-python recipes/ablation.py                                            drawn cars, every row
+python recipes/ablation.py                                            drawn cars, every row but the variants
 python recipes/ablation.py --data-dir data/stanford_cars --seeds 3 --rows plain SCI CIN
 python recipes/ablation.py --data-dir data/stanford_cars --table      what is finished, and its cost
 """

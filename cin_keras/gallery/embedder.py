@@ -19,7 +19,8 @@ class Embedder:
         batch_size: Int ≥ 1, images at a time. Defaults to 32.
 
     Raises:
-        ValueError: If the model is none, or neither it nor the caller says which image size.
+        ValueError: If the model is neither; if `image_size` is not the model's or, of a model that
+            takes any and names none, missing; for a `batch_size` out of range.
 
     Attributes:
         image_size: `(height, width)`.

@@ -109,8 +109,8 @@ class Gallery:
     photographs are added or removed, the embeddings are there twice.
 
     Args:
-        model: `cin_keras.CIN`, or `None` for a gallery of embeddings made elsewhere. Defaults to
-            `None`.
+        model: `cin_keras.CIN` or `NTS`, or `None` for a gallery of embeddings made elsewhere.
+            Defaults to `None`.
         samples: `Samples` to add, or `None` to begin empty. Defaults to `None`.
         by: How `classify` decides. `"means"`: by the nearest class mean, which needs few
             photographs a class and no like number of them; `"nearest"`: by the `k` most similar
@@ -212,7 +212,7 @@ class Gallery:
 
     @property
     def model(self):
-        """The `CIN` that makes the embeddings, or `None`."""
+        """The `CIN` or `NTS` that makes the embeddings, or `None`."""
         return self._embedder and self._embedder.model
 
     @property
@@ -623,8 +623,8 @@ class Gallery:
 
         Args:
             path: Str or path.
-            model: The `CIN` that it was made with, or `None` for a gallery that takes embeddings
-                alone. Defaults to `None`.
+            model: The `CIN` or `NTS` that it was made with, or `None` for a gallery that takes
+                embeddings alone. Defaults to `None`.
             batch_size: As for `Gallery`. Defaults to 32.
 
         Returns:

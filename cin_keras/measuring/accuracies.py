@@ -230,7 +230,7 @@ def recall_on(model, images, labels, known=None):
     """Recall@1 of what the classifier sees of images, which may be of classes unknown to it.
 
     Args:
-        model: `CIN`.
+        model: `CIN` or `NTS`.
         images: What `predict` takes: a data set or an array.
         labels: Integers of shape `(images,)`.
         known: The same of images from which a whitening is learned, or `None`, for none. Defaults

@@ -65,7 +65,7 @@ RATES = {
 }
 DIVISORS = {"bilinear": 20}
 RECIPES = {"bilinear": {"weight_decay": 1e-5}}
-# Those that are trained where none is named.
+# Those that are trained where none is named: the paper's comparison, and two poolings beside it.
 OF_THE_PAPER = [row for row in ROWS if row not in {*VARIANTS, *SHARES}]
 
 
