@@ -703,22 +703,17 @@ class Gallery:
 
     def _new_among(self, samples):
         """The indices of the samples that are not in the gallery; a warning tells of the others."""
-        there = {os.path.abspath(path): i for i, path in enumerate(self._paths)}
+        classes = dict(zip(map(os.path.abspath, self._paths), self._names(self.labels)))
         new, again, other = [], [], []
-        for i, path in enumerate(samples.paths):
-            key = os.path.abspath(path)
-            found = there.get(key)
-            if found is None:
+        for i, (path, label) in enumerate(zip(samples.paths, samples.labels)):
+            key, name = os.path.abspath(path), samples.class_names[label]
+            if key not in classes:
                 new.append(i)
                 if samples.crops is None:  # of which a photograph may have several
-                    there[key] = -1 - i
+                    classes[key] = name
                 continue
             again.append(path)
-            label = samples.labels[-1 - found] if found < 0 else None
-            before = (
-                samples.class_names[label] if found < 0 else self._class_names[self.labels[found]]
-            )
-            if before != samples.class_names[samples.labels[i]]:
+            if classes[key] != name:
                 other.append(path)
         if again:
             text = f"Left out {plural(len(again), 'photograph')} that the gallery has already"

@@ -165,6 +165,9 @@ def test_the_same_photographs_again_are_left_out(gallery, samples):
     with pytest.warns(UserWarning, match="1 photograph that"):
         assert gallery.add(twice) == 1
     assert len(gallery) == 5
+    gallery.remove("rot")
+    with pytest.warns(UserWarning, match="1 photograph that .*1 of them under another class"):
+        assert gallery.add(Samples([samples.paths[0]] * 2, [0, 1], ["rot", "lila"])) == 1
 
 
 def test_a_photograph_that_cannot_be_decoded(model, samples, tmp_path):
