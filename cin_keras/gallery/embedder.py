@@ -6,7 +6,12 @@ import keras
 import numpy as np
 
 from cin_keras.checks import agree, check_int, check_size, short
+from cin_keras.data.decoding import UnreadableImage
+from cin_keras.data.predicting import predict_each
+from cin_keras.data.samples import fingerprint, state_of
+from cin_keras.gallery.part_file import PartFile
 from cin_keras.models.classifier import Classifier, height_and_width
+from cin_keras.progress import progress_bar
 
 
 class Embedder:
@@ -112,6 +117,64 @@ class Embedder:
         return of_length_1(embeddings if whitening is None else whitening(embeddings))
 
 
+    def of_samples(self, samples, on_error="raise", resume_file=None, progress=False):
+        """The embeddings of photographs, read a batch at a time.
+
+        Args:
+            samples: `Samples`.
+            on_error: `"raise"` or `"skip"`: what to do about a photograph that cannot be decoded.
+                Defaults to `"raise"`.
+            resume_file: Path of a file that grows by every batch, from which the next call goes on;
+                or `None`. Defaults to `None`.
+            progress: Bool, whether to show a bar; `None` for one if standard error is a terminal.
+                Defaults to `False`.
+
+        Returns:
+            `(embeddings, reasons)`: float32 `(samples, width)`, rows of length 1; and a dict from
+            the indices of those that cannot be decoded, whose rows are NaN, to why.
+
+        Raises:
+            ValueError: For a photograph that cannot be decoded; for a `resume_file` of something
+                else.
+            OSError: If that cannot be written.
+            FloatingPointError: If an embedding is not finite.
+        """
+        size = len(samples)
+        embeddings = np.empty((size, self.width), "float32")
+        part, done = None, 0
+        if resume_file is not None:
+            about = {"model": self.fingerprint, "photographs": fingerprint(samples)}
+            about |= {"image_size": self.image_size, "state": state_of(samples)}
+            part = PartFile(resume_file, about, self.width)
+            made = part.read()[:size]
+            done = len(made)
+            embeddings[:done] = made
+        reasons = {}
+        with progress_bar(size, "image", progress) as bar:
+            for i in np.flatnonzero(np.isnan(embeddings[:done, 0])).tolist():
+                reasons[i] = _why_not(samples, i)
+                if on_error == "raise":
+                    raise UnreadableImage(samples.paths[i], reasons[i])
+            bar.update(done)
+            written = done
+            if done < size:
+                rest = samples if not done else samples.subset(range(done, size))
+                each = predict_each(self.of_batch, rest, self.image_size, self.batch_size)
+                for index, row, reason in each:
+                    index += done
+                    if reason is not None:
+                        if on_error == "raise":
+                            raise UnreadableImage(samples.paths[index], reason)
+                        reasons[index], row = reason, np.nan
+                    embeddings[index] = row
+                    bar.update()
+                    whole_batch = index + 1 - written >= self.batch_size
+                    if part is not None and (whole_batch or index + 1 == size):
+                        part.write(embeddings[written : index + 1], written)
+                        written = index + 1
+        return embeddings, reasons
+
+
 def fingerprint_of(model):
     """What tells a model from others that make other embeddings.
 
@@ -122,7 +185,7 @@ def fingerprint_of(model):
         Str of 16 hexadecimal digits.
 
     Raises:
-        ValueError: If the model is none.
+        ValueError: If the model is neither.
 
     Example:
 
@@ -158,6 +221,14 @@ def _values(network, model):
     """What embeddings depend on: the weights, then the arrays of the whitening."""
     whitening = model.whitening
     return [*network.weights, *(() if whitening is None else (whitening.mean, whitening.kernel))]
+
+
+def _why_not(samples, index):
+    try:
+        samples.read(index)
+    except UnreadableImage as error:
+        return error.reason
+    return "it could not be read when this began"
 
 
 def _some_numbers(value):

@@ -22,9 +22,7 @@ from cin_keras.checks import (
     short,
 )
 from cin_keras.data import Samples
-from cin_keras.data.decoding import UnreadableImage
-from cin_keras.data.predicting import predict_each
-from cin_keras.data.samples import check_samples, fingerprint, state_of
+from cin_keras.data.samples import check_samples
 from cin_keras.evaluation.calibration import fit_temperature
 from cin_keras.explain import embedding_contrast_map
 from cin_keras.gallery import index
@@ -37,9 +35,7 @@ from cin_keras.gallery.calibration import (
 )
 from cin_keras.gallery.embedder import Embedder, fingerprint_of, of_length_1
 from cin_keras.gallery.nearest import nearest, nearest_of_each_class
-from cin_keras.gallery.part_file import PartFile
 from cin_keras.gallery.storage import read_gallery, write_gallery
-from cin_keras.progress import progress_bar
 from cin_keras.text import first_few, plural
 
 WAYS = ("means", "nearest")
@@ -420,8 +416,7 @@ class Gallery:
         ):
             images = Samples(images, np.zeros(len(images), int), ["unknown"])
         if isinstance(images, Samples) or hasattr(images, "class_names"):
-            self._check_model("embed")
-            return self._embed_samples(images, None, False, "raise")[0]
+            return self._check_model("embed").of_samples(images)[0]
         images = _as_array("images", images)
         if images.ndim == 2:
             return self._check_embeddings(images, "images")
@@ -727,7 +722,7 @@ class Gallery:
 
     def _embed_readable(self, samples, on_error, resume_file=None, progress=False):
         """Embeddings of the photographs that can be read, and their indices; `skipped` has the others."""
-        embeddings, reasons = self._embed_samples(samples, resume_file, progress, on_error)
+        embeddings, reasons = self._embedder.of_samples(samples, on_error, resume_file, progress)
         self.skipped = {samples.paths[i]: reason for i, reason in reasons.items()}
         if reasons:
             lines = [f"{path!r} ({reason})" for path, reason in self.skipped.items()]
@@ -739,45 +734,6 @@ class Gallery:
             read = [i for i in range(len(samples)) if i not in reasons]
             return embeddings[read], read
         return embeddings, range(len(samples))
-
-    def _embed_samples(self, samples, resume_file, progress, on_error):
-        """Embeddings `(samples, width)`, and why there is none: a dict, index → reason."""
-        embedder, size = self._embedder, len(samples)
-        embeddings = np.empty((size, embedder.width), "float32")
-        part, done = None, 0
-        if resume_file is not None:
-            about = {"model": embedder.fingerprint, "photographs": fingerprint(samples)}
-            about |= {"image_size": embedder.image_size, "state": state_of(samples)}
-            part = PartFile(resume_file, about, embedder.width)
-            made = part.read()[:size]
-            done = len(made)
-            embeddings[:done] = made
-        reasons = {}
-        with progress_bar(size, "image", progress) as bar:
-            for i in np.flatnonzero(np.isnan(embeddings[:done, 0])).tolist():
-                reasons[i] = _why_not(samples, i)
-                if on_error == "raise":
-                    raise UnreadableImage(samples.paths[i], reasons[i])
-            bar.update(done)
-            written = done
-            if done < size:
-                rest = samples if not done else samples.subset(range(done, size))
-                each = predict_each(
-                    embedder.of_batch, rest, embedder.image_size, embedder.batch_size
-                )
-                for index, row, reason in each:
-                    index += done
-                    if reason is not None:
-                        if on_error == "raise":
-                            raise UnreadableImage(samples.paths[index], reason)
-                        reasons[index], row = reason, np.nan
-                    embeddings[index] = row
-                    bar.update()
-                    whole_batch = index + 1 - written >= embedder.batch_size
-                    if part is not None and (whole_batch or index + 1 == size):
-                        part.write(embeddings[written : index + 1], written)
-                        written = index + 1
-        return embeddings, reasons
 
     def _append(self, embeddings, classes, paths):
         self._class_names = list(dict.fromkeys([*self._class_names, *classes]))
@@ -846,11 +802,3 @@ def _as_array(name, values):
 def _named(names, indices):
     """An array of str in the shape of the indices; those names alone are looked at."""
     return np.array([names[i] for i in indices.ravel()], str).reshape(indices.shape)
-
-
-def _why_not(samples, index):
-    try:
-        samples.read(index)
-    except UnreadableImage as error:
-        return error.reason
-    return "it could not be read when this began"

@@ -11,6 +11,7 @@ from cin_keras import Gallery
 from cin_keras.data import Samples
 from cin_keras.gallery import index, storage
 from cin_keras.gallery.calibration import choose_threshold
+from cin_keras.gallery.embedder import of_length_1
 from cin_keras.gallery.nearest import nearest
 from cin_keras.gallery.part_file import PartFile
 from tests.callbacks.no_room import no_room_beyond
@@ -482,6 +483,19 @@ def spread(classes, each, seed, first=0, width=16):
     return noisy, [f"c{first + i // each}" for i in range(classes * each)]
 
 
+class GivenEmbeddings:
+    """An `Embedder` that says the same of whatever it is shown."""
+
+    def __init__(self, embeddings):
+        self.embeddings = of_length_1(embeddings)
+
+    def check_unchanged(self):
+        pass
+
+    def of_samples(self, *args):
+        return self.embeddings, {}
+
+
 @pytest.mark.parametrize("by", ["means", "nearest"])
 @pytest.mark.parametrize("unknown", [True, False])
 def test_calibration_keeps_the_false_alarm_rate(monkeypatch, by, unknown):
@@ -493,10 +507,7 @@ def test_calibration_keeps_the_false_alarm_rate(monkeypatch, by, unknown):
     classes = sorted(set(names))
     labels = [classes.index(name) for name in names]
     samples = Samples([f"{i}.jpg" for i in range(len(names))], labels, classes)
-    monkeypatch.setattr(
-        gallery, "_embed_samples", lambda *a: (gallery._check_embeddings(embeddings), {})
-    )
-    monkeypatch.setattr(gallery, "_check_model", lambda verb: None)
+    monkeypatch.setattr(gallery, "_embedder", GivenEmbeddings(embeddings))
     found = gallery.calibrate(samples, false_alarm_rate=0.1)
     assert found.threshold == gallery.threshold
     assert 0.05 < found.false_alarm_rate <= 0.1
@@ -541,10 +552,7 @@ def test_calibration_asks_what_classify_asks(monkeypatch):
     embeddings = np.concatenate([spread(8, 30, seed=1)[0], spread(8, 30, seed=2, first=8)[0]])
     labels = np.repeat(np.arange(16), 30)
     samples = Samples([f"{i}.jpg" for i in range(480)], labels, [f"c{i}" for i in range(16)])
-    monkeypatch.setattr(
-        gallery, "_embed_samples", lambda *a: (gallery._check_embeddings(embeddings), {})
-    )
-    monkeypatch.setattr(gallery, "_check_model", lambda verb: None)
+    monkeypatch.setattr(gallery, "_embedder", GivenEmbeddings(embeddings))
     found = gallery.calibrate(samples, false_alarm_rate=0.1)
     unknown = gallery.classify(embeddings[240:]).similarities
     assert found.threshold == choose_threshold(unknown, 0.1)
@@ -556,10 +564,7 @@ def test_calibration_sets_probabilities_right(monkeypatch):
     samples = Samples(
         [f"{i}.jpg" for i in range(800)], [int(n[1:]) for n in names], [f"c{i}" for i in range(8)]
     )
-    monkeypatch.setattr(
-        gallery, "_embed_samples", lambda *a: (gallery._check_embeddings(embeddings), {})
-    )
-    monkeypatch.setattr(gallery, "_check_model", lambda verb: None)
+    monkeypatch.setattr(gallery, "_embedder", GivenEmbeddings(embeddings))
     gallery.calibrate(samples)
     found = gallery.classify(embeddings)
     right = found.probabilities.argmax(axis=1) == samples.labels
