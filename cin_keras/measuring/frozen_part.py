@@ -14,6 +14,7 @@ import numpy as np
 from cin_keras.data import PairSampler, image_dataset
 from cin_keras.data.samples import fingerprint
 from cin_keras.files import whole_file
+from cin_keras.measuring.rows import build_row
 
 
 def cut(network, name):
@@ -112,22 +113,22 @@ class FrozenPart:
         image_size: Int, in pixels.
         crops: Int ≥ 1, of each image to train on.
         folder: `pathlib.Path`, where feature maps are kept.
+        pairs_per_batch: Int ≥ 1.
 
     Example:
 
     ```python
-    part = FrozenPart(network, "block5b_add", train, 128, 8, pathlib.Path("runs"))
-    rest = part.rest()
-    model = cin_keras.CIN(98, rest, None, rest.input_shape[1:])
-    model.fit(part.pairs(train, pairs_per_batch=16), epochs=20, shuffle=False)
+    part = FrozenPart(network, "block5b_add", train, 128, 8, pathlib.Path("runs"), 16)
+    model = part.model("CIN", num_classes=98)
+    model.fit(part.pairs(train), epochs=20, shuffle=False)
     model.predict(part.images(test))
     ```
     """
 
-    def __init__(self, network, name, samples, image_size, crops, folder):
+    def __init__(self, network, name, samples, image_size, crops, folder, pairs_per_batch):
         self._first, self._rest = cut(network, name)
         self._image_size, self._crops, self._folder = image_size, crops, folder
-        self._samples = samples
+        self._samples, self.pairs_per_batch = samples, pairs_per_batch
         self._row = {place: row for row, place in enumerate(_places(samples))}
         weights = hashlib.sha256()
         for weight in self._first.get_weights():
@@ -140,11 +141,18 @@ class FrozenPart:
         copy.set_weights(self._rest.get_weights())
         return copy
 
-    def pairs(self, samples, pairs_per_batch, seed=0):
+    def model(self, row, num_classes):
+        """A row of the comparison, whose backbone is the part that is trained."""
+        rest = self.rest()
+        return build_row(
+            row, num_classes, backbone=rest, weights=None, input_shape=rest.input_shape[1:]
+        )
+
+    def pairs(self, samples, seed=0):
         """`FeaturePairs` of samples to train on."""
         maps = self._maps(self._samples, self._crops)
         rows = [self._row[place] for place in _places(samples)]
-        return FeaturePairs(maps, samples.labels, pairs_per_batch, seed, rows)
+        return FeaturePairs(maps, samples.labels, self.pairs_per_batch, seed, rows)
 
     def images(self, samples):
         """The centre crops of samples, as an array for `predict`."""

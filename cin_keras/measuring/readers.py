@@ -10,7 +10,6 @@ import keras
 
 from cin_keras.data import image_dataset, pair_dataset
 from cin_keras.measuring.frozen_part import FrozenPart
-from cin_keras.measuring.rows import build_row
 
 
 class Photographs:
@@ -24,6 +23,7 @@ class Photographs:
     Example:
 
     >>> from cin_keras.data import drawn_cars
+    >>> from cin_keras.measuring.rows import build_row
     >>> samples = drawn_cars("test", image_size=32).limit(12)
     >>> reader = Photographs(build_row, image_size=32, pairs_per_batch=4)
     >>> reader.images(samples).element_spec[0].shape
@@ -40,32 +40,8 @@ class Photographs:
         return image_dataset(samples, self.image_size, 2 * self.pairs_per_batch)
 
 
-class Maps:
-    """The rest of a network, on maps that its frozen part has computed once.
-
-    Args:
-        part: `FrozenPart`.
-        pairs_per_batch: Int ≥ 1.
-    """
-
-    def __init__(self, part, pairs_per_batch):
-        self.part, self.pairs_per_batch = part, pairs_per_batch
-
-    def model(self, row, num_classes):
-        rest = self.part.rest()
-        return build_row(
-            row, num_classes, backbone=rest, weights=None, input_shape=rest.input_shape[1:]
-        )
-
-    def pairs(self, samples, seed):
-        return self.part.pairs(samples, self.pairs_per_batch, seed)
-
-    def images(self, samples):
-        return self.part.images(samples)
-
-
 def make_reader(build, samples, image_size, pairs_per_batch, crops=None, frozen_to=None, folder=None):
-    """`Photographs`, or with `crops` the `Maps` of them, which a folder keeps.
+    """`Photographs`, or with `crops` a `FrozenPart`, whose maps a folder keeps.
 
     Args:
         build: Function of a row and a number of classes that returns a model.
@@ -77,7 +53,7 @@ def make_reader(build, samples, image_size, pairs_per_batch, crops=None, frozen_
         folder: Str or path of the maps, made where it is not there, with `crops`.
 
     Returns:
-        `Photographs` or `Maps`.
+        `Photographs` or `FrozenPart`.
     """
     if not crops:
         return Photographs(build, image_size, pairs_per_batch)
@@ -85,5 +61,4 @@ def make_reader(build, samples, image_size, pairs_per_batch, crops=None, frozen_
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(0)  # one without pretrained weights is the same every time
     network = build("plain", samples.num_classes).backbone
-    part = FrozenPart(network, frozen_to, samples, image_size, crops, folder)
-    return Maps(part, pairs_per_batch)
+    return FrozenPart(network, frozen_to, samples, image_size, crops, folder, pairs_per_batch)

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 
 from cin_keras.data import drawn_cars, image_dataset, pair_dataset
 from cin_keras.measuring.frozen_part import FrozenPart
-from cin_keras.measuring.readers import Maps, Photographs, make_reader
+from cin_keras.measuring.readers import Photographs, make_reader
 from cin_keras.measuring.rows import build_row
 from cin_keras.models.small_backbone import small_backbone
 
@@ -26,16 +25,6 @@ def test_photographs_are_read_as_the_pipelines_read_them():
     np.testing.assert_array_equal(images, next(iter(image_dataset(SAMPLES, 32, 6)))[0])
 
 
-@pytest.mark.filterwarnings("ignore:Even though:UserWarning")
-def test_maps_are_what_the_rest_of_the_network_takes(tmp_path, untraced):
-    reader = Maps(FrozenPart(small_backbone(32), "block_2", SAMPLES, 32, 2, tmp_path), 3)
-    model = reader.model("SCI", SAMPLES.num_classes)
-    assert model.interaction_name == "sci" and model.contrast_name is None
-    scores = model.predict(reader.images(SAMPLES), verbose=0)
-    assert scores.shape == (len(SAMPLES), SAMPLES.num_classes)
-    model.fit(reader.pairs(SAMPLES, seed=4), verbose=0)
-
-
 def test_crops_make_the_difference(tmp_path):
     def build(row, num_classes):
         return build_row(row, num_classes, backbone=small_backbone(32), input_shape=(32, 32, 3))
@@ -43,5 +32,5 @@ def test_crops_make_the_difference(tmp_path):
     assert isinstance(make_reader(build, SAMPLES, 32, 3), Photographs)
     folder = tmp_path / "maps" / "small"
     reader = make_reader(build, SAMPLES, 32, 3, crops=2, frozen_to="block_2", folder=folder)
-    assert isinstance(reader, Maps) and folder.is_dir()
+    assert isinstance(reader, FrozenPart) and folder.is_dir()
     assert reader.model("plain", 4).num_classes == 4
