@@ -7,7 +7,6 @@ import keras
 from cin_keras.checks import short
 from cin_keras.data import SetEpoch
 from cin_keras.losses import SoftmaxCrossentropy
-from cin_keras.measuring.machine import accelerator
 from cin_keras.measuring.rows import own_settings
 from cin_keras.training import make_optimizer
 
@@ -191,9 +190,7 @@ def train_row(
     decay, rates = settings["weight_decay"], own["rates"]
     optimizer = make_optimizer(learning_rate, epochs, len(pairs), decay, backbone, rates)
     loss = SoftmaxCrossentropy(label_smoothing=settings["label_smoothing"])
-    # On CPUs, XLA takes two to six times as long.
-    jit = "auto" if keras.backend.backend() != "tensorflow" or accelerator() else False
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    model.compile(optimizer, loss, metrics=["accuracy"])
     callbacks = [SetEpoch(pairs)] if hasattr(pairs, "epochs") else []
     model.fit(pairs, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=2)
     return model
