@@ -238,9 +238,7 @@ def recall_on(model, images, labels, known=None):
 
     Returns:
         Dict: `recall_at_1`, a float; `recall_at_1_whitened`, of the same whitened, if `known` is
-        given; `recall_at_1_of_h`, of the embeddings that the contrastive loss compares, if the
-        model has a layer that makes them of what the classifier sees. All are 0 where the model
-        gives no finite numbers any more.
+        given. Both are 0 where the model gives no finite numbers any more.
     """
     embed = keras.Model(model.inputs, model.classifier.input)
     embeddings = embed.predict(images, verbose=0)
@@ -250,9 +248,6 @@ def recall_on(model, images, labels, known=None):
         with contextlib.suppress(ValueError):  # of a model that is broken, or says the same of all
             whitened = Whitening.fit(embed.predict(known, verbose=0))(embeddings)
         kinds["recall_at_1_whitened"] = whitened
-    h = model.embedding
-    if h is not None and h.kernel.shape[0] == embeddings.shape[1]:
-        kinds["recall_at_1_of_h"] = keras.ops.convert_to_numpy(h(embeddings))
     return {
         kind: recall_at_1(values, labels) if np.isfinite(values).all() else 0.0
         for kind, values in kinds.items()
