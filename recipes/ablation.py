@@ -18,9 +18,8 @@ from cin_keras.training import mistakes_in_one_sentence
 from cin_keras.training.failures import accidents_in_one_sentence
 from cin_keras.training.options import LABEL_SMOOTHING, WEIGHT_DECAY, measuring_parser, share
 
-# Options in which the runs of one table may differ, and those that came after results existed.
+# Options in which the runs of one table may differ.
 FREE = "rows seeds learning_rates output data_dir weights maps trials_only trial_seeds table".split()
-LATER = "weight_decay label_smoothing unseen crops".split()
 
 
 def parse_arguments(arguments=None):
@@ -109,7 +108,7 @@ def main(arguments=None):
             *samples, unseen = splits.every_second_class(*samples) if args.unseen else (*samples, None)
             print("train: {}\n test: {}".format(*samples))
             build(args.rows[0], samples[0].num_classes)
-            settings = results.settings_of(vars(args), FREE, LATER, samples)
+            settings = results.settings_of(vars(args), FREE, samples)
             found = results.Results(folder / "results.jsonl", settings)
         rows = ROWS if args.trials_only else args.rows  # the table of trials is of all
         identity = {row: own_settings(row, args.backbone) for row in rows}

@@ -19,7 +19,8 @@ class Results:
 
     Args:
         path: Str or path of the file; its folder must exist.
-        settings: Dict, what must be equal for records to stand in one file.
+        settings: Dict, what must be equal for records to stand in one file; what is `None`,
+            `False` or 0 is as if it were not there.
 
     Raises:
         ValueError: If the file holds records with other settings, or is none of this kind.
@@ -47,6 +48,8 @@ class Results:
             )
         if BYTES not in found:  # a file of before they were noted
             settings.pop(BYTES, None)
+        # A file may be from before there was an option.
+        found, settings = ({k: v for k, v in each.items() if v} for each in (found, settings))
         if found != settings:
             names = sorted(found.keys() | settings)
             differing = [name for name in names if found.get(name) != settings.get(name)]
@@ -88,14 +91,12 @@ class Results:
         return self.find(**key)[-1]
 
 
-def settings_of(options, free, later, samples):
+def settings_of(options, free, samples):
     """What must be equal for runs to stand in one file: all options but the free ones, and the data.
 
     Args:
         options: Dict, every option of the command; `weights` counts by the name of its file.
         free: Names of options in which runs of one file may differ.
-        later: Names of options that came after files had been written: they count where they are
-            set.
         samples: `Samples` of each split.
 
     Returns:
@@ -104,16 +105,11 @@ def settings_of(options, free, later, samples):
     Example:
 
     >>> options = {"weights": "a/b.h5", "epochs": 5, "seeds": 3, "crops": None}
-    >>> settings_of(options, ["seeds"], ["crops"], [])["epochs"]
+    >>> settings_of(options, ["seeds"], [])["epochs"]
     5
     """
-    counted = {
-        name: value
-        for name, value in options.items()
-        if name not in free and (name not in later or value)
-    }
     return {
-        **counted,
+        **{name: value for name, value in options.items() if name not in free},
         "weights": pathlib.Path(options["weights"]).name,
         "data": [f"{part} {fingerprint(part)}" for part in samples],
         # Photographs of the same names may be others.
