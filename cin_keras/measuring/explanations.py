@@ -1,16 +1,17 @@
 """Whether the maps of `cin_keras.explain` look at the right thing, on images whose parts are known.
 
-Every method draws a map of every image; `cin_keras.explain.scores` says whether its peak lies on a
+Every method draws a map of every image; `cin_keras.measuring.scores` says whether its peak lies on a
 part that tells the two classes apart, and what deletion and insertion make of the prediction.
 """
 
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.special import softmax
 
 from cin_keras import explain
 from cin_keras.data import cub_200_2011
 from cin_keras.data.cropping import crop, crop_box
-from cin_keras.explain import scores
+from cin_keras.measuring import scores
 from cin_keras.measuring.panels import name_rows, panels, save_open
 from cin_keras.measuring.tables import markdown_table, plus_minus
 from cin_keras.progress import progress_bar
@@ -307,13 +308,16 @@ def summarize_scores(arrays, chance):
     def estimates(kinds):
         return {kind: estimate(values) for kind, values in kinds.items()}
 
+    def area(curves):
+        return trapezoid(curves, dx=1 / (curves.shape[1] - 1))
+
     # Where the crop cuts off all that could be hit, there is nothing to find.
     visible = chance["image"] > 0
     per_image = {
         name: {
             "peak": values["peak"][visible].astype(float),
-            "deletion": scores.area_under(values["deletion"]),
-            "insertion": scores.area_under(values["insertion"]),
+            "deletion": area(values["deletion"]),
+            "insertion": area(values["insertion"]),
         }
         for name, values in arrays.items()
     }

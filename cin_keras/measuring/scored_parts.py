@@ -3,7 +3,7 @@
 import numpy as np
 
 from cin_keras import explain
-from cin_keras.explain import scores
+from cin_keras.measuring import scores
 from cin_keras.measuring.explanations import IMAGES_AT_ONCE, read_images
 from cin_keras.measuring.tables import markdown_table, plus_minus
 from cin_keras.progress import progress_bar

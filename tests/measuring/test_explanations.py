@@ -137,6 +137,13 @@ def test_images_in_which_nothing_could_be_hit_do_not_count():
     )
 
 
+def test_curves_count_by_the_area_under_them():
+    arrays, chance = scored({CONTRAST: [1, 1], RANDOM: [0, 0]}, [1, 1])
+    arrays[CONTRAST]["deletion"] = np.array([[1, 0.25, 0], [1, 1, 1]])
+    found = explanations.summarize_scores(arrays, chance)["methods"][CONTRAST]["deletion"]
+    assert found["mean"] == pytest.approx((0.375 + 1) / 2)
+
+
 def test_table_and_figure(tmp_path):
     peaks = {CONTRAST: [1, 0, 1, 0], GRAD_CAM: [1, 0, 0, 0], RANDOM: [0, 0, 0, 0]}
     arrays, chance = scored(peaks, [1, 1, 1, 1])

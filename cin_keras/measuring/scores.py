@@ -207,24 +207,6 @@ def _curves(predict, before, after, maps, classes, steps, seed):
     return own.reshape(count, steps + 1).astype("float64")
 
 
-def area_under(curves):
-    """The mean height of curves with equal steps, by the trapezoidal rule.
-
-    Args:
-        curves: Floats of shape `(batch, points)`.
-
-    Returns:
-        float64 of shape `(batch,)`.
-
-    Example:
-
-    >>> area_under([[0.0, 1.0, 1.0]]).tolist()
-    [0.75]
-    """
-    curves = np.asarray(curves, "float64")
-    return (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
-
-
 def mean_and_error(values):
     """The mean of values that vary from image to image, and its standard error.
 
