@@ -116,7 +116,6 @@ class Embedder:
         whitening = self.model.whitening
         return of_length_1(embeddings if whitening is None else whitening(embeddings))
 
-
     def of_samples(self, samples, on_error="raise", resume_file=None, progress=False):
         """The embeddings of photographs, read a batch at a time.
 
