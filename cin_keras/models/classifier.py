@@ -46,6 +46,7 @@ from cin_keras.models.pair_batch import (
 )
 from cin_keras.models.save import (
     check_saveable,
+    check_weights_file,
     quantize_layers,
     quantized_layers,
     refuse_hdf5,
@@ -490,6 +491,7 @@ class Classifier(keras.Model):
         Raises:
             ValueError: For a file that lacks what this head has.
         """
+        check_weights_file(self, filepath)
         super().load_weights(filepath, *args, **kwargs)
         warn_of_unused_weights(self, filepath)
 

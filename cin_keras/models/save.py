@@ -64,6 +64,22 @@ def refuse_hdf5(received):
     )
 
 
+def check_weights_file(model, filepath):
+    """ValueError for a file of old that has no place for ψ and the embedding of this model.
+
+    Args:
+        model: `CIN` or `NTS`.
+        filepath: Path that `model.load_weights` was given.
+    """
+    path = pathlib.Path(filepath)
+    is_legacy = path.suffix.lower() in LEGACY and not path.name.endswith(".weights.h5")
+    if is_legacy and model.training_layers:
+        raise ValueError(
+            "HDF5 files of whole models hold nothing that only training runs: give a '.keras' or a "
+            f"'.weights.h5' file. Received: filepath={str(filepath)!r}"
+        )
+
+
 def warn_of_unused_weights(model, filepath):
     """Warns of what a file of weights holds for layers that this model does not have.
 
