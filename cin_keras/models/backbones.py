@@ -118,6 +118,15 @@ def any_size_backbone(backbone, images, weights=None, feature_layer=None):
     return build_backbone(backbone, open_images, weights, feature_layer)[0]
 
 
+def check_names_differ(first, second):
+    """Raises ValueError if two backbones bear one name, which no Keras model can hold twice."""
+    if first is not second and first.name == second.name:
+        raise ValueError(
+            "`backbone` and `second_backbone` must have different names; give one of them another, "
+            f"such as keras.Model(..., name='second'). Received: {first.name!r} twice"
+        )
+
+
 @contextlib.contextmanager
 def dtype_policy_scope(policy):
     """Layers made inside get this dtype policy; the global one is back afterwards.
@@ -175,6 +184,15 @@ def _construct(constructor, name, preprocessed, download):
         ) from error
 
 
+# Of the layers that stand beside a supplied backbone.
+_OWN_NAMES = {
+    "images", "pooling", "dropout", "classifier", "embedding", "self_channel_interaction",
+    "contrastive_channel_interaction", "residual_convolution", "squeeze_excite", "non_local",
+    "compact_generalized_non_local", "one_squeeze_multi_excitation", "bilinear_pooling",
+    "covariance_pooling", "mean_and_deviation", "navigator", "part_choice", "part_crops",
+}  # fmt: skip
+
+
 def _supplied_backbone(backbone, images, weights, feature_layer):
     if weights == "imagenet":
         # The default of `CIN`: a supplied model brings the weights that it has.
@@ -188,6 +206,11 @@ def _supplied_backbone(backbone, images, weights, feature_layer):
     if count != 1:
         raise ValueError(
             f"The backbone must have one input, images. Received: {backbone.name!r} with {count} inputs"
+        )
+    if backbone.name in _OWN_NAMES:
+        raise ValueError(
+            "The name of the backbone must not be that of a layer beside it: give another, "
+            f"keras.Model(..., name='backbone'). Received: a backbone called {backbone.name!r}"
         )
     axis = 1 if keras.config.image_data_format() == "channels_first" else -1
     if isinstance(expected, tuple) and len(expected) == 4 and expected[axis] not in (3, None):

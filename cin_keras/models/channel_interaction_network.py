@@ -19,7 +19,12 @@ from cin_keras.layers import ContrastiveChannelInteraction
 from cin_keras.layers.feature_map import check_fixed_size
 from cin_keras.layers.interleave import interleave, separate
 from cin_keras.losses import ContrastiveLoss, MultiAttentionMultiClassLoss, class_numbers
-from cin_keras.models.backbones import build_backbone, build_second_backbone, dtype_policy_scope
+from cin_keras.models.backbones import (
+    build_backbone,
+    build_second_backbone,
+    check_names_differ,
+    dtype_policy_scope,
+)
 from cin_keras.models.classifier import Classifier, check_input_shape, check_kept
 from cin_keras.models.embedding import Embedding
 from cin_keras.models.folded_prediction import FoldedPrediction
@@ -272,6 +277,7 @@ class CIN(Classifier):
             second_model, maps = None, features
             if second_backbone is not None:
                 second_model, second = build_second_backbone(second_backbone, images, weights)
+                check_names_differ(backbone_model, second_model)
                 maps = (features, second)
             interaction_layer = build_interaction(interaction, features, **options)
             pooling = keras.layers.GlobalAveragePooling2D(name="pooling")

@@ -334,7 +334,7 @@ def test_half_precision(interaction):
                 "contrast": None,
                 "second_backbone": tiny_backbone(),
             },
-            '"tiny" is used 2 times.*should be unique',
+            "different names.*'tiny' twice",
         ),
         ({"projection_dim": 0, "interaction": "bilinear", "contrast": None}, "projection_dim=0"),
     ],

@@ -268,7 +268,7 @@ def test_an_onnx_file_gives_the_same_answers(tmp_path):
             {"contrast": "mamc", "interaction": "osme"},
             r"None, 'embedding' or 'cci'. Received: contrast='mamc'",
         ),
-        ({"backbone": strided_backbone(name="part_choice")}, '"part_choice" is used 2 times'),
+        ({"backbone": strided_backbone(name="part_choice")}, "not be that of a layer beside it"),
         ({"contrast": "cci"}, "contrast='cci'.*interaction=None"),
         ({"interaction": "se"}, "interaction='se'"),
         ({"scale": 3.0}, "`scale` is for .*'sci'; leave it out. Received: interaction=None with scale=3.0"),
