@@ -36,14 +36,15 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.stop_listening()  # to a `fit` that was broken off
-        self.begun, self.pressed = True, False
-        self._before = signal.getsignal(signal.SIGINT)
+        self.begun, self.trained, self.pressed = True, False, False
+        self._before = signal.getsignal(signal.SIGINT) or signal.SIG_DFL  # None: not Python's
         if self._before is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._note)
 
     def on_train_end(self, logs=None):
         self.trained = True
         self.stop_listening()
+        self._raise_if_pressed()
 
     def __enter__(self):
         return self
@@ -58,7 +59,8 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
             self._before = None
 
     def _note(self, number, frame):
-        if self.pressed:
+        # (One that gave Ctrl-C back before this one did has set it up again.)
+        if self.pressed or self._before is None:
             raise KeyboardInterrupt
         self.pressed = True
 

@@ -178,10 +178,11 @@ class DiskCache(_Cache):
         super().__init__(samples, size)
         self._limit = samples.max_pixels if max_pixels is None else max_pixels
         self.path, title = _identify(samples, folder, self._shape, self._limit)
-        self._there = self._read_index(title)
-        if self._there is None:
+        there = self._read_index(title)
+        if there is None:
             self._write(title)
-            self._there = self._read_index(title)
+            there = self._read_index(title)
+        self._of_limit = np.where(there, self._limit, 0)  # 0: not there
         begin = self.path.stat().st_size - self._bytes
         self._pixels = np.memmap(self.path, np.uint8, "r", begin, self._shape)
 
@@ -189,9 +190,12 @@ class DiskCache(_Cache):
         """As `Samples.read`, but resized, whatever `at_least` is: a uint8 array."""
         limit = self._limit if max_pixels is None else max_pixels
         # What a smaller limit has let pass is in order under a larger one.
-        if self._there[index] and limit >= self._limit:
+        if 0 < self._of_limit[index] <= limit:
             return self._pixels[index]
-        return self._decode(index, limit)
+        pixels = self._decode(index, limit)
+        if self._of_limit[index]:
+            self._of_limit[index] = limit
+        return pixels
 
     def _read_index(self, title):
         """Which images are there, or `None` if the file is missing, of another state, or cut."""
@@ -274,7 +278,7 @@ OWN_CONTROL_GROUP = pathlib.Path("/proc/self/cgroup")
 
 
 def free_memory():
-    """Bytes (int) that the system, the container or the job can still give away."""
+    """Bytes (int) that the system and the control groups (of version 2) can still give away."""
     try:
         lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
         free = 1024 * next(int(line.split()[1]) for line in lines if "MemAvailable" in line)
@@ -286,7 +290,7 @@ def free_memory():
 def _control_groups():
     """That of this process and those around it: a container has its limit in the outermost, a job within."""
     try:
-        lines = OWN_CONTROL_GROUP.read_text().splitlines()
+        lines = OWN_CONTROL_GROUP.read_text(errors="surrogateescape").splitlines()
         own = next(line[4:] for line in lines if line.startswith("0::/"))
     except (OSError, StopIteration):
         own = ""

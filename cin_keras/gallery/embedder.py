@@ -1,6 +1,7 @@
 """From a model and photographs to embeddings, and what tells the model from another."""
 
 import hashlib
+import math
 
 import keras
 import numpy as np
@@ -12,6 +13,9 @@ from cin_keras.data.samples import fingerprint, state_of
 from cin_keras.gallery.part_file import PartFile
 from cin_keras.models.classifier import Classifier, height_and_width
 from cin_keras.progress import progress_bar
+
+# Numbers of a weight: to take a few of it on its device takes longer than to bring so many.
+BROUGHT_WHOLE = 1_000_000
 
 
 class Embedder:
@@ -231,11 +235,12 @@ def _why_not(samples, index):
 
 
 def _some_numbers(value):
-    """Bytes of some eight numbers, of which alone those of a tensor are brought from its device."""
-    is_array = isinstance(value, np.ndarray)
-    flat = value.ravel() if is_array else keras.ops.reshape(value, (-1,))
-    some = flat[:: max(1, flat.shape[0] // 8)]
-    return keras.ops.convert_to_numpy(some).astype("float32").tobytes()
+    """Bytes of some eight numbers; of a large tensor these alone are brought from its device."""
+    size = math.prod(value.shape)
+    if size > BROUGHT_WHOLE:
+        value = keras.ops.reshape(value, (-1,))[:: size // 8]
+        size = 8
+    return keras.ops.convert_to_numpy(value).ravel()[:: max(1, size // 8)].astype("float32").tobytes()
 
 
 def of_length_1(vectors):

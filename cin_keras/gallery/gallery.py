@@ -522,8 +522,8 @@ class Gallery:
 
         Sets `threshold`, and for class means `temperature`, with which probabilities are as high
         as they are right (see `cin_keras.evaluation.fit_temperature`). Where an index is asked
-        (`exact`), similarities are its own, in half precision; those without a photograph's own
-        class are exact all the same.
+        (`exact`), similarities are its own, in half precision; but without photographs of other
+        classes they are exact.
 
         Args:
             samples: `Samples` of photographs that are not in the gallery: for validation, say.
@@ -552,17 +552,20 @@ class Gallery:
             raise ValueError("No photograph of a class that the gallery has can be decoded.")
         of_known, labels = embeddings[is_known], labels[is_known]
         pretended = bool(is_known.all())
-        if pretended:
-            others = self._of_classes(of_known)
-            others[np.arange(len(labels)), labels] = -np.inf
-            unknown = others.max(axis=1)
-        else:  # by what `classify` asks, which may be an index
-            unknown = self.classify(embeddings[~is_known]).similarities
+        cosines = self._of_classes(of_known) if pretended or self.by == "means" else None
         if self.by == "means":
-            self.temperature = fit_temperature(labels, self._of_classes(of_known))
-        self.threshold = choose_threshold(unknown, rate)
+            self.temperature = fit_temperature(labels, cosines)
         named = self.classify(of_known)
-        known, right = named.similarities, named.probabilities.argmax(axis=1) == labels
+        if pretended:
+            # Both of one rounding: where the nearest is of another class, they are equal.
+            known = cosines.max(axis=1)
+            cosines[np.arange(len(labels)), labels] = -np.inf
+            unknown = cosines.max(axis=1)
+        else:  # by what `classify` asks, which may be an index
+            known = named.similarities
+            unknown = self.classify(embeddings[~is_known]).similarities
+        self.threshold = choose_threshold(unknown, rate)
+        right = named.probabilities.argmax(axis=1) == labels
         accepted = known >= self.threshold
         return GalleryCalibration(
             threshold=self.threshold,

@@ -35,6 +35,24 @@ def test_a_block_gives_back_what_a_broken_fit_has_not(interrupt):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_of_two_that_end_in_any_order_neither_keeps_an_interrupt(interrupt):
+    other = InterruptBetweenBatches()
+    other.on_train_begin()
+    interrupt.on_train_end()
+    other.on_train_end()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_in_the_last_moment_is_not_lost(interrupt):
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt.on_train_end()
+    assert interrupt.trained
+    interrupt.on_train_begin()
+    assert not interrupt.trained and not interrupt.pressed
+
+
 def test_a_second_interrupt_does_not_wait(interrupt):
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

@@ -184,6 +184,16 @@ def test_a_file_written_for_large_photographs_shows_small_ones(samples, tmp_path
     assert_same([cached.read(6)], pixels(samples.subset([6])))
 
 
+def test_a_smaller_limit_takes_one_more_decoding(samples, cache, reads):
+    cached = with_cache(samples, cache, 14)
+    for _ in range(3):
+        cached.read(5, max_pixels=1000)
+    before = len(reads)
+    for limit in (1000, 2000, None):
+        cached.read(5, max_pixels=limit)
+    assert len(reads) == before
+
+
 def test_a_copy_of_cached_samples_reads_as_they_do(samples, cache):
     cached = with_cache(samples, cache, 14)
     assert_same([copy.copy(cached).read(5)], pixels(samples.subset([5])))
@@ -356,6 +366,8 @@ def test_the_memory_that_is_free(tmp_path, monkeypatch):
     limit(groups, "max")
     assert caching.free_memory() > 10**7
 
+    own.write_bytes(b"0::/job-\xff\n")
+    assert caching.free_memory() > 10**7
     own.write_text("4:memory:/another\n0::/slurm/job_7/step_0\n")
     limit(groups / "another", 100)
     limit(groups / "slurm" / "job_7" / "step_0", "max")

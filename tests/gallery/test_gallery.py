@@ -327,7 +327,8 @@ def test_another_model_is_refused(gallery, samples, tmp_path):
 
 
 @pytest.mark.every_backend
-def test_few_numbers_are_brought_from_the_device_to_see_a_change(monkeypatch):
+def test_few_numbers_of_large_weights_are_brought_from_the_device(monkeypatch):
+    monkeypatch.setattr("cin_keras.gallery.embedder.BROUGHT_WHOLE", 64)
     images = keras.Input((8, 8, 3))
     backbone = keras.Model(images, keras.layers.Conv2D(64, 3, name="conv")(images))
     model = cin_keras.CIN(3, backbone, input_shape=(8, 8, 3), interaction=None, contrast=None)
@@ -339,11 +340,13 @@ def test_few_numbers_are_brought_from_the_device_to_see_a_change(monkeypatch):
 
     monkeypatch.setattr(keras.ops, "convert_to_numpy", counted)
     gallery._embedder.check_unchanged()
-    assert sizes and max(sizes) < 16
+    assert sorted(sizes) == [8, 64], "of the kernel, and the bias"
     conv = model.backbone.get_layer("conv")
-    conv.bias.assign(conv.bias + 1)
-    with pytest.raises(ValueError, match="has changed since"):
-        gallery.embed(np.ones((1, 8, 8, 3)))
+    for weight in (conv.bias, conv.kernel):
+        gallery = Gallery(model)
+        weight.assign(weight + 1)
+        with pytest.raises(ValueError, match="has changed since"):
+            gallery.embed(np.ones((1, 8, 8, 3)))
 
 
 def test_the_hash_is_that_of_what_makes_embeddings(model):

@@ -7,6 +7,8 @@ import tarfile
 
 from tqdm import tqdm
 
+from cin_keras.files import named_if_not_written
+
 if not hasattr(tarfile, "data_filter"):  # before Python 3.11.4, as in Debian 12
     from backports import tarfile
 
@@ -27,6 +29,7 @@ def unpack(archive, folder, top, verbose=1):
         `pathlib.Path`, the folder.
 
     Raises:
+        OSError: If the folder cannot be written, or the disk is full.
         tarfile.FilterError: If a member would lie out of the folder, or is no file, folder or
             link within it.
 
@@ -43,14 +46,15 @@ def unpack(archive, folder, top, verbose=1):
     size = archive.stat().st_size
     bar = tqdm(total=size, unit="B", unit_scale=True, desc=archive.name, disable=not verbose)
     try:
-        with bar, open(archive, "rb") as file, tarfile.open(fileobj=file) as tar:
-            for member in tar:
-                tar.extract(member, unfinished, filter="data")
-                bar.update(file.tell() - bar.n)
-            bar.update(size - bar.n)
-        if folder.is_dir():
-            folder.rmdir()
-        os.rename(unfinished / top, folder)
+        with named_if_not_written(folder, is_folder=True):
+            with bar, open(archive, "rb") as file, tarfile.open(fileobj=file) as tar:
+                for member in tar:
+                    tar.extract(member, unfinished, filter="data")
+                    bar.update(file.tell() - bar.n)
+                bar.update(size - bar.n)
+            if folder.is_dir():
+                folder.rmdir()
+            os.rename(unfinished / top, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder

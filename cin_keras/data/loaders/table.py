@@ -9,7 +9,7 @@ import pathlib
 import re
 import unicodedata
 
-from cin_keras.checks import check_list, check_names, check_path, short
+from cin_keras.checks import check_list, check_path, short
 from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES, split_of_folder
@@ -97,15 +97,16 @@ def from_table(
     >>> samples, samples.class_names
     (Samples(2 classes, 3 images, 1–2 a class), ('heron', 'owl'))
     """
-    (path_column,) = check_names("path_column", [path_column])
-    (label_column,) = check_names("label_column", [label_column])
-    boxed = () if box_columns is None else check_names("box_columns", box_columns)
+    boxed = () if box_columns is None else check_list("box_columns", box_columns)
     if box_columns is not None and len(boxed) != 4:
         raise ValueError(
             "`box_columns` must name four columns: left, top, right, bottom. "
             f"Received: box_columns={box_columns!r}"
         )
-    levels = () if levels is None else check_names("levels", levels)
+    levels = () if levels is None else check_list("levels", levels)
+    columns = (path_column, label_column, *boxed, *levels)
+    if wrong := [column for column in columns if not isinstance(column, str)]:
+        raise ValueError(f"Columns must be given by their names, str. Received: {short(wrong[0])}")
     # The last may be that of the classes themselves.
     levels = [level for level in levels if level != label_column]
     check_path("path", path)

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import tarfile
@@ -108,6 +109,18 @@ def test_an_interrupted_run_leaves_nothing_and_a_killed_one_no_trap(tmp_path, mo
     unpack(archive, tmp_path / "data", "a", verbose=0)
     assert tree(tmp_path / "data") == {"1.jpg", "2.jpg"}
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "data"]
+
+
+def test_a_disk_that_is_full_is_named_with_its_folder(tmp_path, monkeypatch):
+    archive = write_archive(tmp_path / "a.tar", "birds/1.jpg")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module.tarfile, "copyfileobj", full)
+    with pytest.raises(OSError, match="new' cannot be written .No space left on device.. Make room"):
+        unpack(archive, tmp_path / "new", "birds", verbose=0)
+    assert os.listdir(tmp_path) == ["a.tar"]
 
 
 def test_progress(tmp_path, capsys):

@@ -338,11 +338,11 @@ def test_boxes_that_are_no_numbers(folder, value):
 
 @pytest.mark.parametrize("name", ["path_column", "label_column"])
 def test_columns_are_called_by_names(folder, name):
-    table = write(folder, "path,label", "images/3.png,owl")
-    with pytest.raises(ValueError, match=f"`{name}` must be names"):
-        from_table(table, **{name: None})
-    with pytest.raises(ValueError, match="has no column '0'"):
-        from_table(table, **{name: 0})
+    table = write(folder, ",label", "images/3.png,owl")
+    for wrong in (None, 0):
+        with pytest.raises(ValueError, match=f"by their names, str. Received: {wrong}"):
+            from_table(table, **{"path_column": "", name: wrong})
+    assert len(from_table(table, path_column="")) == 1  # pandas' index without a name
 
 
 def test_missing_files(folder):
