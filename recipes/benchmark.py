@@ -46,7 +46,7 @@ def parse_arguments(arguments):
     add("--memory-pairs", "N", "pairs to take the peak memory at", type=positive(int), nargs="*")
     switch("--serving", "only the exported forms, on one image")
     switch("--systems", "only the paper's time table")
-    switch("--peers", "only CIN as the public toolbox has it, PyTorch")
+    switch("--peers", "only CIN as the public toolbox has it, and NTS; PyTorch")
     switch("--train", "of the systems, training steps as well")
     add("--seed", "N", "of weights and images (%(default)s)", type=int, default=0)
     add("--peak-of", help=argparse.SUPPRESS)
@@ -81,7 +81,8 @@ def what_to_measure(args):
         jit_compile={"on": True, "off": False, None: "auto"}[args.jit_compile],
     )
     if args.peers:
-        return "peers", benchmarks.peers(forms, *budget)
+        network = {"backbone": args.backbone, "feature_layer": args.feature_layer}
+        return "peers", benchmarks.peers(forms, *budget, **network)
     if args.serving:
         served = args.image_size, args.rounds, args.seed, args.backbone
         return "serving", benchmarks.exported(forms, *served)

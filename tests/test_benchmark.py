@@ -145,7 +145,7 @@ def test_peers_are_timed_on_pytorch(recipe, tmp_path, capsys):
     recipe.main(arguments)
     folder, output = tmp_path / "runs" / "benchmark", capsys.readouterr().out
     peers = json.loads((folder / "peers.json").read_text())["peers"]
-    assert list(peers) == ["backbone", "CIN", "CIN, plain PyTorch"]
+    assert list(peers) == ["backbone", "CIN", "CIN, plain PyTorch", "NTS"]
     for name, own in peers.items():
         assert f"| {name} |" in output
         assert {task: numbers["rounds"] for task, numbers in own.items()} == {

@@ -6,12 +6,15 @@ Each is a `Benchmark`: the names of its models, how one is built, and what is do
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
+
 from cin_keras.measuring import costs, serving, systems
 from cin_keras.measuring.peers import LongForm, check_peers
+from cin_keras.models import NTS
 
 BACKBONE, CONTRAST = "backbone", "contrast"
 LONG, SHIPPED, BLOCKS = "CIN, long form", "CIN", "CIN, blocks of rows"
-PEER = "CIN, plain PyTorch"
+PEER, TWO_STAGES = "CIN, plain PyTorch", "NTS"
 
 
 class Benchmark(NamedTuple):
@@ -121,12 +124,13 @@ def exported(of_forms, image_size, rounds, seed, backbone):
     return Benchmark("forms", title, (SHIPPED,), of_forms.build, measure)
 
 
-def peers(of_forms, image_size, batch_size, pairs, num_classes, rounds, steps, seed):
-    """CIN beside the paper's long form in plain PyTorch, as the public toolbox computes it.
+def peers(of_forms, image_size, batch_size, pairs, num_classes, rounds, steps, seed, **network):
+    """CIN beside the paper's long form in plain PyTorch, as the public toolbox computes it, and NTS.
 
     Args:
         of_forms: What `forms` returned, of the same sizes.
         image_size, batch_size, pairs, num_classes, rounds, steps, seed: As for `forms`.
+        **network: Arguments of `NTS`: the `backbone` and the `feature_layer` of the forms.
 
     Returns:
         `Benchmark`.
@@ -139,6 +143,10 @@ def peers(of_forms, image_size, batch_size, pairs, num_classes, rounds, steps, s
     def build(name):
         if name == PEER:
             return LongForm(of_forms.build(LONG), costs.LEARNING_RATE)
+        if name == TWO_STAGES:
+            keras.utils.set_random_seed(seed)
+            shape = (image_size, image_size, 3)
+            return NTS(num_classes, weights=None, input_shape=shape, **network)
         return of_forms.build(name)
 
     def measure(models):
@@ -146,7 +154,7 @@ def peers(of_forms, image_size, batch_size, pairs, num_classes, rounds, steps, s
         found = costs.time_both(models, batches, rounds, steps, BACKBONE)
         return found, systems.systems_table(found, None, BACKBONE)
 
-    return Benchmark("peers", of_forms.title, (BACKBONE, SHIPPED, PEER), build, measure)
+    return Benchmark("peers", of_forms.title, (BACKBONE, SHIPPED, PEER, TWO_STAGES), build, measure)
 
 
 def paper_systems(image_size, pairs, num_classes, rounds, steps, seed, train):
