@@ -537,6 +537,26 @@ def test_calibration_keeps_the_false_alarm_rate(monkeypatch, by, unknown):
     assert gallery.threshold is None
 
 
+def test_a_photograph_that_is_most_like_another_class_counts_for_both_sides_alike(monkeypatch):
+    """By its own class or without it the nearest is the same: also in the last bit."""
+    rng = np.random.default_rng(0)
+    names = [str(i % 10) for i in range(200)]
+    gallery = Gallery.from_embeddings(of_length_1(rng.normal(size=(200, 33))), names)
+    monkeypatch.setattr(gallery, "_embedder", GivenEmbeddings(of_length_1(rng.normal(size=(200, 33)))))
+    labels = [int(name) for name in names]
+    samples = Samples([f"new {i}.jpg" for i in range(200)], labels, list("0123456789"))
+    given = {}
+
+    def record(known, unknown):
+        given.update(known=known, unknown=unknown)
+        return 0.5
+
+    monkeypatch.setattr("cin_keras.gallery.gallery.auroc", record)
+    right = gallery.calibrate(samples).accuracy_without
+    assert 0 < right < 0.5
+    assert np.mean(given["known"] == given["unknown"]) == pytest.approx(1 - right)
+
+
 def test_calibration_asks_what_classify_asks(monkeypatch):
     """An index has similarities in half precision, of which some lie at the other side."""
 
