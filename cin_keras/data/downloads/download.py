@@ -73,7 +73,7 @@ def download(name, data_dir, *, timeout=30.0, attempts=5, pause=1.0, verbose=1):
         `pathlib.Path` of `data_dir`, absolute.
 
     Raises:
-        ValueError: If there is no such data set.
+        ValueError: If there is no such data set, or its archive is refused (see `unpack`).
         FileExistsError: If `data_dir` holds something else.
         DownloadError: If the archive cannot be had, or is not the published one.
 

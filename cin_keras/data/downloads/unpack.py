@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import tarfile
+import zlib
 
 from tqdm import tqdm
 
@@ -30,8 +31,8 @@ def unpack(archive, folder, top, verbose=1):
 
     Raises:
         OSError: If the folder cannot be written, or the disk is full.
-        tarfile.FilterError: If a member would lie out of the folder, or is no file, folder or
-            link within it.
+        ValueError: If the archive is damaged, or a member would lie out of the folder, or is no file,
+            folder or link within it.
 
     Example:
 
@@ -55,6 +56,11 @@ def unpack(archive, folder, top, verbose=1):
             if folder.is_dir():
                 folder.rmdir()
             os.rename(unfinished / top, folder)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"Refused to unpack {archive}, which is not what was published ({error}): remove it and "
+            "download it again."
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder

@@ -62,11 +62,23 @@ def test_a_folder_of_an_archive(tmp_path, mode):
 def test_a_hostile_archive_is_refused_whole(tmp_path, member):
     (tmp_path / "outside").write_text("mine")
     archive = write_archive(tmp_path / "a.tar", "good/1.jpg", member)
-    with pytest.raises(module.tarfile.FilterError):
+    with pytest.raises(ValueError, match="Refused to unpack .*a.tar, .* download it again"):
         unpack(archive, tmp_path / "data" / "birds", "good", verbose=0)
     assert os.listdir(tmp_path / "data") == []
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "data", "outside"]
     assert (tmp_path / "outside").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2"])
+def test_a_damaged_archive_is_refused_whole(tmp_path, mode):
+    archive = write_archive(tmp_path / "a.tar", *(f"a/{i}.jpg" for i in range(500)), mode=mode)
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(ValueError, match="Refused to unpack .*a.tar"):
+        unpack(archive, tmp_path / "data", "a", verbose=0)
+    archive.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="Refused to unpack .*a.tar"):
+        unpack(archive, tmp_path / "data", "a", verbose=0)
+    assert os.listdir(tmp_path) == ["a.tar"]
 
 
 def test_modes_that_grant_too_much_are_dropped(tmp_path):
