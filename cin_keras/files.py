@@ -151,10 +151,16 @@ def whole_folder(path):
     ['model']
     """
     place = pathlib.Path(os.path.realpath(path))
-    with named_if_not_written(path, is_folder=True), _partial(place) as partial:
+    with named_if_not_written(path, is_folder=True), _partial(place) as partial, _partial(place) as old:
         yield partial
-        shutil.rmtree(place, ignore_errors=True)
-        os.rename(partial, place)
+        if place.is_dir():
+            os.rename(place, old)
+        try:
+            os.rename(partial, place)
+        except OSError:
+            if old.is_dir():
+                os.rename(old, place)
+            raise
 
 
 def remove_partial(path, untouched_for=None):

@@ -200,3 +200,22 @@ def test_a_folder_is_there_when_it_is_whole(tmp_path):
         partial.mkdir()
         raise ValueError
     assert names(path) == ["2"] and names(tmp_path) == ["model"]
+
+
+def test_the_folder_of_before_stays_until_the_new_one_is_in_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "1").touch()
+    rename = os.rename
+
+    def fail(source, target):
+        if os.path.exists(os.path.join(source, "2")):  # the new one
+            assert len(names(tmp_path)) == 2
+            raise OSError(errno.EIO, "broken")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", fail)
+    with pytest.raises(OSError, match="cannot be written"), whole_folder(path) as partial:
+        partial.mkdir()
+        (partial / "2").touch()
+    assert names(path) == ["1"] and names(tmp_path) == ["model"]
