@@ -94,6 +94,13 @@ def _run(arguments):
             return end.code
         print(sentence_as_typed(end.code, args), file=sys.stderr)
         return MISTAKE
+    except Exception as error:
+        from cin_keras.training.failures import out_of_memory
+
+        sentence = out_of_memory(error, vars(args))
+        if sentence is None:
+            raise
+        stop(f"error: {sentence_as_typed(sentence, args)}", ACCIDENT)
 
 
 def without_notes():

@@ -9,12 +9,18 @@ from cin_keras.data import DownloadError
 from cin_keras.streams import stop
 from cin_keras.training.command import as_typed
 
+# What TensorFlow, XLA, PyTorch and NumPy say, of a GPU and of a CPU.
+_OUT_OF_MEMORY = re.compile(
+    "out of memory|OOM when allocating|(allocate|not enough) memory:|ALLOC_FAILED|^Unable to allocate", re.I
+)
 
-def mistake(error):
+
+def mistake(error, settings=None):
     """What to tell the user of an error before anything is running, or `None` for a defect.
 
     Args:
         error: An exception.
+        settings: As for `out_of_memory`. Defaults to `None`.
 
     Returns:
         Str, or `None`.
@@ -24,6 +30,8 @@ def mistake(error):
     >>> mistake(ValueError("Three is none.")), mistake(KeyError("defect"))
     ('Three is none.', None)
     """
+    if sentence := out_of_memory(error, settings):
+        return sentence
     mistakes = (OSError, ValueError, DownloadError, MemoryError, ImportError)
     if not isinstance(error, mistakes) or _nobody_reads(error):
         return None
@@ -32,14 +40,15 @@ def mistake(error):
     return re.sub(r"\x1b\[\d*m", "", framed[1]) if framed else str(error)
 
 
-def accident(error):
+def accident(error, settings=None):
     """What to tell the user where training or evaluation cannot go on, or `None` for a defect.
 
-    That is a full disk, a loss that is not finite, or an image that cannot be decoded, which
-    reaches us as an error of TensorFlow around that of Python.
+    That is a full disk, too little memory, a loss that is not finite, or an image that cannot be
+    decoded, which reaches us as an error of TensorFlow around that of Python.
 
     Args:
         error: An exception.
+        settings: As for `out_of_memory`. Defaults to `None`.
 
     Returns:
         Str, or `None`.
@@ -51,11 +60,40 @@ def accident(error):
     """
     import tensorflow as tf
 
-    if isinstance(error, (NonFiniteLoss, OSError)) and not _nobody_reads(error):
+    if sentence := out_of_memory(error, settings):
+        return sentence
+    if isinstance(error, (NonFiniteLoss, OSError, MemoryError)) and not _nobody_reads(error):
         return str(error)
     if isinstance(error, tf.errors.OpError):
         return raised_inside(error) or str(error)
     return None
+
+
+def out_of_memory(error, settings=None):
+    """What to do where arrays do not fit into the memory of this machine, or of its accelerator.
+
+    Args:
+        error: An exception, of any backend.
+        settings: Dict of the settings that may be named, or `None`. Defaults to `None`.
+
+    Returns:
+        Str, or `None` for another error.
+
+    Example:
+
+    >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), {"image_size": 448})
+    'There is not enough memory with `image_size=448`: lower it.'
+    """
+    if isinstance(error, (OSError, ValueError)) or not _OUT_OF_MEMORY.search(str(error)):
+        return None
+    names = ("pairs_per_batch", "batch_size", "image_size")
+    given = [f"`{name}={settings[name]}`" for name in names if settings and settings.get(name)]
+    if not given:
+        return "There is not enough memory: take fewer images at a time, or smaller ones."
+    return (
+        f"There is not enough memory with {' and '.join(given)}: lower "
+        f"{'it' if len(given) == 1 else 'one of them'}."
+    )
 
 
 def raised_inside(error):
@@ -69,7 +107,7 @@ def raised_inside(error):
     >>> raised_inside(ValueError("UnknownError: StoreError: s3://x cannot be reached"))
     's3://x cannot be reached'
     """
-    inside = re.search(r"(?:UnreadableImage|ValueError|StoreError): (.+)", str(error))
+    inside = re.search(r"(?:UnreadableImage|ValueError|StoreError|MemoryError): (.+)", str(error))
     return inside and inside[1]
 
 
@@ -101,7 +139,7 @@ def mistakes_in_one_sentence(settings=None):
     try:
         yield
     except Exception as error:
-        sentence = mistake(error)
+        sentence = mistake(error, settings)
         if sentence is None:
             raise
         sys.exit(f"error: {as_typed(sentence, settings) if settings else sentence}")

@@ -19,7 +19,7 @@ def open_run(path, settings, resume=False, distribute=False):
 
     Where a run cannot go on, what there is of it is kept, and a sentence in place of a traceback
     says so: for a mistake in the settings or the data before training begins (the process ends by
-    `SystemExit`); then for a full disk, a damaged photograph, a loss that is not finite, and for
+    `SystemExit`); then for a full disk, too little memory, a damaged photograph, a loss that is not finite, and for
     Ctrl-C (it ends at once). Any other error is a defect and keeps its traceback. Standard output
     and standard error are as `tidy_streams` has them.
 
@@ -65,7 +65,7 @@ def open_run(path, settings, resume=False, distribute=False):
             if devices.processes > 1 and is_lost(error):
                 # After Ctrl-C on all hosts, another one has stopped a step before this one.
                 stop(*(_after_ctrl_c(run) if run.watch.pressed else _after_a_loss(run)))
-            sentence = accident(error) if run.watch.begun else mistake(error)
+            sentence = (accident if run.watch.begun else mistake)(error, run.asked)
             if sentence is None:
                 raise
             sentence = f"error: {as_typed(sentence, run.asked)}"
