@@ -189,6 +189,20 @@ def remove_partial(path, untouched_for=None):
                     _remove(entry)
 
 
+def seen_from(folder, path):
+    """A path as seen from a folder (str); whole where Windows has it on another drive.
+
+    Example:
+
+    >>> seen_from("runs", "runs/cars/model.keras")
+    'cars/model.keras'
+    """
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return os.path.abspath(path)
+
+
 def write_text(path, text):
     """Writes a text file, whole.
 

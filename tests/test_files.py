@@ -11,6 +11,7 @@ from cin_keras.files import (
     check_writable,
     move_aside,
     remove_partial,
+    seen_from,
     whole_file,
     whole_folder,
     write_json,
@@ -186,6 +187,15 @@ def test_what_was_moved_aside_is_for_whom_the_folder_is(tmp_path):
 
 
 # === Folders ===
+
+
+def test_what_lies_on_another_drive_is_seen_whole(tmp_path, monkeypatch):
+    def fail(path, start):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    assert seen_from(tmp_path / "runs", tmp_path / "cars" / "1.jpg") == os.path.join("..", "cars", "1.jpg")
+    monkeypatch.setattr("os.path.relpath", fail)
+    assert seen_from("runs", "cars") == os.path.abspath("cars")
 
 
 def test_a_folder_is_there_when_it_is_whole(tmp_path):

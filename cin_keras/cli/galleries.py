@@ -2,18 +2,20 @@
 
 import os
 
+from cin_keras.files import seen_from
 from cin_keras.gallery import Gallery
 from cin_keras.models import load_model
 from cin_keras.models.load import HUB
 
 
-def open_gallery(path, model=None):
+def open_gallery(path, model=None, batch_size=32):
     """Loads a gallery with its model.
 
     Args:
         path: Str, the gallery's file.
         model: Str, the model's file, or `None` for where it was when the gallery was made, as
             seen from the gallery's folder. Defaults to `None`.
+        batch_size: Int ≥ 1, photographs at a time. Defaults to 32.
 
     Returns:
         `cin_keras.Gallery`.
@@ -31,7 +33,7 @@ def open_gallery(path, model=None):
             raise FileNotFoundError(
                 f"The model that {path!r} was made with {where}: give it with --model."
             )
-    gallery = Gallery.load(path, load_model(model, compile=False))
+    gallery = Gallery.load(path, load_model(model, compile=False), batch_size)
     if not len(gallery):
         raise ValueError(f"The gallery {path!r} is empty.")
     return gallery
@@ -63,4 +65,4 @@ def path_of_model(model, gallery):
     """
     if model.startswith(HUB):
         return model
-    return os.path.relpath(model, os.path.dirname(gallery) or ".").replace(os.sep, "/")
+    return seen_from(os.path.dirname(gallery) or ".", model).replace(os.sep, "/")

@@ -79,6 +79,7 @@ def run(args):
         bad = report_skipped(gallery)
         if not len(gallery):
             say("None of the photographs could be read: there is nothing to write.")
+            pathlib.Path(part).unlink(missing_ok=True)
             return 1
         found, seen = None, len(samples)
         if validation is not None:

@@ -27,7 +27,7 @@ def run(args):
         if args.gallery is None:
             source = Classifier(args.model, args.image_size)
         else:
-            source = GalleryClassifier(args.gallery, args.model, args.image_size)
+            source = GalleryClassifier(args.gallery, args.model, args.image_size, args.batch_size)
     if not source.has_class_names:
         say(f"{args.model} does not name its classes: they are numbers, from 0.")
     if args.top > len(source.class_names):
@@ -59,6 +59,7 @@ class GalleryClassifier:
         path: Str, the gallery's file.
         model: Str, the model's.
         image_size: Int, which must be the gallery's, or `None`.
+        batch_size: Int ≥ 1, photographs at a time. Defaults to 32.
 
     Raises:
         FileNotFoundError, ValueError: As `open_gallery`; if it is empty or has another image size.
@@ -66,8 +67,8 @@ class GalleryClassifier:
 
     has_class_names, hierarchy = True, None
 
-    def __init__(self, path, model, image_size):
-        self.gallery = open_gallery(path, model)
+    def __init__(self, path, model, image_size, batch_size=32):
+        self.gallery = open_gallery(path, model, batch_size)
         check_image_size(self.gallery, image_size)
         self.class_names = self.gallery.class_names
 

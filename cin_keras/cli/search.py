@@ -19,7 +19,7 @@ def run(args):
     with mistakes_in_one_sentence():
         paths, problems = list_photographs(args.paths)
         check_output(args.output, [args.model or "", args.gallery, *paths])
-        gallery = open_gallery(args.gallery, args.model)
+        gallery = open_gallery(args.gallery, args.model, args.batch_size)
     if args.top > len(gallery):
         say(f"--top {args.top} is more than the gallery has: {len(gallery)} photographs.")
     k = min(args.top, len(gallery))

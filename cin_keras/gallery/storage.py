@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 
 from cin_keras.checks import check_path
-from cin_keras.files import whole_file
+from cin_keras.files import seen_from, whole_file
 
 KIND = "cin_keras gallery"
 VERSION = 1
@@ -39,7 +39,8 @@ def write_gallery(path, embeddings, labels, class_names, paths, about):
     if path.suffix != ".npz":
         raise ValueError(f"The name of a gallery must end in '.npz'. Received: {str(path)!r}")
     folder, paths = _as_seen_from(about.get("folder"), paths)
-    about = {"kind": KIND, "version": VERSION, **about, "folder": _noted(folder, path)}
+    folder = folder and seen_from(os.path.dirname(os.path.realpath(path)), folder)
+    about = {"kind": KIND, "version": VERSION, **about, "folder": folder}
     with whole_file(path) as partial:
         np.savez(
             partial,
@@ -122,13 +123,6 @@ def _as_seen_from(folder, paths):
             path = os.path.abspath(path)
         seen.append(path.removeprefix(below))
     return folder, seen
-
-
-def _noted(folder, file):
-    """A folder as seen from that of the gallery's file; `None` stays `None`."""
-    there = os.path.dirname(os.path.realpath(file))
-    same_drive = os.path.splitdrive(folder or there)[0] == os.path.splitdrive(there)[0]
-    return os.path.relpath(folder, there) if folder and same_drive else folder
 
 
 def _paths_from(folder, file, paths):

@@ -81,6 +81,29 @@ def test_index_search_predict_and_add(place, capsys):
     assert os.path.samefile(json.loads(capsys.readouterr().out)["neighbours"][0]["path"], "1.png")
 
 
+@pytest.mark.parametrize("command", [["search", "gallery.npz"], ["predict", "model.keras", "--gallery", "gallery.npz"]])
+def test_the_batch_size_is_that_of_the_network_too(place, monkeypatch, command):
+    main(["index", "model.keras", "photos"])
+    of_batch, sizes = Embedder.of_batch, []
+    monkeypatch.setattr(
+        Embedder, "of_batch", lambda self, images: sizes.append(len(images)) or of_batch(self, images)
+    )
+    assert main([*command, *["photos"] * 20, "--batch-size", "50"]) == 0
+    assert sizes == [50, 10]
+
+
+def test_too_little_memory_is_said_with_its_options(place, monkeypatch):
+    def fail(self, images):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    ended = []
+    monkeypatch.setattr("cin_keras.cli.stop", lambda *given: ended.append(given))
+    main(["index", "model.keras", "photos"])
+    monkeypatch.setattr(Embedder, "of_batch", fail)
+    main(["search", "gallery.npz", "photos", "--batch-size", "50"])
+    assert ended == [("error: There is not enough memory with --batch-size=50: lower it.", 1)]
+
+
 def test_text_and_csv(place, capsys):
     main(["index", "model.keras", "photos"])
     capsys.readouterr()
@@ -169,7 +192,7 @@ def test_bad_photographs_and_tables(place, capsys):
         path.write_bytes(b"")
     assert main(["index", "model.keras", "photos", "--output", "c.npz"]) == 1
     assert "None of the photographs could be read" in capsys.readouterr().err
-    assert not (place / "c.npz").exists()
+    assert not list(place.glob("c.npz*"))
 
 
 def test_a_split_of_what_is_not_divided_is_a_random_one(place, capsys):
