@@ -46,9 +46,8 @@ def run(args):
         kinds = possible_figures(classifier.model, args.figures)
         check_channel(classifier.model, kinds, args.channel)
         check_writable(folder)
-        begins = set()
-        for path in paths:
-            new_stem(path, begins)
+        taken = set()
+        begins = [new_stem(path, taken) for path in paths]
         figures = [f"{glob.escape(stem)}-{kind}.png" for stem in begins for kind in kinds]
         move_aside(folder, figures)  # of an earlier run, perhaps of other photographs
         mark_as_results(folder)
@@ -193,7 +192,7 @@ def new_stem(path, taken):
 
     Args:
         path: Str.
-        taken: Set of str, to which the result is added.
+        taken: Set of str, to which the result is added, in small letters.
 
     Returns:
         Str.
@@ -201,13 +200,15 @@ def new_stem(path, taken):
     Example:
 
     >>> taken = set()
-    >>> [new_stem(path, taken) for path in ("a/1.jpg", "b/1.jpg", "b/2.jpg")]
-    ['1', '1-2', '2']
+    >>> [new_stem(path, taken) for path in ("a/owl.jpg", "b/Owl.jpg", "b/2.jpg")]
+    ['owl', 'Owl-2', '2']
     """
-    own = stem = os.fsdecode(os.fsencode(pathlib.Path(path).stem)[:LONGEST_STEM])
-    number = 1
-    while stem in taken:
+    own = pathlib.Path(path).stem
+    while len(os.fsencode(own)) > LONGEST_STEM:
+        own = own[:-1]
+    stem, number = own, 1
+    while stem.casefold() in taken:  # to some disks "a" is "A"
         number += 1
         stem = f"{own}-{number}"
-    taken.add(stem)
+    taken.add(stem.casefold())
     return stem

@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from cin_keras.cli.parser import FIGURES
 from cin_keras.data.loaders.folders import is_image, list_images, look_into
 from cin_keras.data.shards import shard_splits
 from cin_keras.files import RESULTS_MARK, holds_results
@@ -105,11 +106,12 @@ def check_apart(output, paths):
     >>> check_apart(pathlib.Path("explanations"), ["photographs"])
     """
     place = output.resolve()
-    if not holds_results(output) and look_into(output).images:
+    own = tuple(f"-{kind}.png" for kind in FIGURES)
+    images = [image.name for image in look_into(output).images if not image.name.endswith(own)]
+    if images and not holds_results(output):
         raise ValueError(
             "The figures would lie among the photographs there and be taken for some: give a folder "
-            f"of their own. Received: --output {str(output)!r}, where "
-            f"{look_into(output).images[0].name!r} is"
+            f"of their own. Received: --output {str(output)!r}, where {images[0]!r} is"
         )
     for path in map(pathlib.Path, paths):
         folder = path if path.is_dir() else path.parent

@@ -9,6 +9,7 @@ from cin_keras.training.options import Parser, share, whole
 from cin_keras.versions import __version__
 
 TRAIN_SETTINGS = {"backbone": "resnet50", "image_size": 448, "epochs": 30, "pairs_per_batch": 16}
+FIGURES = ("decision", "channels", "ranking", "contrast", "parts")  # of `explain`
 # What the formats are called by Keras, and how their files end.
 EXPORT_FORMATS = {
     "savedmodel": ("tf_saved_model", None),
@@ -238,7 +239,7 @@ def _add_explain(commands):
         "--figure",
         help="draw this one, can be given several times (all that the model has)",
         dest="figures",
-        choices=("decision", "channels", "ranking", "contrast", "parts"),
+        choices=FIGURES,
         action="append",
     )
     parser.add("--channel", "N", "for channels and ranking (the strongest)", type=whole())

@@ -112,14 +112,24 @@ def test_a_folder_of_notes_is_written_to_twice(models, tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_name_that_leaves_no_room(models, tmp_path):
-    long = write_photograph(tmp_path / f"{'ü' * 125}.png", (9, 200, 70))
-    short = write_photograph(tmp_path / "1.png", (9, 200, 70))
-    assert (
-        main(["explain", str(models / "c.keras"), long, short, "--output", str(tmp_path / "o")])
-        == 0
-    )
-    assert len(list((tmp_path / "o").glob("*-decision.png"))) == 2
+def test_a_folder_of_other_files_is_written_to_twice(models, tmp_path, capsys):
+    photograph = write_photograph(tmp_path / "photos" / "1.png", (9, 200, 70))
+    (tmp_path / "figures" / "tables").mkdir(parents=True)
+    (tmp_path / "figures" / "birds.csv").touch()
+    command = ["explain", str(models / "c.keras"), photograph, "--output", str(tmp_path / "figures")]
+    assert main(command) == main(command) == 0
+    write_photograph(tmp_path / "figures" / "gull.png", (9, 200, 70))
+    assert main(command) == 2
+    assert "where 'gull.png' is" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_names_that_leave_no_room_or_differ_in_capitals(models, tmp_path):
+    names = f"a{'ü' * 124}", "Gull", "gull"
+    paths = [write_photograph(tmp_path / str(i) / f"{name}.png", (9, 200, 70)) for i, name in enumerate(names)]
+    assert main(["explain", str(models / "c.keras"), *paths, "--output", str(tmp_path / "o")]) == 0
+    begins = {path.name.removesuffix("-decision.png") for path in (tmp_path / "o").glob("*-decision.png")}
+    assert begins == {f"a{'ü' * 99}", "Gull", "gull-2"}
 
 
 def test_the_limit_of_pixels(models, tmp_path, capsys):
