@@ -34,8 +34,8 @@ def tidy_streams():
     """What a command does with its streams, whoever reads them: for a `with` block or a function.
 
     There are streams, also where they were closed; warnings are one line; a name that a terminal
-    cannot show is shown escaped; and if nobody reads any more (`| head`), the process ends in
-    silence, as others do.
+    cannot show is shown escaped. At Ctrl-C the process ends and says so, and if nobody reads any
+    more (`| head`), in silence, as others do.
 
     Example:
 
@@ -57,6 +57,8 @@ def tidy_streams():
             stream.flush()
     except BrokenPipeError:
         stop(None, READER_GONE)
+    except KeyboardInterrupt:
+        stop("\nInterrupted.")
 
 
 @contextlib.contextmanager

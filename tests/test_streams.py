@@ -61,7 +61,7 @@ class Ended(BaseException):
 
 @pytest.fixture
 def ends(monkeypatch):
-    def stop(message, status):
+    def stop(message, status=130):
         raise Ended(message, status)
 
     monkeypatch.setattr(streams, "stop", stop)
@@ -80,6 +80,12 @@ def test_a_run_that_nobody_reads_of_ends(tmp_path, ends, capsys, begun):
     assert ended.value.args == (None, 141)
     said = "\nNobody reads what this run prints, so it ends; --resume goes on.\n" if begun else ""
     assert capsys.readouterr().err == f"warning: Two lines.\n{said}"
+
+
+def test_ctrl_c_is_said(ends):
+    with pytest.raises(Ended) as ended, tidy_streams():
+        raise KeyboardInterrupt
+    assert ended.value.args == ("\nInterrupted.", 130)
 
 
 @pytest.mark.parametrize("name", ["explain", "ablation", "probe", "benchmark", "benchmark_data"])

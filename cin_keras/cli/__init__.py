@@ -14,7 +14,6 @@ from cin_keras.streams import standard_error_through, stop, tidy_streams
 
 ACCIDENT = 1
 MISTAKE = 2  # the exit status that argparse gives, too
-INTERRUPTED = 130  # what shells use for Ctrl-C
 
 _NOTE = re.compile(
     r"^(?:[IW]\d{4} \d\d:\d\d:.*|WARNING: All log messages before absl.*"
@@ -42,8 +41,6 @@ def main(arguments=None):
     try:
         with tidy_streams():
             return _run(arguments)
-    except KeyboardInterrupt:
-        stop("\nInterrupted.", INTERRUPTED)
     except (OSError, FloatingPointError) as error:  # a full disk, a broken model
         if getattr(error, "errno", None) == errno.ENOSPC and error.filename is None:
             error = f"What is printed cannot be written ({error.strerror})."

@@ -97,7 +97,8 @@ def _after_ctrl_c(run):
     if not run.watch.begun:
         return "\nInterrupted.", 130
     if run.watch.trained:
-        return f"\nInterrupted. The best model is {best.filepath}.", 130
+        left = "" if run.metrics else " What follows training is not done: --resume goes on there."
+        return f"\nInterrupted. The best model is {best.filepath}.{left}", 130
     if best.best is None:
         return "\nInterrupted before the first epoch ended: there is no model to keep.", 1
     return (

@@ -43,7 +43,8 @@ def test_once_training_has_begun_such_an_error_is_a_defect(tmp_path):
         ("", "Interrupted."),
         ("begun", "Interrupted before the first epoch ended: there is no model to keep."),
         ("begun saved", "The best model so far, of epoch 3 with 50.0% on validation images, is "),
-        ("begun saved trained", "Interrupted. The best model is "),
+        ("begun saved trained", "model.keras. What follows training is not done: --resume goes on there."),
+        ("begun saved trained evaluated", "model.keras."),
     ],
 )
 def test_what_ctrl_c_says(tmp_path, monkeypatch, when, message):
@@ -51,11 +52,13 @@ def test_what_ctrl_c_says(tmp_path, monkeypatch, when, message):
     with pytest.raises(Ended) as ended, open_run(tmp_path, {}) as run:
         run.watch.begun = "begun" in when
         run.watch.trained = "trained" in when
+        run.metrics = {"accuracy": 0.5} if "evaluated" in when else None
         if "saved" in when:
             run.keep_best.best, run.keep_best.best_epoch = 0.5, 2
         raise KeyboardInterrupt
     sentence, status = ended.value.args
     assert message in sentence and status == (1 if when == "begun" else 130)
+    assert sentence.endswith("model.keras.") == ("evaluated" in when)
 
 
 LOST = "Gloo AllReduce failed: Connection closed by peer"

@@ -36,11 +36,7 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     if not os.path.isdir(args.folder):
         parser.error(f"There is no folder {args.folder!r}.")
-    try:
-        verification, others = verify_folder(args.folder, max_pixels=args.max_pixels)
-    except KeyboardInterrupt:
-        print("\nInterrupted: nothing is reported.", file=sys.stderr)
-        return 130
+    verification, others = verify_folder(args.folder, max_pixels=args.max_pixels)
     if not len(verification.readable) and not verification.problems:
         parser.error(f"There is no image in {args.folder!r}.")
     problems = [

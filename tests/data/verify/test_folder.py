@@ -152,15 +152,6 @@ def test_closed_streams(folder, monkeypatch):
     assert statuses == [0, 0]
 
 
-def test_an_interrupt_is_said(folder, capsys, monkeypatch):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cin_keras.data.verify.folder.verify_images", interrupt)
-    assert main([str(folder)]) == 130
-    assert "Interrupted" in capsys.readouterr().err
-
-
 # === The listing ===
 
 
