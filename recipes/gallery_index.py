@@ -5,6 +5,7 @@ python recipes/gallery_index.py --usearch            beside USearch (pip install
 """
 
 import argparse
+import importlib.util
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ from cin_keras.gallery.embedder import of_length_1
 from cin_keras.gallery.index import CellIndex
 from cin_keras.gallery.nearest import nearest
 from cin_keras.measuring.tables import markdown_table
+from cin_keras.streams import tidy_streams
 
 EXPANSIONS = 64, 256, 1024  # how many neighbours USearch follows
 COLUMNS = {
@@ -87,9 +89,13 @@ def parse_arguments(arguments):
     args = parser.parse_args(arguments)
     if args.vectors < LEAST:
         parser.error(f"an index is of {LEAST} vectors or more. Received: --vectors {args.vectors}")
+    for module, package in {"faiss": "faiss-cpu", **({"usearch": "usearch"} if args.usearch else {})}.items():
+        if importlib.util.find_spec(module) is None:
+            parser.error(f"a package is missing: pip install {package}")
     return args
 
 
+@tidy_streams()
 def main(arguments=None):
     args = parse_arguments(arguments)
     vectors = made_up(args.vectors, args.width, seed=1)

@@ -125,6 +125,15 @@ def test_the_index_finds_nearly_all(capsys):
     assert float(by_index.split(" | ")[3].rstrip("%")) >= 90
 
 
+def test_a_package_that_is_missing_is_named_first(capsys, monkeypatch):
+    recipe = load_recipe("gallery_index")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "usearch" else name)
+    monkeypatch.setattr(recipe, "made_up", None)
+    with pytest.raises(SystemExit):
+        recipe.main(["--usearch"])
+    assert "error: a package is missing: pip install usearch" in capsys.readouterr().err
+
+
 def test_too_few_vectors_for_an_index_are_one_sentence(capsys):
     recipe = load_recipe("gallery_index")
     with pytest.raises(SystemExit):

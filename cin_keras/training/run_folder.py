@@ -180,7 +180,7 @@ class RunFolder:
 
     def _lock_folder(self):
         """Keeps other runs out of the folder until `release`, or until this process ends."""
-        with contextlib.suppress(NotImplementedError):  # a disk that knows no locks
+        with contextlib.suppress(NotImplementedError, OSError):  # a disk that knows no locks
             try:
                 self._lock.acquire(timeout=0)
             except filelock.Timeout:
