@@ -1,8 +1,10 @@
 import dataclasses
+import errno
 import html
 import importlib.util
 import json
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -237,6 +239,17 @@ def test_a_log_that_nothing_can_write_is_refused_before_training(tmp_path, monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="`tensorboard` needs a package: pip install tensorboard"):
         RunFolder(tmp_path, {"tensorboard": True}).check_samples(*drawings())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()])
+def test_a_disk_that_knows_no_locks(tmp_path, monkeypatch, error):
+    def fail(self, *args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", fail)
+    run = RunFolder(tmp_path / "run", SETTINGS)
+    run.check_samples(*drawings())
+    run.release()
 
 
 def test_a_run_that_finished_no_epoch_goes_on_from_its_beginning(tmp_path, capsys, monkeypatch):
