@@ -12,12 +12,13 @@ import cars
 
 import cin_keras
 from cin_keras.data import differing_parts
-from cin_keras.files import check_writable, write_json, write_text
+from cin_keras.files import check_writable, move_aside, write_json, write_text
 from cin_keras.measuring import explanations, scored_parts
 from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.training.data_set import is_first_process
 from cin_keras.training.options import refuse_beside_model
+from cin_keras.training.run_folder import EXPLANATIONS
 from cin_keras.versions import versions
 
 DRAWINGS = {"backbone": "small", "image_size": 64, "epochs": 15, "pairs_per_batch": 8}
@@ -39,9 +40,9 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--model", metavar="FILE", help="a trained model (one is trained)")
     args = parser.parse_args(arguments)
-    args.head = args.head or (None if args.plain else "cin")  # whose channels and pairs are drawn
-    training = ("backbone", "feature_layer", "weights", "image_size", "epochs", "learning_rate")
+    training = ("backbone", "feature_layer", "weights", "image_size", "epochs", "learning_rate", "head")
     refuse_beside_model(args, training)
+    args.head = args.head or (None if args.plain else "cin")  # whose channels and pairs are drawn
     settle(args, PHOTOGRAPHS if args.data_dir else DRAWINGS)
     if args.backbone == "small" and args.feature_layer is None:
         args.feature_layer = DRAWINGS_FEATURE_LAYER
@@ -74,6 +75,8 @@ def main(arguments=None):
             # Which images a model has seen that is there already, nobody knows.
             train = train if args.model else train.limit(args.limit, seed=args.seed)
         explanations.check_model(model, train, test, args.model, args.data_dir)
+        if model is not None:
+            move_aside(folder, EXPLANATIONS)
     if model is None:
         cars.main(args, lambda args: samples)
         if args.distribute and not is_first_process():

@@ -69,6 +69,13 @@ def test_explains_and_scores_a_model_that_is_there(recipe, trained, tmp_path, ca
     assert written(tmp_path) == {"scores.json", "scores.md", *(f"{name}.png" for name in FIGURES)}
 
 
+def test_an_earlier_explanation_is_moved_aside(recipe, trained, tmp_path, undrawn):
+    (tmp_path / "parts.png").write_bytes(b"of another model")
+    recipe.main(["--model", str(trained / "model.keras"), "--limit", "4", "--output", str(tmp_path)])
+    assert [path.name for path in tmp_path.glob("earlier-*/*")] == ["parts.png"]
+    assert not (tmp_path / "parts.png").exists()
+
+
 def save_tiny(path, num_classes, **kwargs):
     model = cin_keras.CIN(num_classes, tiny_backbone(size=32), input_shape=(32, 32, 3), **kwargs)
     model.save(path)
@@ -122,6 +129,7 @@ def test_a_model_of_any_size_is_shown_images_of_its_own(recipe, tmp_path, monkey
     ("arguments", "words"),
     [
         (["--epochs", "3"], "leave --epochs out"),
+        (["--head", "cin"], "leave --head out"),
         (["--data-dir", "BIRDS"], "12 classes apart, but the images have 3"),
         (["--data-dir", "NO PARTS"], "where the birds' parts are"),
         (["--data-dir", "nowhere"], "nowhere"),

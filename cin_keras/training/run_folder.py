@@ -37,6 +37,16 @@ from cin_keras.training.photographs import (
 )
 from cin_keras.versions import versions
 
+EXPLANATIONS = (  # of recipes/explain.py
+    "class_contrast.png",
+    "channel.png",
+    "ranking.png",
+    "pair_contrast.png",
+    "parts.png",
+    "scores.png",
+    "scores.json",
+    "scores.md",
+)
 RESULTS = (
     "state.zip",
     "split.json",
@@ -49,15 +59,7 @@ RESULTS = (
     "confusion_matrix.png",
     "worst_mistakes.png",
     "tensorboard",
-    # Of recipes/explain.py.
-    "class_contrast.png",
-    "channel.png",
-    "ranking.png",
-    "pair_contrast.png",
-    "parts.png",
-    "scores.png",
-    "scores.json",
-    "scores.md",
+    *EXPLANATIONS,
 )
 
 # Settings that may have another value on every host.

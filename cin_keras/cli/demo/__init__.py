@@ -1,6 +1,8 @@
 """`cin-keras demo MODEL`: a page on which a person drops a photograph and sees what it shows."""
 
-import importlib.util
+import contextlib
+import importlib.metadata
+import re
 import signal
 import socket
 import sys
@@ -11,6 +13,7 @@ from cin_keras.cli.output import say
 from cin_keras.cli.parser import SIMILAR
 from cin_keras.training import mistakes_in_one_sentence
 
+GRADIO = 6, 31  # the version that the page needs, as in pyproject.toml
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -52,12 +55,15 @@ def run(args):
 
 
 def check_gradio():
-    """Raises FileNotFoundError unless Gradio is installed, which makes the page."""
-    if importlib.util.find_spec("gradio") is None:
-        raise FileNotFoundError(
-            'The page needs Gradio, which is not installed: pip install ".[demo]", where '
-            "cin_keras lies, or pip install gradio."
-        )
+    """Raises ImportError unless Gradio is installed, which makes the page, in a version that can."""
+    found = "which is not installed"
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version("gradio")
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) >= GRADIO:
+            return
+        found = f"and this is {version}"
+    least = ".".join(map(str, GRADIO))
+    raise ImportError(f"The page needs Gradio {least} or later, {found}: pip install 'gradio>={least}'.")
 
 
 def check_port(host, port):

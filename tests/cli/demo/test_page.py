@@ -1,5 +1,6 @@
 """The command, its page as programs see it, and as headless Chromium shows it."""
 
+import importlib.metadata
 import os
 import pathlib
 import signal
@@ -151,10 +152,23 @@ def test_a_port_that_cannot_be_had(port, capsys):
         assert err.startswith("error: The page cannot be served there (Address already in use)")
 
 
-def test_without_gradio(monkeypatch, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(None, "which is not installed"), ("5.49.1", "and this is 5.49.1"), ("6.30", "and this is 6.30")],
+)
+def test_without_a_gradio_that_can(monkeypatch, capsys, version, words):
+    def installed(name):
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr("importlib.metadata.version", installed)
     assert main(["demo", "model.keras"]) == 2
-    assert 'pip install ".[demo]"' in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"needs Gradio 6.31 or later, {words}: pip install 'gradio>=6.31'." in err
+    version = "7.0b1"
+    assert main(["demo", "gone.keras"]) == 2
+    assert "Gradio" not in capsys.readouterr().err
 
 
 def test_similar_photographs_are_those_of_a_gallery(capsys):
