@@ -22,7 +22,7 @@ def network_options(args, samples):
         `alpha` and `dtype`; of a `--head` what makes it, too.
 
     Raises:
-        ValueError: If images are too small for the network.
+        ValueError: If images are too small for the network, or Keras has their channels first.
 
     Example:
 
@@ -33,6 +33,11 @@ def network_options(args, samples):
     >>> network_options(settle(parser.parse_args([]), settings), samples)["input_shape"]
     (448, 448, 3)
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            'A network is trained on images with channels last: set "image_data_format" to '
+            '"channels_last" in ~/.keras/keras.json. Received: "channels_first"'
+        )
     small = args.backbone == "small"
     least = 16 if small else 32  # pixels, which become one position of the feature map
     if args.image_size < least:

@@ -54,6 +54,12 @@ def test_the_command_line_reaches_the_network():
     assert plain.interaction is None and plain.contrast is None
 
 
+def test_channels_first_are_refused(monkeypatch):
+    monkeypatch.setattr("keras.config.image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match='set "image_data_format" to "channels_last".*keras.json'):
+        options()
+
+
 def test_named_networks_keep_their_name_and_weights():
     assert options("--backbone", "mobilenet")["backbone"] == "mobilenet"
     assert options("--backbone", "mobilenet")["weights"] == "imagenet"
