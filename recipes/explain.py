@@ -18,6 +18,7 @@ from cin_keras.streams import tidy_streams
 from cin_keras.training import mistakes_in_one_sentence, recipe_parser, settle
 from cin_keras.training.data_set import is_first_process
 from cin_keras.training.options import refuse_beside_model
+from cin_keras.training.photographs import only_readable
 from cin_keras.training.run_folder import EXPLANATIONS
 from cin_keras.versions import versions
 
@@ -74,6 +75,8 @@ def main(arguments=None):
             test = test.limit(args.limit, seed=args.seed)
             # Which images a model has seen that is there already, nobody knows.
             train = train if args.model else train.limit(args.limit, seed=args.seed)
+        if args.on_error == "skip":
+            train, test = (only_readable("given", part, "skip") for part in (train, test))
         explanations.check_model(model, train, test, args.model, args.data_dir)
         if model is not None:
             move_aside(folder, EXPLANATIONS)

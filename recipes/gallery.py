@@ -21,7 +21,7 @@ from cin_keras.measuring.rounds import seconds
 from cin_keras.streams import tidy_streams
 from cin_keras.training.data_set import data_set_parser, settle_data_set
 from cin_keras.training.failures import accidents_in_one_sentence
-from cin_keras.training.photographs import check_readable
+from cin_keras.training.photographs import only_readable
 
 
 def train_on(samples, args, output):
@@ -66,11 +66,7 @@ def main(args):
         if args.limit:  # of all classes together, before they are halved
             samples = [part.limit(args.limit, seed=args.seed) for part in samples]
         # The other half, too, before the first is trained.
-        readable = [check_readable("given", part, args.on_error) for part in samples]
-        for part, indices in zip(samples, readable):
-            bad = set(part.paths) - {part.paths[index] for index in indices}
-            print(*(f"Left out, as it cannot be decoded: {path!r}\n" for path in sorted(bad)), end="")
-        samples = [part.subset(indices) for part, indices in zip(samples, readable)]
+        samples = [only_readable("given", part, args.on_error) for part in samples]
         names = samples[0].class_names
         half, others = ([p.filter(names[i::2]) for p in samples] for i in (0, 1))
     model, _ = train_on(half, args, f"{args.output}/half")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pathlib
 
 import pytest
 from PIL import Image
@@ -95,6 +96,19 @@ def test_explains_birds(recipe, tmp_path, undrawn):
     assert written(tmp_path / "explained") == {
         "scores.json", "scores.md", "scores.png", "class_contrast.png",
     }, "this model has no W and no CCI to draw"  # fmt: skip
+
+
+def test_bad_photographs_are_left_out_where_that_is_asked_for(recipe, tmp_path, undrawn, capsys):
+    model = save_tiny(tmp_path / "model.keras", 3, interaction="phi", contrast=None)
+    folder = birds(tmp_path / "birds", (1, 1, 1, 1, 1, 1, 0, 0))
+    arguments = ["--data-dir", str(folder), "--model", model, "--output", str(tmp_path / "out")]
+    bad = recipe.explanations.samples_with_parts(folder, 32, 0)[2].paths[0]
+    pathlib.Path(bad).write_bytes(b"")
+    with pytest.raises(SystemExit, match="error: Cannot decode"):
+        recipe.main(arguments)
+    recipe.main([*arguments, "--on-error", "skip"])
+    assert f"Left out, as it cannot be decoded: {bad!r}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["images"] == 1
 
 
 def test_the_parts_of_an_nts(recipe, tmp_path, capsys):

@@ -84,6 +84,31 @@ def check_readable(name, samples, on_error="raise"):
     return good
 
 
+def only_readable(name, samples, on_error="raise"):
+    """The samples that can be decoded; prints which cannot, and are left out.
+
+    Args:
+        name: As for `check_readable`, and so are the next.
+        samples: `Samples`.
+        on_error: Str. Defaults to `"raise"`.
+
+    Returns:
+        `Samples`.
+
+    Raises:
+        ValueError: As `check_readable`.
+
+    Example:
+
+    >>> len(only_readable("test", cin_keras.data.drawn_cars(images_per_class=1, image_size=32)))
+    12
+    """
+    good = samples.subset(check_readable(name, samples, on_error))
+    for path in sorted(set(samples.paths) - set(good.paths)):
+        print(f"Left out, as it cannot be decoded: {path!r}")
+    return good
+
+
 # Settings that a run may go on without: places, and what may change. The photographs and the names
 # of the classes are compared themselves.
 OPEN = ("data_dir", "split_file", "class_names", "download", "on_error", "max_pixels")
