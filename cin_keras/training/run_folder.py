@@ -1,6 +1,5 @@
 """The folder of a training run: what is written there, and how a run goes on."""
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -27,7 +26,7 @@ from cin_keras.evaluation.card import is_card, write_card
 from cin_keras.evaluation.results import write_results
 from cin_keras.files import check_writable, move_aside, remove_partial, whole_file, whole_folder
 from cin_keras.models import Whitening, load_model
-from cin_keras.text import plural
+from cin_keras.text import plural, warn
 from cin_keras.training.command import command_line, decisive
 from cin_keras.training.photographs import (
     SamePhotographs,
@@ -182,14 +181,15 @@ class RunFolder:
 
     def _lock_folder(self):
         """Keeps other runs out of the folder until `release`, or until this process ends."""
-        with contextlib.suppress(NotImplementedError, OSError):  # a disk that knows no locks
-            try:
-                self._lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise ValueError(
-                    "`output` must be a folder of this run alone, and another run is writing to it: "
-                    f"wait for its end, or give another. Received: {str(self.path)!r}"
-                ) from None
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise ValueError(
+                "`output` must be a folder of this run alone, and another run is writing to it: "
+                f"wait for its end, or give another. Received: {str(self.path)!r}"
+            ) from None
+        except (NotImplementedError, OSError):  # of NFS, say
+            warn(f"The disk of {str(self.path)!r} knows no locks: let no other run write to that folder.")
 
     def release(self):
         """Lets other runs into the folder again."""

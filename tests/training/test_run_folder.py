@@ -248,7 +248,8 @@ def test_a_disk_that_knows_no_locks(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(filelock.FileLock, "acquire", fail)
     run = RunFolder(tmp_path / "run", SETTINGS)
-    run.check_samples(*drawings())
+    with pytest.warns(UserWarning, match="knows no locks: let no other run write to that folder"):
+        run.check_samples(*drawings())
     run.release()
 
 
