@@ -91,6 +91,7 @@ class Classifier(keras.Model):
     _evaluates = False
     _whitening = None
     _folded_prediction = None
+    _moved = _traced = None  # which weights the optimizer was built for, and the step was traced with
 
     def finish(self, given):
         """Ends a constructor: keeps what it was given, and compiles the model, so that `fit` works.
@@ -233,6 +234,7 @@ class Classifier(keras.Model):
         self._note_labels_mistakes(given.arguments)
         self._make_metrics(given.arguments)
         super().compile(*given.args, **given.kwargs)
+        self._moved = None
 
     def compile_from_config(self, config):
         """As `keras.Model.compile_from_config`; of a file's loss, too, but with a warning."""
@@ -244,6 +246,7 @@ class Classifier(keras.Model):
         super().compile(**config)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+            self._moved = self._trained()
 
     def _make_metrics(self, given):
         """Makes the metric of the function `accuracy` now, not in the first step.
@@ -389,7 +392,7 @@ class Classifier(keras.Model):
         """
         try:
             yield
-        except Exception:
+        except BaseException:  # Ctrl-C, too
             self.train_function = self.test_function = self.predict_function = None
             if self._folded_prediction is not None:
                 self._folded_prediction = FoldedPrediction()
@@ -445,8 +448,21 @@ class Classifier(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             with self._strategy_scope():  # for the same reason as metrics
                 self.optimizer.build(self.trainable_variables)
-        super().make_train_function(force)
+        if self._moved is None:
+            self._moved = self._trained()
+        if not self._trained() <= self._moved:
+            raise ValueError(
+                "Layers that are trained again were frozen when the model was compiled: call "
+                "model.compile_from_config(model.get_compile_config()), or compile() with settings of your own. "
+                f"Received: {len(self._trained() - self._moved)} such weights"
+            )
+        super().make_train_function(force or self._trained() != self._traced)
+        self._traced = self._trained()
         self.train_function = keep_state(self, self.train_function, TRAIN_STATE)
+
+    def _trained(self):
+        """What tells the weights that are trained from others."""
+        return frozenset(map(id, self.trainable_variables))
 
     def make_test_function(self, force=False):
         self.replicas.prepare_evaluation(self)
