@@ -18,7 +18,7 @@ from cin_keras.data.skipping import lengths_may_be_unknown
 from cin_keras.losses import SoftmaxCrossentropy
 from cin_keras.metrics import better_way
 from cin_keras.models.batch_form import check_images, check_labels, is_number, shape_of
-from cin_keras.models.pair_batch import check_single_images, holds_pairs, is_pair
+from cin_keras.models.pair_batch import check_single_images, is_pair
 from cin_keras.text import warn
 
 
@@ -67,15 +67,10 @@ def checked_fit(given, model):
         seen = {"x": _checked_validation(given["validation_data"], validation)}
         _trace_anew_for_other_labels(model, "test", seen)
         given["validation_data"] = seen["x"]
-    weighs_pairs = pairs_only or is_pair(x)
-    if given.get("class_weight") is not None and y is None and not pairs_only:
-        batch, x = first_batch(x)
-        weighs_pairs = batch is not None and holds_pairs(batch)
     by_class = given.pop("class_weight", None)
-    if by_class is not None and not weighs_pairs:
-        # Keras weighs these itself, but of a data set by a table that ends with the last one named.
+    if by_class is not None and not (y is None or pairs_only or is_pair(x)):
         given["class_weight"] = dict(enumerate(_class_weights(by_class, model.num_classes).tolist()))
-        by_class = None
+        by_class = None  # of arrays of single images Keras takes care itself
     training = CheckedData(model, "The training data", by_class)
     if y is None:
         given["x"] = training.dataset(x)
@@ -236,8 +231,11 @@ class CheckedData:
         for part in keras.tree.flatten(y):
             self._check(part)
         self.warn_of_divided(x)
-        if self.weights is None or not is_pair(y):
+        if self.weights is None:
             return y, sample_weight
+        if not is_pair(y):
+            weights = self._weigh(y)
+            return y, weights if sample_weight is None else _array(sample_weight).reshape(-1) * weights
         weights = tuple(self._weigh(part) for part in y)
         if sample_weight is not None:
             if not is_pair(sample_weight):
@@ -247,7 +245,7 @@ class CheckedData:
                 )
             given = (_array(part).reshape(-1) for part in sample_weight)
             weights = tuple(a * b for a, b in zip(given, weights, strict=True))
-        return y, weights
+        return tuple(y), weights
 
     def batch(self, data):
         """A batch `(x, y)` or `(x, y, sample_weight)` with checked labels and its weights."""
@@ -255,7 +253,8 @@ class CheckedData:
             return data
         x, y, weights = (*data, None)[:3]
         y, weights = self.arrays(x, y, weights)
-        return (x, y) if weights is None else (x, y, weights)
+        parts = (x, y) if weights is None else (x, y, weights)
+        return tuple(tuple(part) if is_pair(part) else part for part in parts)  # TensorFlow takes no list
 
     def dataset(self, x):
         """A data set of any kind that `fit` takes, whose batches are checked as they come."""
@@ -311,11 +310,11 @@ class CheckedData:
             if self.brings_preprocessing:
                 x = tf.nest.map_structure(look_at_first, x)
             y = tf.nest.map_structure(check, y)
-            if self.weights is not None and is_pair(y):
-                by_class = tuple(weigh(part) for part in y)
+            if self.weights is not None:
+                by_class = tf.nest.map_structure(weigh, y)
                 if weights is not None:
-                    by_class = tuple(
-                        tf.reshape(tf.cast(a, b.dtype), [-1]) * b for a, b in zip(weights, by_class)
+                    by_class = tf.nest.map_structure(
+                        lambda a, b: tf.reshape(tf.cast(a, b.dtype), [-1]) * b, weights, by_class
                     )
                 weights = by_class
             return (x, y) if weights is None else (x, y, weights)
@@ -388,7 +387,9 @@ class _Collate:
         self.checked = checked
 
     def __call__(self, items):
-        return self.checked.batch(self.collate(items))
+        import torch
+
+        return keras.tree.map_structure(torch.as_tensor, self.checked.batch(self.collate(items)))
 
 
 def first_batch(dataset):

@@ -238,6 +238,31 @@ def test_class_weights_go_with_weights_and_one_hot_labels():
 
 
 @pytest.mark.every_backend(on_jax=False)
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "arrays"])  # which Keras refuses
+def test_class_weights_weigh_single_images_beside_weights(form):
+    (images, _), (labels, _) = pair_batch()
+    given = np.arange(1.0, 5.0)
+    model = uncompiled(tiny_cin(interaction=None, contrast=None, randomize=False))
+    weights = model.get_weights()
+    by_class = given * np.array([{0: 2.0}.get(int(c), 1.0) for c in labels])
+    wanted = model.fit(images, labels, sample_weight=by_class, verbose=0).history["loss"]
+    model.set_weights(weights)
+    batches = [(images, labels, given)]
+    found = call(model.fit, FORMS[form](batches), class_weight={0: 2.0}).history["loss"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in ("arrays", "tf.data")])
+def test_pairs_may_be_lists(form):
+    images, labels = pair_batch()
+    model = uncompiled(plain_pairs_cin())
+    wanted = model.evaluate(images[0], labels[0], verbose=0)
+    batches = [([*images], [*labels])]
+    call(model.fit, FORMS[form](batches), class_weight={0: 2.0})
+    assert model.evaluate(images[0], labels[0], verbose=0) != wanted
+
+
+@pytest.mark.every_backend(on_jax=False)
 def test_class_weights_of_single_images_are_those_of_keras():
     images, labels = pair_batch()
     options = {"backbone": tiny_backbone(), "input_shape": (8, 8, 3), "contrast": None}
