@@ -105,7 +105,8 @@ class CompactGeneralizedNonLocal(FeatureMapLayer):
         z = self.normalization(ops.reshape(attention * ops.cast(z, "float32"), ops.shape(x)))
         if self.data_format == "channels_first":
             z = ops.transpose(z, (0, 2, 1))
-        return ops.cast(ops.reshape(z, ops.shape(inputs)), self.compute_dtype) + inputs
+        z = ops.reshape(z, ops.shape(inputs))
+        return ops.cast(z, self.compute_dtype) + ops.cast(inputs, self.compute_dtype)
 
     def _in_groups(self, x):
         """`(batch, positions, inner)` as `(batch, positions, groups, inner of a group)`."""

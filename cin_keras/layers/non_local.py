@@ -76,7 +76,7 @@ class NonLocalBlock(FeatureMapLayer):
         z = self.w_z(y)
         if self.data_format == "channels_first":
             z = ops.transpose(z, (0, 2, 1))
-        return ops.reshape(z, ops.shape(inputs)) + inputs
+        return ops.reshape(z, ops.shape(inputs)) + ops.cast(inputs, self.compute_dtype)
 
     def attention(self, inputs):
         """How much each position takes from every position.

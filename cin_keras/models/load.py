@@ -67,6 +67,8 @@ def load_model(filepath, custom_objects=None, compile=True):
     _check_config(path, str(filepath), text)
     try:
         with warnings.catch_warnings():
+            # Of a model that was not trained, nothing is lost.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer .* has 2 variables")
             if not compile:
                 # It is the file's optimizer that is not asked for.
                 warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")

@@ -89,3 +89,10 @@ def test_mistakes_are_named():
         CompactGeneralizedNonLocal(data_format="last")
     with pytest.raises(ValueError, match=r"takes a feature map .*\(2, 6\)"):
         CompactGeneralizedNonLocal()(np.zeros((2, 6), "float32"))
+
+
+def test_whole_numbers_are_taken_as_floats():
+    x = np.random.default_rng(0).integers(0, 9, (2, 3, 3, 4))
+    layer = CompactGeneralizedNonLocal(groups=2)
+    expected = layer(x.astype("float32"))
+    np.testing.assert_allclose(layer(x.astype("int32")), expected, rtol=1e-6)

@@ -252,3 +252,9 @@ def test_compression_and_a_file_without_metadata_do_no_harm(tmp_path):
     assert isinstance(cin_keras.load_model(path), cin_keras.CIN)
     change(path, metadata_json=None)
     assert isinstance(cin_keras.load_model(path), cin_keras.CIN)
+
+
+def test_a_model_that_was_not_trained_loads_without_a_word(tmp_path, recwarn):
+    tiny_cin().save(tmp_path / "model.keras")
+    cin_keras.load_model(tmp_path / "model.keras")
+    assert not [warning for warning in recwarn if "optimizer" in str(warning.message)]
