@@ -33,10 +33,14 @@ def rand_augment(seed):
     import keras_cv
     import tensorflow as tf
 
-    # Geometry only by a little: the parts that tell classes apart must stay in the picture.
-    layer = keras_cv.layers.RandAugment(
-        value_range=(0, 255), augmentations_per_image=2, magnitude=0.3, seed=0
-    )
+    from cin_keras.models.backbones import dtype_policy_scope
+
+    # Not the policy of the network: in float16 the sums of pixels overflow.
+    with dtype_policy_scope("float32"):
+        # Geometry only by a little: the parts that tell classes apart must stay in the picture.
+        layer = keras_cv.layers.RandAugment(
+            value_range=(0, 255), augmentations_per_image=2, magnitude=0.3, seed=0
+        )
     draws = Draws()
     replace_random_numbers(layer, draws, draws.factor)
     # A stream of its own (4) beside those of the order, the pairs, the crops and the stand-ins.

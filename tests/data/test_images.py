@@ -1,5 +1,6 @@
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -202,6 +203,15 @@ def test_randaugment_is_a_function_of_epoch_and_position(augmented):
     part = shuffled(augment="randaugment", start_epoch=1, shard=(1, 3))
     np.testing.assert_array_equal(contents(part)[0], epochs[1][1::3])
     assert (epochs[1] != epochs[0]).any()
+
+
+def test_randaugment_is_the_same_under_mixed_precision(augmented):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        again = batches(shuffled(augment="randaugment"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(again[0][0], augmented[1][0][0])
 
 
 def test_every_image_and_seed_is_augmented_in_its_own_way():
