@@ -95,7 +95,7 @@ def image_folder(
     Samples(2 classes, 4 images, 2–2 a class)
     """
     root = check_path("data_dir", data_dir)
-    levels = ("class",) if levels is None else check_list("levels", levels)
+    levels = ("class",) if levels is None else check_list("levels", levels, in_order=True)
     named = [level for level in levels if isinstance(level, str) and level]
     if not levels or len(set(named)) < len(levels):
         raise ValueError(

@@ -9,7 +9,7 @@ import pathlib
 import re
 import unicodedata
 
-from cin_keras.checks import check_list, check_path, short
+from cin_keras.checks import check_list, check_names, check_path, short
 from cin_keras.data.loaders.folders import check_differ_in_more_than_case, class_name, natural_order
 from cin_keras.data.samples import Samples
 from cin_keras.data.splits import SPLIT_NAMES, split_of_folder
@@ -97,13 +97,13 @@ def from_table(
     >>> samples, samples.class_names
     (Samples(2 classes, 3 images, 1–2 a class), ('heron', 'owl'))
     """
-    boxed = () if box_columns is None else check_list("box_columns", box_columns)
+    boxed = () if box_columns is None else check_list("box_columns", box_columns, in_order=True)
     if box_columns is not None and len(boxed) != 4:
         raise ValueError(
             "`box_columns` must name four columns: left, top, right, bottom. "
             f"Received: box_columns={box_columns!r}"
         )
-    levels = () if levels is None else check_list("levels", levels)
+    levels = () if levels is None else check_list("levels", levels, in_order=True)
     columns = (path_column, label_column, *boxed, *levels)
     if wrong := [column for column in columns if not isinstance(column, str)]:
         raise ValueError(f"Columns must be given by their names, str. Received: {short(wrong[0])}")
@@ -329,7 +329,7 @@ def _read_labels(table, column, class_names):
     """The names of the classes, and the labels of all rows."""
     cells = [class_name(cell) for cell in table.cells(column)]
     if class_names is not None:
-        class_names = [class_name(str(name)) for name in check_list("class_names", class_names)]
+        class_names = [class_name(name) for name in check_names("class_names", class_names)]
     # As pandas writes whole numbers of a column that has been floats: 3.0.
     if all(re.fullmatch(r"[+-]?[0-9]+(\.0*)?", cell) for cell in cells):
         cells = [cell.partition(".")[0].removeprefix("+") for cell in cells]

@@ -219,6 +219,22 @@ def test_numbers_that_count_the_names(folder):
         labels(0, 1, class_names="cat")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"class_names": {0: "cat", 1: "dog"}},
+        {"class_names": {"cat", "dog"}},
+        {"levels": {"make", "model"}},
+        {"box_columns": {"left", "top", "right", "bottom"}},
+    ],
+)
+def test_what_has_no_order_or_keys_is_no_list(folder, options):
+    (name,) = options
+    table = write(folder, "path,label", "images/0.png,0", "images/1.png,1")
+    with pytest.raises(ValueError, match=f"`{name}` must be a list, which has an order. Received: "):
+        from_table(table, **options)
+
+
 def test_one_class_in_two_forms_or_cases(folder):
     write_files(folder, "caf\u00e9/1.png", "b\u0061/1.png")
     table = write(folder, "path,label", "cafe\u0301/1.png,caf\u00e9", "ba/1.png,cafe\u0301")
