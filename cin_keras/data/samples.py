@@ -554,7 +554,8 @@ def _parts_in(boxes, crop):
 
 def check_samples(samples):
     """Returns `samples`; ValueError unless they are `Samples`, or read like some."""
-    if not hasattr(samples, "class_names"):
+    # The data sets of `keras.utils.image_dataset_from_directory` have `class_names`, too.
+    if not (hasattr(samples, "class_names") and hasattr(samples, "encoded_bytes")):
         raise ValueError(
             "`samples` must be Samples, as a loader such as `cin_keras.data.find_data_set` or "
             f"`image_folder` lists them. Received: {short(samples)} of type "

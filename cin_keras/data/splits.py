@@ -9,6 +9,7 @@ import re
 import numpy as np
 
 from cin_keras.checks import check_number
+from cin_keras.data.samples import check_samples
 from cin_keras.files import write_text
 from cin_keras.text import first_few, warn
 
@@ -138,6 +139,7 @@ def random_splits(samples, *, validation_fraction=0.1, test_fraction=0.1, seed=0
     >>> random_splits(samples)["train"]
     Samples(12 classes, 96 images, 8–8 a class)
     """
+    check_samples(samples)
     check_number("validation_fraction", validation_fraction, least=0, below=1)
     check_number("test_fraction", test_fraction, least=0, below=1)
     if validation_fraction + test_fraction >= 1:

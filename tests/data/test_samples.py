@@ -2,9 +2,17 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from cin_keras.data import Samples, drawn_cars, find_duplicates, image_dataset, pair_dataset
+from cin_keras.data import (
+    Samples,
+    drawn_cars,
+    find_duplicates,
+    image_dataset,
+    pair_dataset,
+    random_splits,
+)
 from cin_keras.data.samples import fingerprint
 from tests.data.small_sets import encode
 
@@ -218,8 +226,13 @@ def test_what_are_no_paths(paths):
         Samples(["a"], [0], "cat")
 
 
-@pytest.mark.parametrize("use", [pair_dataset, image_dataset, find_duplicates])
-@pytest.mark.parametrize("samples", ["photographs", ["a.jpg"], None, np.zeros((2, 4, 4, 3))])
+# As `keras.utils.image_dataset_from_directory` makes it.
+KERAS_DATA = tf.data.Dataset.range(2)
+KERAS_DATA.class_names = ["cat", "dog"]
+
+
+@pytest.mark.parametrize("use", [pair_dataset, image_dataset, find_duplicates, random_splits])
+@pytest.mark.parametrize("samples", ["photographs", ["a.jpg"], None, np.zeros((2, 4, 4, 3)), KERAS_DATA])
 def test_what_are_no_samples(use, samples):
     given = (samples, samples) if use is find_duplicates else (samples,)
     with pytest.raises(ValueError, match="`samples` must be Samples, as a loader such as"):
