@@ -70,7 +70,7 @@ def write_shards(samples, folder, *, images_per_shard=5000, on_error="raise", se
             "`samples` must be Samples, or a dict of several of the same classes. "
             f"Received: samples={short(samples)}"
         )
-    check_int("images_per_shard", images_per_shard, least=1)
+    images_per_shard = check_int("images_per_shard", images_per_shard, least=1)
     check_choice("on_error", on_error, ("raise", "skip"))
     first = next(iter(splits.values()))
     about = {

@@ -109,7 +109,7 @@ def test_what_stands_beside_a_photograph_is_kept(tmp_path):
         max_pixels=12345,
         hierarchy={"group": ["a", "a", "b"]},
     )
-    found = from_shards(write_shards(samples, tmp_path / "s", images_per_shard=7))
+    found = from_shards(write_shards(samples, tmp_path / "s", images_per_shard=np.int64(7)))
     assert found.max_pixels == 12345 and found.hierarchy == samples.hierarchy
     for i, path in enumerate(found.paths):
         number = int(path.split("/")[-1][:-4])
