@@ -104,22 +104,25 @@ class Samples:
             raise ValueError(f"Class names must differ. Received twice: {twice[:5]}")
         values = {"paths": paths, "class_names": class_names}
         values |= {name: getattr(self, name) for name in ("labels", *_OPTIONAL)}
-        for name in ("encoded", "parts"):
-            if values[name] is not None and not isinstance(values[name], Records):
-                values[name] = check_list(name, values[name])
         for name in ("labels", *_OPTIONAL):
-            if values[name] is not None and len(values[name]) != len(paths):
+            value = values[name]
+            if value is None:
+                continue
+            in_memory = name in ("encoded", "parts") and not isinstance(value, Records)
+            if in_memory or not hasattr(value, "__len__"):  # as `zip` has none
+                value = values[name] = check_list(name, value)
+            if len(value) != len(paths):
                 raise ValueError(
                     f"`{name}` must have one entry a sample. "
-                    f"Received: {len(values[name])} {name} for {len(paths)} paths"
+                    f"Received: {len(value)} {name} for {len(paths)} paths"
                 )
-        labels = check_labels("labels", self.labels, len(class_names), names=paths)
+        labels = check_labels("labels", values["labels"], len(class_names), names=paths)
         values["labels"] = labels.astype("int32")
         for name in ("boxes", "crops"):
             if values[name] is not None:
                 values[name] = _check_boxes(name, values[name], paths)
         if self.bottom_strips is not None:
-            strips = np.asarray(self.bottom_strips)
+            strips = np.asarray(values["bottom_strips"])
             if strips.ndim != 1 or not np.issubdtype(strips.dtype, np.integer) or strips.min() < 0:
                 raise ValueError(
                     "`bottom_strips` must be one integer of at least 0 a sample. "
@@ -528,7 +531,13 @@ def _shares(sizes, fraction, rng):
 
 
 def _check_boxes(name, boxes, paths):
-    boxes = np.asarray(boxes, "float32")
+    try:
+        boxes = np.asarray(boxes, "float32")
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be four numbers a sample: left, top, right, bottom; of a photograph "
+            f"without a box, 0, 0 and its width and height. Received: {name}={short(boxes)}"
+        ) from None
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(
             f"`{name}` must have shape (samples, 4): left, top, right, bottom. "

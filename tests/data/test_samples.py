@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -83,6 +84,28 @@ def test_one_sample_that_is_not_there_is_named(index):
 def test_what_is_no_name_or_in_no_order_is_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         make(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"boxes": [None, *[[0, 0, 1, 1]] * 5]}, r"`boxes` must be four numbers a sample.*\[None, "),
+        ({"crops": [[0, 0, 1], *[[0, 0, 1, 1]] * 5]}, "`crops` must be four numbers a sample"),
+        ({"boxes": [["left"] * 4] * 6}, "`boxes` must be four numbers a sample.*'left'"),
+        ({"bottom_strips": 20}, "`bottom_strips` must be a list. Received: bottom_strips=20"),
+        ({"labels": 0}, "`labels` must be a list. Received: labels=0"),
+    ],
+)
+def test_what_is_not_one_entry_a_sample_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(make(), **changed)
+
+
+def test_columns_may_be_zipped():
+    columns = range(6), [0] * 6, range(1, 7), [2] * 6
+    samples = dataclasses.replace(make(), boxes=zip(*columns), labels=iter([0, 0, 0, 1, 1, 2]))
+    np.testing.assert_array_equal(samples.boxes, make().boxes)
+    np.testing.assert_array_equal(samples.labels, make().labels)
 
 
 @pytest.mark.parametrize("indices", [[], np.zeros(6, bool), np.zeros(0, int), ()])
